@@ -1,0 +1,1 @@
+"""What follows from the decisions, and the forms it is written in."""

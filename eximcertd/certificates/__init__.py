@@ -1,0 +1,1 @@
+"""Fingerprint -> certificate, over a directory that others rewrite."""

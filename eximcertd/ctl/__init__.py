@@ -1,0 +1,1 @@
+"""eximcertctl: one file per verb."""

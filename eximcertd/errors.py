@@ -1,0 +1,77 @@
+"""The one family of errors that people see, each with the exit status it ends a program with."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+
+class Exit(IntEnum):
+    """Exit statuses of eximcertctl; the daemon and the publisher use the first three and 78 (EX_CONFIG)."""
+
+    DONE = 0
+    FAILED = 1
+    USAGE = 2
+    NO_SUCH_FINGERPRINT = 3
+    NO_ANSWER = 4
+    NOT_PERMITTED = 5
+    NOT_YET_LIVE = 6
+    REFUSED = 7
+    CONFIGURATION = 78
+
+
+class EximcertdError(Exception):
+    """Something a person has to know: what is wrong and where, and what to do.
+
+    message: one or more sentences' worth of what is wrong, naming the thing.
+    hint: what to do about it, or "".
+    """
+
+    exit_status = Exit.FAILED
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.message}\n  {self.hint}" if self.hint else self.message
+
+
+class UsageError(EximcertdError):
+    """A program was called in a way that it does not understand."""
+
+    exit_status = Exit.USAGE
+
+
+class ConfigurationError(EximcertdError):
+    """The configuration file cannot be used; the message lists every mistake in it."""
+
+    exit_status = Exit.CONFIGURATION
+
+
+class NoSuchFingerprintError(EximcertdError):
+    """No entry, or more than one, has the fingerprint that was asked for; the message lists candidates."""
+
+    exit_status = Exit.NO_SUCH_FINGERPRINT
+
+
+class NoAnswerError(EximcertdError):
+    """The other program does not answer."""
+
+    exit_status = Exit.NO_ANSWER
+
+
+class NotPermittedError(EximcertdError):
+    """The caller may not do this."""
+
+    exit_status = Exit.NOT_PERMITTED
+
+
+class RefusedError(EximcertdError):
+    """A rule forbids it: no certificate, expired, a CA, a never-approvable hash, a standing that cannot change so."""
+
+    exit_status = Exit.REFUSED
+
+
+class LedgerError(EximcertdError):
+    """The ledger cannot be read or written: newer than this program, damaged, locked, or its disk is full."""

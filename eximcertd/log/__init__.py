@@ -1,0 +1,1 @@
+"""Where rejections come from: a followed file, the journal, old logs."""

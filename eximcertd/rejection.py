@@ -1,0 +1,119 @@
+r"""The grammar of the log line that Exim writes for a verified certificate that is not on the list.
+
+    2026-11-22 17:03:03.407 +0000 [22426] 1xVAyN-00064E-0s Attempt to relay ... allowed: 58CD...8AC6
+
+Each part before the text is optional, in this order: date and time (left out by ``syslog_timestamp =
+false``), milliseconds (``log_selector = +millisec``), zone (``log_timezone``), process id (``+pid``),
+message id (a DATA ACL; 16 characters, 23 from Exim 4.97 on). Exim specification, chapter "Log files".
+
+Anyone who connects can make Exim write a line that contains this text, or ends in it (EHLO arguments,
+quoted local parts, names in certificates). So the match is anchored at both ends and works on bytes.
+Even so a rejection is a hint and no proof: a local user can write a perfect one.
+
+Pure: no I/O, no clock.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta, timezone
+from typing import Final
+
+from eximcertd.fingerprint import Fingerprint
+
+DEFAULT_MESSAGE: Final = "Attempt to relay from a certificate which has not been explicitly allowed:"
+
+_TIME = (
+    rb"(?:(?P<time>\d{4}-\d{2}-\d{2} \d{2}:\d{2}:\d{2})(?:\.(?P<ms>\d{3}))?(?: (?P<zone>[+-]\d{4}))? )?"
+    rb"(?:\[(?P<pid>\d{1,10})\] )?"
+)
+_MESSAGE_ID = rb"(?:[0-9A-Za-z]{6}-(?:[0-9A-Za-z]{6}-[0-9A-Za-z]{2}|[0-9A-Za-z]{11}-[0-9A-Za-z]{4}) )?"
+
+_PEER = re.compile(
+    _TIME
+    + rb"H=(?P<host>.{0,512}? )??"
+    + rb"(?:\((?P<helo>[^ ]{0,512})\) )?\[(?P<ip>[0-9A-Fa-f.:]{2,45})\](?::\d{1,5})?(?: I=\S{1,80})? "
+    + rb"(?:Ci=\S{1,20} )?(?:X=\S{1,256} )?CV=yes (?:.{0,2048} )?F=<(?P<sender>.{0,512}?)> (?:A=\S{1,256} )?"
+    + rb"(?:temporarily )?rejected RCPT <?(?P<recipient>.{0,512}?)>?: .*",
+    re.DOTALL,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """One refused attempt, as one log line tells it.
+
+    at: when, aware if the line names a zone, else naive in Exim's own zone; None without a time stamp.
+    pid: the Exim process that wrote it, or None (without ``+pid``).
+    """
+
+    fingerprint: Fingerprint
+    at: datetime | None
+    pid: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """Who it was that was refused, from the line that follows a rejection: strangers' words, unescaped.
+
+    host: IP address, behind its verified name if there is one. helo, sender, recipient: as they were given.
+    """
+
+    host: str
+    helo: str
+    sender: str
+    recipient: str
+
+
+class Grammar:
+    """The grammar for one text (the configuration's ``log.message``).
+
+    literal: the bytes that every rejection contains; search for them first, then ask ``match``.
+    """
+
+    def __init__(self, message: str = DEFAULT_MESSAGE) -> None:
+        self.literal: Final = message.encode() + b" "
+        self._line = re.compile(
+            _TIME + _MESSAGE_ID + re.escape(self.literal) + rb"(?P<fingerprint>[0-9A-F]{64})"
+        )
+
+    def match(self, line: bytes) -> Rejection | None:
+        """Return the rejection that a whole line, without its newline, is; None for every other line."""
+        found = self._line.fullmatch(line)
+        if found is None:
+            return None
+        pid = found["pid"]
+        try:
+            at = _time(found["time"], found["ms"], found["zone"])
+        except ValueError:
+            return None  # no such day or hour: Exim writes no such line
+        return Rejection(Fingerprint(found["fingerprint"].decode()), at, int(pid) if pid else None)
+
+
+def match_peer(line: bytes) -> tuple[int, Peer] | None:
+    """Return process id and peer of a line that refuses a recipient to a verified client, else None.
+
+    Nothing but the process id ties such a line to its rejection, so a line without one tells nothing.
+    """
+    found = _PEER.fullmatch(line)
+    if found is None or not found["pid"]:
+        return None
+    name = (found["host"] or b"").strip()
+    address = found["ip"]
+    host = name + b" [" + address + b"]" if name else address
+    texts = (host, found["helo"] or b"", found["sender"], found["recipient"])
+    return int(found["pid"]), Peer(*(text.decode("utf-8", "backslashreplace") for text in texts))
+
+
+def _time(stamp: bytes | None, milliseconds: bytes | None, zone: bytes | None) -> datetime | None:
+    if stamp is None:
+        return None
+    at = datetime.strptime(stamp.decode(), "%Y-%m-%d %H:%M:%S").replace(  # noqa: DTZ007 - the zone follows, if any
+        microsecond=1000 * int(milliseconds or 0)
+    )
+    if zone is None:
+        return at
+    text = zone.decode()
+    offset = timedelta(hours=int(text[1:3]), minutes=int(text[3:5]))
+    return at.replace(tzinfo=UTC if not offset else timezone(-offset if text[0] == "-" else offset))
