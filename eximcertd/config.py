@@ -113,43 +113,41 @@ class Config:
     queue: Queue = field(default_factory=Queue)
 
 
-class _Wrong(ValueError):
+class _MistakeError(ValueError):
     """One mistake: what was expected, as a clause."""
 
 
 def _text(value: Any) -> str:
     if not isinstance(value, str) or not value or not value.isprintable():
-        raise _Wrong("expected a text of printable characters")
+        raise _MistakeError("expected a text of printable characters")
     return value
 
 
 def _path(value: Any) -> Path:
     text = _text(value)
     if not text.startswith("/") or ".." in Path(text).parts:
-        raise _Wrong('expected an absolute path without ".."')
+        raise _MistakeError('expected an absolute path without ".."')
     return Path(text)
 
 
 def _message(value: Any) -> str:
     text = _text(value)
     if not text.isascii() or text != text.strip():
-        raise _Wrong(
-            "expected the ASCII text of the ACL's logwrite up to the fingerprint, without outer blanks"
-        )
+        raise _MistakeError("expected the ASCII text of the ACL's logwrite up to the fingerprint, without outer blanks")
     return text
 
 
 def _macro(value: Any) -> str:
     text = _text(value)
     if not re.fullmatch(r"[A-Z][A-Za-z0-9_]*", text) or re.fullmatch(r"[A-F]+[0-9A-F]*", text):
-        raise _Wrong("expected the name of an Exim macro: an upper-case letter, then letters, digits and _")
+        raise _MistakeError("expected the name of an Exim macro: an upper-case letter, then letters, digits and _")
     return text
 
 
 def _one_of(*choices: str) -> Any:
     def check(value: Any) -> str:
         if value not in choices:
-            raise _Wrong("expected " + " or ".join(f'"{choice}"' for choice in choices))
+            raise _MistakeError("expected " + " or ".join(f'"{choice}"' for choice in choices))
         return str(value)
 
     return check
@@ -158,7 +156,7 @@ def _one_of(*choices: str) -> Any:
 def _number(lowest: int, highest: int) -> Any:
     def check(value: Any) -> int:
         if isinstance(value, bool) or not isinstance(value, int) or not lowest <= value <= highest:
-            raise _Wrong(f"expected a whole number from {lowest} to {highest}")
+            raise _MistakeError(f"expected a whole number from {lowest} to {highest}")
         return value
 
     return check
@@ -167,17 +165,16 @@ def _number(lowest: int, highest: int) -> Any:
 def _duration(value: Any) -> timedelta:
     found = re.fullmatch(r"(\d{1,6}) ?(s|min|h|d)", value) if isinstance(value, str) else None
     if found is None:
-        raise _Wrong('expected a time such as "90d", "12h", "5min" or "2s"')
+        raise _MistakeError('expected a time such as "90d", "12h", "5min" or "2s"')
     return timedelta(seconds=int(found[1]) * _UNITS[found[2]])
 
 
 def _groups(value: Any) -> tuple[str, ...]:
     names = [value] if isinstance(value, str) else value
     if not isinstance(names, list) or not all(
-        isinstance(name, str) and re.fullmatch(r"[a-z_][a-z0-9_.-]{0,31}", name, re.IGNORECASE)
-        for name in names
+        isinstance(name, str) and re.fullmatch(r"[a-z_][a-z0-9_.-]{0,31}", name, re.IGNORECASE) for name in names
     ):
-        raise _Wrong("expected the name of a group, or a list of such names")
+        raise _MistakeError("expected the name of a group, or a list of such names")
     return tuple(names)
 
 
@@ -188,7 +185,7 @@ def _via(value: Any) -> str:
         return text
     if kind == "command" and target:
         return text
-    raise _Wrong('expected "socket:/PATH" or "command:PROGRAM"')
+    raise _MistakeError('expected "socket:/PATH" or "command:PROGRAM"')
 
 
 _KEYS: Final[dict[str, tuple[type, dict[str, Any]]]] = {
@@ -254,7 +251,7 @@ def _section(file: Path, name: str, given: dict[str, Any], wrong: list[str]) -> 
             continue
         try:
             values[key] = checks[key](value)
-        except _Wrong as error:
+        except _MistakeError as error:
             wrong.append(f"{file}: [{name}] {key} = {str(value)[:60]!r}: {error}")
     return kind(**values)
 

@@ -68,9 +68,7 @@ def parse(text: str) -> Fingerprint:
     """
     digits = parse_prefix(text)
     if len(digits) != LENGTH:
-        raise FingerprintError(
-            f"{text.strip()[:80]!r} has {len(digits)} hex digits: a fingerprint has {LENGTH}"
-        )
+        raise FingerprintError(f"{text.strip()[:80]!r} has {len(digits)} hex digits: a fingerprint has {LENGTH}")
     return Fingerprint(digits)
 
 

@@ -74,9 +74,7 @@ class Grammar:
 
     def __init__(self, message: str = DEFAULT_MESSAGE) -> None:
         self.literal: Final = message.encode() + b" "
-        self._line = re.compile(
-            _TIME + _MESSAGE_ID + re.escape(self.literal) + rb"(?P<fingerprint>[0-9A-F]{64})"
-        )
+        self._line = re.compile(_TIME + _MESSAGE_ID + re.escape(self.literal) + rb"(?P<fingerprint>[0-9A-F]{64})")
 
     def match(self, line: bytes) -> Rejection | None:
         """Return the rejection that a whole line, without its newline, is; None for every other line."""

@@ -64,12 +64,8 @@ TABLE: Final[dict[tuple[Standing, Verb], Becomes | Refusal]] = {
     (_S.APPROVED, Verb.REJECT): Refusal("is approved: use revoke to throw it out"),
     (_S.REJECTED, Verb.REJECT): Becomes(_S.REJECTED),
     (_S.REVOKED, Verb.REJECT): Becomes(_S.REJECTED),
-    (_S.UNSEEN, Verb.REVOKE): Refusal(
-        "was never approved: there is nothing to revoke; use reject to keep it out"
-    ),
-    (_S.PENDING, Verb.REVOKE): Refusal(
-        "is pending, not approved: there is nothing to revoke; use reject instead"
-    ),
+    (_S.UNSEEN, Verb.REVOKE): Refusal("was never approved: there is nothing to revoke; use reject to keep it out"),
+    (_S.PENDING, Verb.REVOKE): Refusal("is pending, not approved: there is nothing to revoke; use reject instead"),
     (_S.APPROVED, Verb.REVOKE): Becomes(_S.REVOKED),
     (_S.REJECTED, Verb.REVOKE): Refusal("is rejected, not approved: there is nothing to revoke"),
     (_S.REVOKED, Verb.REVOKE): Becomes(_S.REVOKED),
