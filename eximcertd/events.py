@@ -1,0 +1,47 @@
+"""The kinds of event that eximcertd records, each with its journal MESSAGE_ID and usual priority.
+
+Pure: a table. The journal's catalog (packaging/systemd/eximcertd.catalog) has a text for every one of
+them, and docs/design.md ("The service") names the fields that go with each. A MESSAGE_ID is a contract
+with people's filters: it is never changed and never used again.
+"""
+
+from __future__ import annotations
+
+from enum import Enum, IntEnum
+
+
+class Priority(IntEnum):
+    """The priorities of syslog (RFC 5424, 6.2.1) that eximcertd uses; sd-daemon(3) writes them as <N>."""
+
+    CRITICAL = 2
+    ERROR = 3
+    WARNING = 4
+    NOTICE = 5
+    INFO = 6
+
+
+class Event(Enum):
+    """A kind of event: its MESSAGE_ID (128 random bits in lower-case hex) and its usual priority."""
+
+    STARTED = "8194adece23c4fb89d001203d6197a63", Priority.INFO
+    ATTEMPT_SEEN = "adc27cc550374b6598b9061009d23b4a", Priority.NOTICE
+    APPROVED = "152f2c7f4ad349b6901ee09fa735d34b", Priority.NOTICE
+    REJECTED = "dff650a95a6d43b5ba276d80485b2dfe", Priority.NOTICE
+    REVOKED = "c454edc6d3f74787b0612cd80e2029b6", Priority.NOTICE
+    ADOPTED_BY_HAND = "888069e63f1640f09ed0122c73933040", Priority.WARNING
+    PUBLISHED = "0cf3d4cd48794aeeadc93d0883cf5e9d", Priority.INFO
+    PUBLICATION_FAILED = "629c1c4388be4eb9981a5f8347a7ff29", Priority.ERROR
+    EXIM_IS_DOWN = "2d563f4c991040389c5a751662428b4f", Priority.CRITICAL
+    HAND_EDIT_FOUND = "c5562816f1d74e0c952c9a7bc9f7dbb2", Priority.WARNING
+    UNMATCHED_DROPPED = "3648407df9a84d2fafcfb8a35d5de4af", Priority.WARNING
+    LOG_PROBLEM = "d86a2e1ca80343dc84c0e603b8c34548", Priority.ERROR
+    LOG_BACK = "9053c70cf6f448d1995db797b386a4c8", Priority.NOTICE
+    CERTIFICATE_GONE = "c27c0f7096f040e5a90af7c75ac61c7f", Priority.WARNING
+    CERTIFICATE_EXPIRED = "04354ed5820d411ab2779a7df0adf2cd", Priority.WARNING
+    CERTIFICATE_EXPIRES_SOON = "21d588c1a0144815acdcb0547ab8d4f9", Priority.NOTICE
+    CONFIGURATION_RELOADED = "a517567f27bb4c0da9537a4b47b73b30", Priority.NOTICE
+    CONFIGURATION_REFUSED = "0f5e7a1856124ae3acfd4c1a52528cb2", Priority.ERROR
+
+    def __init__(self, message_id: str, priority: Priority) -> None:
+        self.message_id = message_id
+        self.priority = priority
