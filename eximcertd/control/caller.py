@@ -1,0 +1,69 @@
+"""Who is at the other end of a connection, as the kernel tells.
+
+SO_PEERCRED and SO_PEERGROUPS give user, groups and process as they were when the peer connected
+(socket(7), unix(7)). The login user behind sudo comes from /proc/PID/loginuid (audit), where the kernel
+keeps one and the service may look; it is a name in the ledger and gives no right.
+"""
+
+from __future__ import annotations
+
+import pwd
+import socket
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+_CREDENTIALS = struct.Struct("3i")
+_SO_PEERGROUPS: Final = 59
+_MOST_GROUPS: Final = 256  # Python's getsockopt gives no more than 1,024 bytes
+_UNSET: Final = 0xFFFF_FFFF
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """The peer of a connection. groups: the primary one among them. name: "alice", "alice (via root)"."""
+
+    uid: int
+    gid: int
+    pid: int
+    groups: frozenset[int]
+    name: str
+
+
+def caller(connection: socket.socket) -> Caller:
+    """Return who connected. Raises OSError if the kernel does not tell."""
+    raw = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+    pid, uid, gid = _CREDENTIALS.unpack(raw)
+    return Caller(uid, gid, pid, groups=_groups(connection) | {gid}, name=_name(uid, pid))
+
+
+def _groups(connection: socket.socket) -> frozenset[int]:
+    try:
+        raw = connection.getsockopt(socket.SOL_SOCKET, _SO_PEERGROUPS, 4 * _MOST_GROUPS)
+    except OSError:
+        return frozenset()  # more groups than fit: none of them counts, which gives nobody a right
+    return frozenset(struct.unpack(f"{len(raw) // 4}I", raw))
+
+
+def _name(uid: int, pid: int) -> str:
+    login = _login_uid(uid, pid)
+    own = _user_name(uid)
+    return own if login in {None, uid} else f"{_user_name(login)} (via {own})"
+
+
+def _user_name(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return f"uid {uid}"
+
+
+def _login_uid(uid: int, pid: int) -> int | None:
+    directory = Path("/proc") / str(pid)
+    try:
+        login = int((directory / "loginuid").read_text(encoding="ascii"))
+        same = directory.stat().st_uid == uid  # else the peer is gone, and its number somebody else's
+    except (OSError, ValueError):
+        return None
+    return login if same and login != _UNSET else None

@@ -1,0 +1,97 @@
+"""Who may do what over the control socket: the one place that decides it.
+
+A method needs one right; what is not in the table is refused. Root may everything; members of the
+configured groups may read, or read and approve. Pure, save for the look-up of the groups' names.
+"""
+
+from __future__ import annotations
+
+import grp
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from eximcertd.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from collections.abc import Set as AbstractSet
+
+
+class Right(Enum):
+    """What a method needs. ANYBODY: nothing but a connection."""
+
+    ANYBODY = "anybody"
+    READ = "read"
+    APPROVE = "approve"
+
+
+TABLE: Final[dict[str, Right]] = {
+    "org.varlink.service.GetInfo": Right.ANYBODY,
+    "org.varlink.service.GetInterfaceDescription": Right.ANYBODY,
+    "org.eximcertd.Status": Right.READ,
+    "org.eximcertd.List": Right.READ,
+    "org.eximcertd.Show": Right.READ,
+    "org.eximcertd.History": Right.READ,
+    "org.eximcertd.Check": Right.READ,
+    "org.eximcertd.Watch": Right.READ,
+    "org.eximcertd.Decide": Right.APPROVE,
+    "org.eximcertd.Record": Right.APPROVE,
+    "org.eximcertd.Export": Right.APPROVE,
+    "org.eximcertd.Import": Right.APPROVE,
+    "org.eximcertd.Retry": Right.APPROVE,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Rights:
+    """The groups, by number, that may read, and that may read and approve."""
+
+    readers: frozenset[int] = frozenset()
+    approvers: frozenset[int] = frozenset()
+
+    @classmethod
+    def of_groups(cls, readers: Iterable[str], approvers: Iterable[str]) -> Rights:
+        """Look the groups up by name. Raises ConfigurationError that names every one that is no use."""
+        wrong: list[str] = []
+        found = cls(_numbers("readers", readers, wrong), _numbers("approvers", approvers, wrong))
+        if wrong:
+            raise ConfigurationError("\n".join(wrong), hint="make the group (addgroup --system NAME), or name another")
+        return found
+
+    def held(self, uid: int, groups: AbstractSet[int]) -> frozenset[Right]:
+        """Return what a user with these groups (the primary one among them) may do."""
+        if uid == 0 or groups & self.approvers:
+            return frozenset(Right)
+        if groups & self.readers:
+            return frozenset({Right.ANYBODY, Right.READ})
+        return frozenset({Right.ANYBODY})
+
+    def allow(self, method: str, uid: int, groups: AbstractSet[int]) -> bool:
+        """Tell whether a user with these groups may call ``method``; nobody may what is not in the table."""
+        needed = TABLE.get(method)
+        return needed is not None and needed in self.held(uid, groups)
+
+
+def _numbers(key: str, names: Iterable[str], wrong: list[str]) -> frozenset[int]:
+    numbers = set()
+    for name in names:
+        try:
+            number = grp.getgrnam(name).gr_gid
+        except KeyError:
+            wrong.append(f"[control] {key} = {name!r}: there is no such group on this machine")
+            continue
+        if number == _overflow_gid():
+            # In a user namespace every group that is not mapped looks like this one.
+            wrong.append(f"[control] {key} = {name!r}: this group stands for everybody whom the kernel cannot name")
+            continue
+        numbers.add(number)
+    return frozenset(numbers)
+
+
+def _overflow_gid() -> int:
+    try:
+        return int(Path("/proc/sys/kernel/overflowgid").read_text(encoding="ascii"))
+    except (OSError, ValueError):
+        return 65534
