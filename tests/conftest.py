@@ -1,0 +1,38 @@
+"""Fixtures for every room's tests; the lab that they come from is tests/lab."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from lab.certificates import Identity, make
+from lab.exim import EximServer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+@pytest.fixture(scope="session")
+def alice(tmp_path_factory: pytest.TempPathFactory) -> Identity:
+    """Make the self-signed certificate of the laptop that most tests are about."""
+    return make(tmp_path_factory.mktemp("alice"), "laptop.alice.example")
+
+
+@pytest.fixture(scope="session")
+def mallory(tmp_path_factory: pytest.TempPathFactory) -> Identity:
+    """Make somebody else's certificate."""
+    return make(tmp_path_factory.mktemp("mallory"), "mallory.example")
+
+
+@pytest.fixture
+def identities(tmp_path: Path) -> Path:
+    """Name a directory to make certificates in."""
+    return tmp_path / "identities"
+
+
+@pytest.fixture
+def exim(alice: Identity, mallory: Identity) -> Iterator[EximServer]:
+    """Run an Exim that knows the certificates of alice and mallory, and lets neither of them relay."""
+    with EximServer(trusted=[alice, mallory]) as server:
+        yield server

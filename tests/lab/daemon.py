@@ -1,0 +1,214 @@
+"""A real eximcertd beside an EximServer: its configuration file, its process, its socket and eximcertctl.
+
+with EximServer(trusted=[alice]) as exim, Eximcertd(exim) as daemon:
+    ask(exim.port, alice)
+    until(lambda: daemon.entries("pending"), "the attempt is pending")
+    assert daemon.ctl("approve", alice.fingerprint[:8]).returncode == 0
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Self
+
+from lab.exim import EXIM
+from lab.wait import until
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from lab.exim import EximServer
+
+GREETING: Final = b'{"method":"org.varlink.service.GetInfo"}\0'
+
+
+def program(name: str) -> str:
+    """Return the path of an installed program of ours: beside the interpreter, else the one on PATH."""
+    beside = Path(sys.executable).parent / name
+    found = str(beside) if beside.exists() else shutil.which(name)
+    if found is None:
+        raise AssertionError(f"{name} is not installed beside {sys.executable} nor on PATH")
+    return found
+
+
+class Eximcertd:
+    """eximcertd as a real process for an Exim of the lab, with root's part as a command.
+
+    settings: more configuration or other values, {"allowlist": {"form": "directory"}}; a value None leaves a
+    key out. environment: more variables for the processes. Its files lie in the Exim's directory, below
+    ``name``, so that several can be told apart.
+    """
+
+    def __init__(
+        self,
+        exim: EximServer,
+        settings: Mapping[str, Mapping[str, Any]] | None = None,
+        *,
+        environment: Mapping[str, str] | None = None,
+        name: str = "eximcertd",
+    ) -> None:
+        self.exim = exim
+        self.directory: Final = exim.directory / name
+        self.directory.mkdir(exist_ok=True)
+        self.directory.chmod(0o755)
+        self.state = self.directory / "state"
+        self.state.mkdir(exist_ok=True)
+        self.state.chmod(0o755)
+        self.socket = self.directory / "control"
+        self.config = self.directory / "eximcertd.toml"
+        self.output = self.directory / "output"
+        self.environment = {**os.environ, **(environment or {})}
+        self.environment.pop("NOTIFY_SOCKET", None)
+        self._settings: dict[str, dict[str, Any]] = {
+            "log": {"path": str(exim.log)},
+            "certificates": {"directory": str(exim.certificates)},
+            "allowlist": {"file": str(exim.macro_file), "form": "list"},
+            "exim": {"binary": str(EXIM), "config": str(exim.configuration), "pid_file": str(exim.pid_file)},
+            "state": {"directory": str(self.state)},
+            "control": {"socket": str(self.socket), "readers": [], "approvers": []},
+            "publish": {
+                "via": f"command:{program('eximcertd-publish')}",
+                "min_interval": "0s",
+                "max_shrink": 100,
+            },
+        }
+        self._process: subprocess.Popen[bytes] | None = None
+        self._ended = threading.Event()
+        self.configure(settings or {})
+
+    def __enter__(self) -> Self:
+        """Start it."""
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Stop it; its directory goes with the Exim's."""
+        if self.alive():
+            self.stop()
+
+    @property
+    def pid(self) -> int:
+        """The process id of the running daemon."""
+        if self._process is None:
+            raise AssertionError("this eximcertd was never started")
+        return self._process.pid
+
+    def configure(self, settings: Mapping[str, Mapping[str, Any]]) -> None:
+        """Change values of the configuration file and write it; a running daemon is not told."""
+        for section, values in settings.items():
+            self._settings.setdefault(section, {}).update(values)
+        lines = []
+        for section, values in self._settings.items():
+            lines.append(f"[{section}]")
+            # A TOML value of text, whole number or list of texts is spelled as JSON spells it.
+            lines += [f"{key} = {json.dumps(value)}" for key, value in values.items() if value is not None]
+        self.config.write_text("\n".join(lines) + "\n")
+        self.config.chmod(0o644)
+
+    def start(self, *, limit: float = 20.0) -> None:
+        """Start it and return once its socket answers. Raises AssertionError with its own words if it ends."""
+        self.spawn()
+        until(lambda: self._ended.is_set() or self.answers(), "eximcertd answers", limit=limit)
+        if self._ended.is_set():
+            raise AssertionError(f"eximcertd ended with {self.returncode}:\n{self.words()}")
+
+    def spawn(self) -> None:
+        """Start it and return at once."""
+        self._ended = threading.Event()
+        with self.output.open("ab") as output:
+            self._process = subprocess.Popen(
+                [program("eximcertd"), "--config", self.config],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                env=self.environment,
+            )
+        threading.Thread(target=_reap, args=(self._process, self._ended), daemon=True).start()
+
+    def answers(self) -> bool:
+        """Tell whether the control socket answers."""
+        with socket.socket(socket.AF_UNIX) as probe:
+            probe.settimeout(2)
+            try:
+                probe.connect(str(self.socket))
+                probe.sendall(GREETING)
+                return bool(probe.recv(1))
+            except OSError:
+                return False
+
+    def alive(self) -> bool:
+        """Tell whether the process runs."""
+        return self._process is not None and not self._ended.is_set()
+
+    @property
+    def returncode(self) -> int | None:
+        """The exit status, negative for a signal; None while it runs."""
+        return self._process.returncode if self._process is not None and self._ended.is_set() else None
+
+    def wait(self, *, limit: float = 10.0) -> int:
+        """Wait for it to end by itself and return its exit status."""
+        if not self._ended.wait(limit):
+            raise AssertionError(f"eximcertd still runs after {limit:g} s:\n{self.words()}")
+        return self._process.returncode if self._process is not None else -1
+
+    def stop(self, *, limit: float = 10.0) -> int:
+        """Send SIGTERM, wait, and return the exit status. Raises AssertionError if it does not end."""
+        os.kill(self.pid, signal.SIGTERM)
+        if not self._ended.wait(limit):
+            self.kill()
+            raise AssertionError(f"eximcertd did not end within {limit:g} s of SIGTERM:\n{self.words()}")
+        return self.wait()
+
+    def kill(self) -> None:
+        """Send SIGKILL and wait until it is gone."""
+        os.kill(self.pid, signal.SIGKILL)
+        self._ended.wait(10)
+
+    def restart(self) -> None:
+        """Stop and start again."""
+        self.stop()
+        self.start()
+
+    def ctl(self, *arguments: str, given: str = "", limit: float = 60.0) -> subprocess.CompletedProcess[str]:
+        """Run the real eximcertctl with this daemon's configuration; ``given`` is its standard input."""
+        return subprocess.run(
+            [program("eximcertctl"), "--config", str(self.config), *arguments],
+            input=given,
+            capture_output=True,
+            text=True,
+            timeout=limit,
+            check=False,
+            env=self.environment,
+        )
+
+    def json(self, *arguments: str) -> Any:
+        """Run eximcertctl with ``--json``, which must succeed, and return what it printed."""
+        done = self.ctl(*arguments, "--json")
+        if done.returncode != 0:
+            raise AssertionError(f"eximcertctl {' '.join(arguments)} ended with {done.returncode}:\n{done.stderr}")
+        return json.loads(done.stdout)
+
+    def entries(self, verb: str = "list") -> dict[str, Any]:
+        """Return the listing of ``pending`` or ``list`` as fingerprint -> entry."""
+        return {entry["fingerprint"]: entry for entry in self.json(verb)}
+
+    def status(self) -> Any:
+        """Return the object that ``status --json`` prints."""
+        return self.json("status")
+
+    def words(self) -> str:
+        """Return what it wrote to standard output and standard error."""
+        return self.output.read_text(errors="replace") if self.output.exists() else ""
+
+
+def _reap(process: subprocess.Popen[bytes], ended: threading.Event) -> None:
+    process.wait()
+    ended.set()
