@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from enum import IntEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 class Exit(IntEnum):
@@ -53,6 +57,10 @@ class NoSuchFingerprintError(EximcertdError):
     """No entry, or more than one, has the fingerprint that was asked for; the message lists candidates."""
 
     exit_status = Exit.NO_SUCH_FINGERPRINT
+
+    def __init__(self, message: str, *, hint: str = "", candidates: Sequence[str] = ()) -> None:
+        super().__init__(message, hint=hint)
+        self.candidates = tuple(candidates)
 
 
 class NoAnswerError(EximcertdError):

@@ -1,0 +1,66 @@
+"""The ledger's tables, their version, and the way from each older version to this one."""
+
+from __future__ import annotations
+
+from typing import Final
+
+APPLICATION_ID: Final = 0x45584344  # "EXCD"
+
+# Times are milliseconds since the epoch, UTC. An entry is one fingerprint; three facts about it are kept
+# apart, since a crash may part them: what was decided (standing), what is being published (publishing) and
+# what was last confirmed live (confirmed). withheld: approved, but a person took it out of the macro file.
+_VERSION_1: Final = """
+CREATE TABLE entry (
+  fingerprint TEXT PRIMARY KEY,
+  standing TEXT NOT NULL,
+  decision INTEGER,
+  attempts INTEGER NOT NULL DEFAULT 0,
+  first_seen INTEGER,
+  last_seen INTEGER,
+  host TEXT, helo TEXT, sender TEXT, recipient TEXT,
+  matched INTEGER NOT NULL DEFAULT 0,
+  withheld INTEGER NOT NULL DEFAULT 0,
+  publishing INTEGER NOT NULL DEFAULT 0,
+  confirmed INTEGER NOT NULL DEFAULT 0,
+  revoke_at INTEGER
+) WITHOUT ROWID;
+CREATE INDEX entry_revoke_at ON entry (revoke_at) WHERE revoke_at IS NOT NULL;
+CREATE INDEX entry_standing ON entry (standing, matched);
+CREATE INDEX entry_unmatched ON entry (last_seen) WHERE standing = 'pending' AND matched = 0;
+CREATE INDEX entry_withheld ON entry (fingerprint) WHERE withheld = 1;
+CREATE INDEX entry_due ON entry (fingerprint)
+  WHERE publishing <> (standing = 'approved' AND withheld = 0);
+CREATE INDEX entry_unsettled ON entry (fingerprint) WHERE confirmed <> publishing;
+CREATE TABLE decision (
+  id INTEGER PRIMARY KEY AUTOINCREMENT,
+  fingerprint TEXT NOT NULL,
+  verb TEXT NOT NULL,
+  by TEXT NOT NULL,
+  at INTEGER NOT NULL,
+  note TEXT NOT NULL DEFAULT '',
+  request TEXT
+);
+CREATE INDEX decision_fingerprint ON decision (fingerprint);
+CREATE INDEX decision_request ON decision (request) WHERE request IS NOT NULL;
+CREATE TRIGGER decision_is_never_edited BEFORE UPDATE ON decision
+  BEGIN SELECT RAISE(ABORT, 'decisions are appended, never edited'); END;
+CREATE TRIGGER decision_is_never_removed BEFORE DELETE ON decision
+  BEGIN SELECT RAISE(ABORT, 'decisions are appended, never removed'); END;
+CREATE TABLE log_position (source TEXT PRIMARY KEY, position TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE segment (name TEXT PRIMARY KEY, at INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE publication (
+  id INTEGER PRIMARY KEY AUTOINCREMENT,
+  form TEXT NOT NULL,
+  count INTEGER NOT NULL,
+  began_at INTEGER NOT NULL,
+  ended_at INTEGER,
+  outcome TEXT,
+  message TEXT NOT NULL DEFAULT ''
+);
+CREATE TABLE fact (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+"""
+
+UPGRADES: Final = (_VERSION_1,)
+"""UPGRADES[n] takes a ledger of version n to n + 1; version 0 is an empty file."""
+
+VERSION: Final = len(UPGRADES)

@@ -1,0 +1,160 @@
+"""Sightings: attempts of certificates that are not allowed, counted in one transaction with the log position."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from eximcertd.fingerprint import Fingerprint
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Callable, Iterable, Sequence
+
+    from eximcertd.ledger.store import Store
+    from eximcertd.rejection import Peer
+
+_UNMATCHED = "standing = 'pending' AND matched = 0"
+
+
+@dataclass(frozen=True, slots=True)
+class Attempts:
+    """Attempts of one certificate. first, last: milliseconds since the epoch, or None without a time stamp.
+
+    count 0: nothing but who it was (the peer of an attempt that was counted before).
+    """
+
+    fingerprint: Fingerprint
+    count: int
+    first: int | None
+    last: int | None
+    peer: Peer | None = None
+
+
+class Sightings:
+    """The part of the ledger that holds what was seen.
+
+    unmatched_limit: how many fingerprints that match no certificate are kept; the least recently seen go first.
+    """
+
+    def __init__(self, store: Store, unmatched_limit: int) -> None:
+        self._store = store
+        self.unmatched_limit = unmatched_limit
+
+    def position(self, source: str) -> str | None:
+        """Return the position in a log that was stored last, or None."""
+        with self._store.reading() as db:
+            row = db.execute("SELECT position FROM log_position WHERE source = ?", (source,)).fetchone()
+        return None if row is None else str(row[0])
+
+    def record(
+        self, source: str, position: str, seen: Sequence[Attempts], known: Callable[[Fingerprint], bool]
+    ) -> list[Fingerprint]:
+        """Count the attempts and move the log position, in one transaction; return who is new to the queue.
+
+        known: tells whether the certificate directory holds the fingerprint. Raises LedgerError.
+        """
+        with self._store.transaction() as db:
+            fresh = self._count(db, seen, known)
+            db.execute(
+                "INSERT INTO log_position VALUES (?, ?) ON CONFLICT DO UPDATE SET position = excluded.position",
+                (source, position),
+            )
+        return fresh
+
+    def record_segment(
+        self, segment: str, seen: Sequence[Attempts], known: Callable[[Fingerprint], bool], now: int
+    ) -> int:
+        """Count what a scan found in one segment of an old log, unless that segment was counted before.
+
+        Return the number of attempts added. Raises LedgerError.
+        """
+        with self._store.transaction() as db:
+            if not db.execute("INSERT INTO segment VALUES (?, ?) ON CONFLICT DO NOTHING", (segment, now)).rowcount:
+                return 0
+            self._count(db, seen, known)
+        return sum(attempts.count for attempts in seen)
+
+    def match(self, appeared: Iterable[Fingerprint]) -> list[Fingerprint]:
+        """Note that the certificates of these fingerprints are there now; return those that were waiting for it."""
+        with self._store.transaction() as db:
+            return [
+                fingerprint
+                for fingerprint in appeared
+                if db.execute(
+                    f"UPDATE entry SET matched = 1 WHERE fingerprint = ? AND {_UNMATCHED}",  # noqa: S608 - a constant
+                    (fingerprint,),
+                ).rowcount
+            ]
+
+    def unmatched(self) -> set[Fingerprint]:
+        """Return the pending fingerprints for which no certificate was there when they were seen."""
+        with self._store.reading() as db:
+            rows = db.execute(f"SELECT fingerprint FROM entry WHERE {_UNMATCHED}").fetchall()  # noqa: S608 - a constant
+        return {Fingerprint(row[0]) for row in rows}
+
+    def forget(self, before: int) -> int:
+        """Forget what is pending and was last seen before a time (ms since the epoch); return how many."""
+        with self._store.transaction() as db:
+            return db.execute("DELETE FROM entry WHERE standing = 'pending' AND last_seen < ?", (before,)).rowcount
+
+    def dropped(self) -> int:
+        """Return how many unmatched fingerprints were dropped, ever, to keep within the limit."""
+        with self._store.reading() as db:
+            row = db.execute("SELECT value FROM fact WHERE key = 'unmatched_dropped'").fetchone()
+        return int(row[0]) if row else 0
+
+    def _count(
+        self, db: sqlite3.Connection, seen: Sequence[Attempts], known: Callable[[Fingerprint], bool]
+    ) -> list[Fingerprint]:
+        fresh: list[Fingerprint] = []
+        for attempts in seen:
+            peer = attempts.peer
+            matched = known(attempts.fingerprint)
+            values = (
+                attempts.fingerprint,
+                attempts.count,
+                attempts.first,
+                attempts.last,
+                *((peer.host, peer.helo, peer.sender, peer.recipient) if peer else (None,) * 4),
+                matched,
+            )
+            if _update(db, values):
+                continue
+            if attempts.count:
+                db.execute(
+                    "INSERT INTO entry (fingerprint, standing, attempts, first_seen, last_seen, host, helo, sender,"
+                    " recipient, matched) VALUES (?1, 'pending', ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+                    values,
+                )
+                if matched:
+                    fresh.append(attempts.fingerprint)
+        self._bound(db)
+        return fresh
+
+    def _bound(self, db: sqlite3.Connection) -> None:
+        many = db.execute(f"SELECT count(*) FROM entry WHERE {_UNMATCHED}").fetchone()[0]  # noqa: S608 - a constant
+        if many <= self.unmatched_limit:
+            return
+        dropped = db.execute(
+            "DELETE FROM entry WHERE fingerprint IN"
+            f" (SELECT fingerprint FROM entry WHERE {_UNMATCHED} ORDER BY last_seen LIMIT ?)",
+            (many - self.unmatched_limit,),
+        ).rowcount
+        db.execute(
+            "INSERT INTO fact VALUES ('unmatched_dropped', ?1)"
+            " ON CONFLICT DO UPDATE SET value = CAST(value AS INTEGER) + ?1",
+            (dropped,),
+        )
+
+
+def _update(db: sqlite3.Connection, values: tuple[object, ...]) -> bool:
+    found = db.execute(
+        "UPDATE entry SET attempts = attempts + ?2,"
+        " first_seen = min(coalesce(first_seen, ?3), coalesce(?3, first_seen)),"
+        " last_seen = max(coalesce(last_seen, ?4), coalesce(?4, last_seen)),"
+        " host = coalesce(?5, host), helo = coalesce(?6, helo), sender = coalesce(?7, sender),"
+        " recipient = coalesce(?8, recipient), matched = max(matched, ?9) WHERE fingerprint = ?1",
+        values,
+    )
+    return bool(found.rowcount)
