@@ -1,0 +1,46 @@
+"""etc/eximcertd.toml shows every key of the configuration, each with its true default."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from eximcertd.config import Config, parse
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+FILE = Path(__file__).parents[2] / "etc" / "eximcertd.toml"
+SHIPPED = FILE.read_text(encoding="utf-8")
+ENABLED = re.sub(r"(?m)^#(?=[a-z_]+ = )", "", SHIPPED)
+
+
+def keys(config: Config) -> Iterator[tuple[str, str, Any]]:
+    for section in fields(config):
+        value = getattr(config, section.name)
+        if is_dataclass(value):
+            for key in fields(value):
+                yield section.name, key.name, getattr(value, key.name)
+
+
+def test_the_shipped_file_changes_nothing() -> None:
+    assert parse(SHIPPED) == Config()
+
+
+def test_every_key_stands_there_as_a_comment_and_no_other() -> None:
+    shown = {(section, key) for section, table in tomllib.loads(ENABLED).items() for key in table}
+    assert shown == {(section, key) for section, key, _ in keys(Config())}
+
+
+@pytest.mark.parametrize(("section", "key", "default"), list(keys(Config())), ids=lambda value: str(value)[:40])
+def test_every_comment_shows_the_default(section: str, key: str, default: object) -> None:
+    enabled = getattr(getattr(parse(ENABLED), section), key)
+    if default is None:
+        assert enabled is not None, "a key that is asked of Exim, or off, shows an example"
+    else:
+        assert enabled == default
