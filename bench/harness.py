@@ -32,7 +32,7 @@ class Row:
     met: bool | None = None
 
     def __str__(self) -> str:
-        """The line in Markdown."""
+        """Return the line in Markdown."""
         met = "" if self.met is None else "yes" if self.met else "**no**"
         return f"| {self.work} | {self.figure} | {self.bound} | {met} |"
 
