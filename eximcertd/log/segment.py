@@ -29,6 +29,7 @@ class Segment:
     head_length, head: length and digest of the file's first bytes, at most HEAD_LENGTH and not beyond end.
     tail_length, tail: length and digest of the bytes just before end.
     live: it is still being followed: lines behind end will be counted too.
+    scanned: counted by a scan, not by following; the two are kept beside each other.
     """
 
     head_length: int
@@ -38,11 +39,12 @@ class Segment:
     tail_length: int
     tail: str
     live: bool = False
+    scanned: bool = False
 
     @property
     def key(self) -> str:
         """What the ledger keeps a segment under."""
-        return f"{self.head_length}:{self.head}"
+        return f"{'scanned' if self.scanned else 'followed'}:{self.head_length}:{self.head}"
 
     def to_json(self) -> dict[str, Any]:
         """Return the segment as a JSON object."""
@@ -52,10 +54,10 @@ class Segment:
 def from_json(value: Any) -> Segment:
     """Return the segment that a JSON object tells. Raises ValueError if it tells none."""
     numbers = ("head_length", "start", "end", "tail_length")
-    if not isinstance(value, dict) or set(value) - {"live"} != {*numbers, "head", "tail"}:
-        raise ValueError("a segment has head_length, head, start, end, tail_length, tail and live")
+    if not isinstance(value, dict) or set(value) - {"live", "scanned"} != {*numbers, "head", "tail"}:
+        raise ValueError("a segment has head_length, head, start, end, tail_length and tail")
     if not all(isinstance(value[name], int) and 0 <= value[name] < 1 << 62 for name in numbers):
         raise ValueError("a segment's lengths and offsets are whole numbers from 0 on")
     if not all(isinstance(value[name], str) and len(value[name]) == 32 for name in ("head", "tail")):  # noqa: PLR2004 - see digest
         raise ValueError("a segment's digests have 32 hex digits")
-    return Segment(**{**value, "live": value.get("live") is True})
+    return Segment(**{**value, "live": value.get("live") is True, "scanned": value.get("scanned") is True})

@@ -24,14 +24,14 @@ if TYPE_CHECKING:
 class Sighting:
     """What one batch holds of one fingerprint.
 
-    first, last: time of the first and the last attempt in the batch, aware, UTC.
+    first, last: time of the first and the last attempt in the batch, aware, UTC; None if attempts is 0.
     attempts: how many. 0: nothing new but the peer of an attempt that an earlier batch counted.
     peer: who the latest attempt came from, if the log tells (log_selector = +pid), else None.
     """
 
     fingerprint: Fingerprint
-    first: datetime
-    last: datetime
+    first: datetime | None
+    last: datetime | None
     attempts: int
     peer: Peer | None = None
 

@@ -1,0 +1,135 @@
+"""Rejections folded by fingerprint, each with the peer that the log names a little later.
+
+Times become aware and UTC here. A line without a zone is in Exim's own zone, by default the machine's.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final
+
+from eximcertd.log.source import Sighting
+from eximcertd.rejection import match_peer
+
+if TYPE_CHECKING:
+    from datetime import tzinfo
+
+    from eximcertd.fingerprint import Fingerprint
+    from eximcertd.log.search import Buffer
+    from eximcertd.rejection import Grammar, Peer
+
+PEER_WITHIN: Final = 64 * 1024
+"""How many bytes of log behind a rejection its peer is looked for; Exim writes the two lines together."""
+
+_WAITING_LIMIT: Final = 64
+_TRIES: Final = 4
+_LONGEST_LINE: Final = 16 * 1024
+
+
+class _Count:
+    """What is known of one fingerprint in this batch."""
+
+    __slots__ = ("attempts", "first", "last", "peer")
+
+    def __init__(self, at: datetime) -> None:
+        self.attempts = 0
+        self.first = at
+        self.last = at
+        self.peer: Peer | None = None
+
+
+class Tally:
+    """Takes whole lines, gives sightings. zone: Exim's; None for the machine's own."""
+
+    def __init__(self, grammar: Grammar, zone: tzinfo | None = None) -> None:
+        self._grammar = grammar
+        self._zone = zone
+        self._counts: dict[Fingerprint, _Count] = {}
+        self._waiting: dict[int, tuple[Fingerprint, int]] = {}
+        self._stamp: tuple[datetime, datetime] | None = None
+
+    def __len__(self) -> int:
+        return len(self._counts)
+
+    def read(self, buffer: Buffer, start: int, end: int, otherwise: datetime) -> None:
+        """Take the whole lines in [start, end) of the buffer. otherwise: the time of lines that tell none."""
+        if self._waiting:
+            self._meet(buffer, start, end)
+        at, hits = start, {}
+        while (at := buffer.find(at, end)) >= 0:
+            begin, newline = buffer.line_at(at, start, end)
+            rejection = self._grammar.match(buffer.view[begin:newline])
+            if rejection is not None and self.add(rejection.fingerprint, rejection.at or otherwise) and rejection.pid:
+                hits[rejection.fingerprint] = (rejection.pid, newline + 1)
+            at = newline
+        misses = 0
+        for fingerprint, (pid, behind) in hits.items():
+            self._waiting.pop(pid, None)
+            if misses < _WAITING_LIMIT and not self._find_peer(buffer, fingerprint, pid, behind, end):
+                misses += 1
+                if end - behind < PEER_WITHIN and len(self._waiting) < _WAITING_LIMIT:
+                    self._waiting[pid] = (fingerprint, PEER_WITHIN - (end - behind))
+
+    def add(self, fingerprint: Fingerprint, at: datetime, peer: Peer | None = None) -> bool:
+        """Count one attempt. False: there is no such time, so Exim did not write it."""
+        if self._stamp is None or self._stamp[0] != at or self._stamp[0].tzinfo != at.tzinfo:
+            try:
+                self._stamp = (at, _utc(at, self._zone))
+            except (OverflowError, ValueError, OSError):
+                return False
+        at = self._stamp[1]
+        count = self._counts.get(fingerprint)
+        if count is None:
+            count = self._counts[fingerprint] = _Count(at)
+        count.attempts += 1
+        count.first = min(count.first, at)
+        count.last = max(count.last, at)
+        if peer is not None:
+            count.peer = peer
+        return True
+
+    def forget_waiting(self) -> None:
+        """Another file comes next: process ids tie nothing across."""
+        self._waiting.clear()
+
+    def take(self) -> tuple[Sighting, ...]:
+        """Return what was counted since the last call, and begin anew."""
+        counts, self._counts = self._counts, {}
+        return tuple(
+            Sighting(fingerprint, count.first, count.last, count.attempts, count.peer)
+            for fingerprint, count in counts.items()
+        )
+
+    def _meet(self, buffer: Buffer, start: int, end: int) -> None:
+        """Look in a new piece of text for the peers that are still waited for."""
+        for pid, (fingerprint, left) in list(self._waiting.items()):
+            if self._find_peer(buffer, fingerprint, pid, start, min(end, start + left)) or end - start >= left:
+                del self._waiting[pid]
+            else:
+                self._waiting[pid] = (fingerprint, left - (end - start))
+
+    def _find_peer(self, buffer: Buffer, fingerprint: Fingerprint, pid: int, start: int, end: int) -> bool:
+        """Look for the peer's line of a process in the text [start, end) behind its rejection."""
+        mark, text = b"[%d] " % pid, buffer.bytes
+        at, end = start, min(end, start + PEER_WITHIN)
+        for _ in range(_TRIES):
+            at = text.find(mark, at, end)
+            if at < 0:
+                return False
+            begin, newline = buffer.line_at(at, start, end)
+            found = match_peer(bytes(buffer.view[begin : min(newline, begin + _LONGEST_LINE)]))
+            if found is not None and found[0] == pid:
+                count = self._counts.get(fingerprint)
+                if count is None:
+                    now = self._stamp[1] if self._stamp else datetime.now(UTC)
+                    count = self._counts[fingerprint] = _Count(now)
+                count.peer = found[1]
+                return True
+            at = newline
+        return False
+
+
+def _utc(at: datetime, zone: tzinfo | None) -> datetime:
+    if at.tzinfo is None and zone is not None:
+        at = at.replace(tzinfo=zone)
+    return at.astimezone(UTC)
