@@ -1,0 +1,143 @@
+"""The control socket: many callers, each of whom can lose only his own connection.
+
+    server = Server(Path("/run/eximcertd/control"), rights, {"Status": status, "Decide": decide})
+    await server.start()
+    ...
+    await server.close()
+
+Runs in the daemon's loop. A connection has its calls answered one after the other, in their order; the
+calls of different connections run side by side.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import logging
+import socket
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final
+
+from eximcertd.control.caller import Caller, caller
+from eximcertd.control.connection import Connection, Handler, Limits, Service
+from eximcertd.control.faults import reply_of
+from eximcertd.control.interface import shipped
+from eximcertd.control.listening import Listening
+from eximcertd.control.protocol import LARGEST_CALL, LARGEST_QUESTION, encode_reply
+from eximcertd.control.rights import Right, Rights
+from eximcertd.control.seats import Rank, Seats
+from eximcertd.errors import EximcertdError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+__all__ = ["Caller", "Handler", "Limits", "Server"]
+
+_PAUSE: Final = 0.2
+"""Seconds without accepting anybody when the kernel has no descriptor or memory left for one more."""
+
+_log = logging.getLogger(__name__)
+
+
+class Server:
+    """The server of interface org.eximcertd on a Unix socket.
+
+    path: of the socket. methods: by their names in the interface ("Decide"); a method without a handler is
+    answered as not implemented. Raises ValueError for a handler that the interface has no method for.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        rights: Rights,
+        methods: Mapping[str, Handler],
+        *,
+        limits: Limits | None = None,
+        seats: Seats | None = None,
+    ) -> None:
+        unknown = methods.keys() - shipped().methods.keys()
+        if unknown:
+            raise ValueError(f"{shipped().name} has no method {', '.join(sorted(unknown))}")
+        self._path = path
+        self._limits = limits or Limits()
+        self._service = Service(rights, methods, self._limits)
+        self._seats = seats or Seats()
+        self._listening: Listening | None = None
+        self._accepting: asyncio.Task[None] | None = None
+        self._connections: dict[asyncio.Task[None], Connection] = {}
+
+    async def start(self) -> None:
+        """Take the socket's place and begin to answer. Raises EximcertdError if the place cannot be had."""
+        self._listening = Listening(self._path)
+        self._accepting = asyncio.create_task(self._accept(self._listening.socket), name="control socket")
+
+    async def close(self, grace: float = 0.5) -> None:
+        """Take no more calls, wait ``grace`` seconds for those that are being answered, and end all connections."""
+        self._service.closing = True
+        if self._accepting is not None:
+            await _cancel({self._accepting})
+        if self._listening is not None:
+            self._listening.close()
+        answering = {task for task, connection in self._connections.items() if connection.answering}
+        if answering:
+            await asyncio.wait(answering, timeout=grace)
+        await _cancel(set(self._connections))
+        await _cancel(set(self._service.begun))
+
+    async def _accept(self, listener: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            try:
+                connected, _ = await loop.sock_accept(listener)
+            except OSError as error:
+                if error.errno != errno.ECONNABORTED:
+                    _log.warning("the control socket cannot take a connection: %s", error.strerror)
+                    await asyncio.sleep(_PAUSE)
+                continue
+            try:
+                self._admit(connected)
+            except OSError:
+                connected.close()  # the kernel does not tell who it is: nobody
+
+    def _admit(self, connected: socket.socket) -> None:
+        who = caller(connected)
+        held = self._service.rights.held(who.uid, who.groups)
+        rank = Rank.ROOT if who.uid == 0 else Rank.MEMBER if Right.READ in held else Rank.STRANGER
+        if not self._seats.take(rank, who.uid):
+            _turn_away(connected, who)
+            return
+        connection = Connection(
+            self._service,
+            who,
+            largest=LARGEST_CALL if Right.APPROVE in held else LARGEST_QUESTION,
+            idle=self._limits.stranger_idle if rank is Rank.STRANGER else self._limits.idle,
+        )
+        task = asyncio.create_task(connection.run(connected), name=f"connection of {who.name}")
+        self._connections[task] = connection
+
+        def left(_: asyncio.Task[None]) -> None:
+            del self._connections[task]
+            self._seats.leave(rank, who.uid)
+            connected.close()
+            if not task.cancelled() and (error := task.exception()) is not None:
+                _log.error("a connection of %s broke", who.name, exc_info=error)
+
+        task.add_done_callback(left)
+
+
+def _turn_away(connected: socket.socket, who: Caller) -> None:
+    """Say that there is no seat left, without waiting for anybody, and hang up."""
+    error = EximcertdError(
+        f"{who.name} has too many connections to eximcertd, or there are too many in all", hint="try again later"
+    )
+    with suppress(OSError):
+        connected.send(encode_reply(reply_of(error)), socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
+    connected.close()
+
+
+async def _cancel(tasks: set[asyncio.Task[None]] | set[asyncio.Future[dict[str, object]]]) -> None:
+    for task in tasks:
+        task.cancel()
+    if tasks:
+        await asyncio.wait(tasks)
