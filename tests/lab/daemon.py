@@ -43,8 +43,8 @@ class Eximcertd:
     """eximcertd as a real process for an Exim of the lab, with root's part as a command.
 
     settings: more configuration or other values, {"allowlist": {"form": "directory"}}; a value None leaves a
-    key out. environment: more variables for the processes. Its files lie in the Exim's directory, below
-    ``name``, so that several can be told apart.
+    key out. environment: more variables for the processes. directory: where its files lie, by default
+    in the Exim's, with which they go.
     """
 
     def __init__(
@@ -53,10 +53,10 @@ class Eximcertd:
         settings: Mapping[str, Mapping[str, Any]] | None = None,
         *,
         environment: Mapping[str, str] | None = None,
-        name: str = "eximcertd",
+        directory: Path | None = None,
     ) -> None:
         self.exim = exim
-        self.directory: Final = exim.directory / name
+        self.directory: Final = directory or exim.directory / "eximcertd"
         self.directory.mkdir(exist_ok=True)
         self.directory.chmod(0o755)
         self.state = self.directory / "state"

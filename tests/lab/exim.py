@@ -69,7 +69,7 @@ class EximServer:
     from the start (an empty value without any). log_selector: "+pid" ties a rejection to its peer. log_path:
     Exim's log_file_path below the log directory. before: text of the main section before the macro file is
     included (earlier macros). main: more text of the main section. acl: the clauses of the RCPT ACL. queue:
-    arguments such as "-q30m".
+    arguments such as "-q30m". directory: where it all lies; by default a new one below /tmp.
     """
 
     def __init__(
@@ -83,8 +83,10 @@ class EximServer:
         main: str = "",
         acl: str = ACL,
         queue: tuple[str, ...] = (),
+        directory: Path | None = None,
     ) -> None:
-        self.directory: Final = Path(tempfile.mkdtemp(prefix="exim-lab-"))
+        self.directory: Final = directory or Path(tempfile.mkdtemp(prefix="exim-lab-"))
+        self.directory.mkdir(exist_ok=True)
         self.directory.chmod(0o755)
         self.etc = self.directory / "etc"
         self.configuration = self.etc / "exim.conf"
@@ -102,15 +104,17 @@ class EximServer:
         self._queue = queue
         self._process: subprocess.Popen[bytes] | None = None
         self._ended = threading.Event()
-        for directory in (self.etc, self.certificates):
-            directory.mkdir()
-            directory.chmod(0o755)
+        for part in (self.etc, self.certificates):
+            part.mkdir()
+            part.chmod(0o755)
         user = pwd.getpwnam(USER)
-        for directory in (self.spool, self.log_directory, self.mail, self.pid_file.parent):
-            directory.mkdir()
-            directory.chmod(0o755)
-            os.chown(directory, user.pw_uid, user.pw_gid)
-        self.identity: Final = make(self.etc, "server.lab.example", stem="server")
+        for part in (self.spool, self.log_directory, self.mail, self.pid_file.parent):
+            part.mkdir()
+            part.chmod(0o755)
+            os.chown(part, user.pw_uid, user.pw_gid)
+        self.identity: Final = make(
+            self.etc, "server.lab.example", stem="server", names=["server.lab.example", "localhost"]
+        )
         os.chown(self.identity.key, 0, user.pw_gid)
         self.identity.key.chmod(0o640)
         for identity in trusted:

@@ -1,0 +1,277 @@
+"""Plays the recipe from the first refusal to the last, with real Exims on loopback; started by scripts/demo."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, NoReturn
+
+from lab.client import EximClient
+from lab.daemon import Eximcertd, program
+from lab.exim import EXIM, EximServer
+from lab.screen import Screen
+from lab.wait import until
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+NAME: Final = "laptop.alice.example"
+MESSAGE: Final = """\
+From: Alice <alice@laptop.alice.example>
+To: Bob <bob@remote.example>
+Subject: Hello from my laptop
+
+Does this go through?
+"""
+SEND: Final = "client-exim -f alice bob@remote.example < hello.eml"
+LAST: Final = "grep bob@remote.example client/log/mainlog | tail -n 1"
+
+
+class NotSeenError(Exception):
+    """Something that the demo promises did not happen; the message says what."""
+
+
+class Demo:
+    """The stage: a directory with a server, a client and eximcertd, and the commands that work on them."""
+
+    def __init__(self, directory: Path, screen: Screen, stack: ExitStack) -> None:
+        self.directory = directory
+        self.screen = screen
+        self._stack = stack
+        self._environment = {**os.environ, "PATH": f"{directory}/bin:{os.environ['PATH']}", "LC_ALL": "C.UTF-8"}
+
+    def run(self, command: str) -> str:
+        """Show a command, run it in the demo's directory, show what it says and return that."""
+        self.screen.command(command)
+        text = self.quietly(command)
+        self.screen.said(text)
+        return text
+
+    def quietly(self, command: str) -> str:
+        """Run a command and return what it says; raises NotSeenError if it fails."""
+        done = subprocess.run(
+            ["/bin/sh", "-c", command],
+            cwd=self.directory,
+            env=self._environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        if done.returncode != 0:
+            raise NotSeenError(f"the command failed, with status {done.returncode}: {command}\n{done.stdout}")
+        return done.stdout
+
+    def expect(self, what: str, good: Any, took: float | None = None) -> None:
+        """Show that ``what`` was seen, or raise NotSeenError."""
+        if not good:
+            raise NotSeenError(f"this was not seen: {what}")
+        self.screen.seen(what, took)
+
+    def send(self, command: str, outcome: str) -> str:
+        """Send the message, wait for the client's log to tell its outcome, and show that line."""
+        before = len(self.client.outcomes("bob@remote.example"))
+        self.run(command)
+        what = f'the client Exim tells of "{outcome}"'
+        _within(lambda: any(outcome in line for line in self.client.outcomes("bob@remote.example")[before:]), what)
+        return self.run(LAST)
+
+    def set_up(self) -> None:
+        """Make two certificates, two Exims and eximcertd, and start what is a daemon."""
+        screen, here = self.screen, self.directory
+        screen.step(
+            "A laptop and a mail server",
+            "Both have a certificate of their own making. The server knows the laptop's: it lies among its "
+            "certificates. That alone lets nobody relay.",
+        )
+        screen.command(f"cd {here}")
+        (here / "hello.eml").write_text(MESSAGE)
+        commands = here / "bin"
+        commands.mkdir()
+        tests = Path(__file__).resolve().parent.parent / "tests"
+        _script(commands / "make-certificates", f"PYTHONPATH={tests} exec {sys.executable} -m lab.certificates")
+        _script(commands / "client-exim", f"exec {EXIM} -C {here}/client/exim.conf")
+        _script(commands / "eximcertctl", f"exec {program('eximcertctl')} --config {here}/eximcertd/eximcertd.toml")
+        self.run(f"make-certificates client {NAME}")
+        (here / "server").mkdir()
+        self.server = EximServer(directory=here / "server")
+        self.run(f"cp client/{NAME}.pem server/certs/")
+        self.client = EximClient(here / "client", self.server, NAME)
+
+        screen.step("The server: what its RCPT ACL says, and nobody in RELAY_FROM_CERTS yet")
+        self.run("cat server/etc/relay_from_certs; grep -A10 ^acl_check_rcpt: server/etc/exim.conf")
+        screen.command("exim4 -C server/etc/exim.conf -bdf &")
+        self._stack.enter_context(self.server)
+        self.expect("the server Exim listens on loopback", self.server.alive())
+
+        screen.step("The laptop: its certificate, and the only server it trusts")
+        self.run("grep -A7 ^remote_smtp: client/exim.conf")
+
+        screen.step("eximcertd: follows the server's log, keeps who was seen and who was let in")
+        self.daemon = Eximcertd(self.server, directory=here / "eximcertd")
+        screen.command("eximcertd --config eximcertd/eximcertd.toml &")
+        self._stack.enter_context(self.daemon)
+        self.expect("eximcertd answers", self.daemon.answers())
+
+    def refused(self) -> str:
+        """Send a message that is refused, and find the laptop in the pending list; return its fingerprint."""
+        self.screen.step("1. The laptop sends a message. Nobody has let it in.")
+        line = self.send(SEND, " 550 ")
+        self.expect("the server refused the message with 550", "relay not permitted" in line)
+        begun = time.monotonic()
+        found = _within(lambda: self.daemon.entries("pending"), "the attempt is in the pending list")
+        self.screen.step("2. eximcertd has seen it, and knows whose certificate it was.")
+        text = self.run("eximcertctl pending")
+        fingerprint = next(iter(found))
+        self.expect(f"eximcertctl pending names {NAME}", NAME in text, time.monotonic() - begun)
+        return str(fingerprint)
+
+    def approved(self, prefix: str) -> None:
+        """Approve by a prefix, and see the same message arrive."""
+        self.screen.step("3. Somebody who may decide that approves it, by the first digits of its fingerprint.")
+        begun = time.monotonic()
+        self.run(f'eximcertctl approve {prefix} --note "Alice has a new laptop"')
+        took = time.monotonic() - begun
+        self.expect("approved, and Exim honours it", prefix in self.server.macro_file.read_text(), took)
+        self.run("cat server/etc/relay_from_certs")
+        self.screen.step("4. The same message again.")
+        line = self.send(SEND, "250 OK")
+        self.expect("the server relayed the message", " => bob@remote.example" in line and "CV=yes" in line)
+        _within(lambda: "Does this go through?" in self.server.delivered(), "the message has arrived")
+        self.run("grep -A9 '^Subject' server/mail/box")
+        self.expect("the message arrived", "Hello from my laptop" in self.server.delivered())
+
+    def revoked(self, prefix: str) -> None:
+        """Revoke, and see the same message refused again."""
+        self.screen.step("5. The laptop is lost: revoke it.")
+        begun = time.monotonic()
+        self.run(f'eximcertctl revoke {prefix} --note "left on a train"')
+        took = time.monotonic() - begun
+        self.expect("revoked, and Exim honours it", prefix not in self.server.macro_file.read_text(), took)
+        self.screen.step("6. The same message once more.")
+        line = self.send(SEND, " 550 ")
+        self.expect("the server refused the message again", "relay not permitted" in line)
+        self.run(f"eximcertctl history {prefix}")
+
+    def impostor(self) -> None:
+        """Send the message towards a server of the same name with another certificate."""
+        self.screen.step(
+            "7. And the other way round: an impostor in the server's place.",
+            "Another Exim, with the server's name in its certificate, but not with the server's key.",
+        )
+        home = self.directory / "impostor"
+        with EximServer(directory=home) as impostor:
+            self.screen.command("exim4 -C impostor/etc/exim.conf -bdf &")
+            line = self.send(SEND.replace(" -f", f" -DSERVER_PORT={impostor.port} -f"), "certificate verification")
+            self.expect(
+                "the laptop refused the impostor, and keeps its message",
+                " == bob@remote.example" in line and not impostor.delivered(),
+            )
+            self.run("client-exim -bp")
+
+    def close(self, began: float) -> None:
+        """Print the summary, one screen."""
+        self.screen.step("What was seen")
+        for line in self.screen.summary:
+            print(f"  {line}")
+        print(f"\nAll of it with real Exims, in {time.monotonic() - began:.1f} s.", flush=True)
+
+
+def _within(condition: Callable[[], Any], what: str) -> Any:
+    try:
+        return until(condition, what, limit=20)
+    except AssertionError as error:
+        raise NotSeenError(str(error)) from None
+
+
+def _script(path: Path, command: str) -> None:
+    path.write_text(f'#!/bin/sh\n{command} "$@"\n')
+    path.chmod(0o755)
+
+
+def _stay(directory: Path) -> None:
+    print(f"""
+It stays up until you press Ctrl-C. In another terminal, as root:
+
+  cd {directory}; PATH=$PWD/bin:$PATH
+  {SEND}
+  eximcertctl pending
+""")
+    try:
+        signal.pause()
+    except KeyboardInterrupt:
+        print("\nStopping all of it.")
+
+
+def _left_running(directory: Path) -> list[str]:
+    """Return the process ids that still name the demo's directory, once deliveries had time to end."""
+
+    def look() -> list[str]:
+        found = []
+        for entry in Path("/proc").glob("[0-9]*/cmdline"):
+            with suppress(OSError):  # a process may end between the two looks
+                if str(directory).encode() in entry.read_bytes():
+                    found.append(entry.parent.name)
+        return found
+
+    with suppress(AssertionError):
+        until(lambda: not look(), "nothing of the demo runs", limit=5)
+    return look()
+
+
+def _terminate(_number: int, _frame: object) -> NoReturn:
+    sys.exit(1)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Play the demo; 0 only if everything was seen."""
+    parser = argparse.ArgumentParser(prog="scripts/demo", description="The whole recipe, on loopback.")
+    parser.add_argument("--stay", action="store_true", help="leave it up to play with, until Ctrl-C")
+    asked = parser.parse_args(arguments)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _terminate)
+    began = time.monotonic()
+    directory = Path(tempfile.mkdtemp(prefix="eximcertd-demo-"))
+    directory.chmod(0o755)
+    screen = Screen()
+    try:
+        with ExitStack() as stack:
+            demo = Demo(directory, screen, stack)
+            try:
+                demo.set_up()
+                prefix = demo.refused()[:8]
+                demo.approved(prefix)
+                demo.revoked(prefix)
+                demo.impostor()
+            except (NotSeenError, AssertionError) as error:
+                print(f"\nThe demo ends here: {error}\n", file=sys.stderr)
+                for log in sorted(directory.glob("*/log/*log")) + sorted(directory.glob("*/output")):
+                    print(f"--- {log.relative_to(directory)}\n{log.read_text()[-2000:]}", file=sys.stderr)
+                return 1
+            demo.close(began)
+            if asked.stay:
+                _stay(directory)
+    except KeyboardInterrupt:
+        print("\nStopped.", file=sys.stderr)
+        return 130
+    finally:
+        left = _left_running(directory)
+        shutil.rmtree(directory, ignore_errors=True)
+    if left:
+        print(f"Still running, and that is a fault of this demo: {' '.join(left)}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
