@@ -1,30 +1,68 @@
-"""Fingerprint -> certificate and the files it lies in, over a directory that others rewrite. (A skeleton.)"""
+"""Fingerprint -> certificate and the files it lies in, over a directory that others rewrite."""
 
 from __future__ import annotations
 
+import os
+import threading
+import time
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from heapq import nsmallest
+from typing import TYPE_CHECKING, Final, TypeVar
+
+from eximcertd.certificates.cache import Cache
+from eximcertd.certificates.details import Details
+from eximcertd.certificates.scan import MOST_NAMES, Scanner
+from eximcertd.certificates.snapshot import Snapshot, names_of, restored
+from eximcertd.certificates.state import REASONS, finding
+from eximcertd.fingerprint import Fingerprint, is_exact
+from eximcertd.shown import clean
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
-    from collections.abc import Set as AbstractSet
+    from collections.abc import Collection, Iterable, Iterator
     from pathlib import Path
 
     from eximcertd.certificates.certificate import Certificate
-    from eximcertd.fingerprint import Fingerprint
+
+T = TypeVar("T")
+
+_NOTHING: Final[frozenset[bytes]] = frozenset()
+
+
+class Fingerprints(AbstractSet[Fingerprint]):
+    """A set of fingerprints over digests that are shared with the index: 100,000 of them cost nothing more."""
+
+    def __init__(self, digests: AbstractSet[bytes] = _NOTHING) -> None:
+        self._digests = digests
+
+    @classmethod
+    def _from_iterable(cls, it: Iterable[T]) -> AbstractSet[T]:
+        return frozenset(it)
+
+    def __contains__(self, fingerprint: object) -> bool:
+        return isinstance(fingerprint, str) and is_exact(fingerprint) and bytes.fromhex(fingerprint) in self._digests
+
+    def __iter__(self) -> Iterator[Fingerprint]:
+        return (Fingerprint(digest.hex().upper()) for digest in self._digests)
+
+    def __len__(self) -> int:
+        return len(self._digests)
 
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """What a look at the directory changed: fingerprints that were not there before, and that are gone."""
+    """What a look at the directory changed: certificates that were not there before, and that are gone."""
 
     appeared: AbstractSet[Fingerprint]
     vanished: AbstractSet[Fingerprint]
 
+    def __bool__(self) -> bool:
+        return bool(self.appeared or self.vanished)
+
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """files: that hold a certificate. distinct: certificates. passed_over: files that hold none."""
+    """files: names that hold a certificate. distinct: certificates. passed_over: names that hold none."""
 
     files: int
     distinct: int
@@ -34,43 +72,113 @@ class Counts:
 class Index:
     """The certificates in ``directory``. cache: file that keeps what was found for the next start, or None.
 
-    ``refresh`` and ``save`` belong into a worker thread; everything else answers at once, from any thread,
-    from what the last ``refresh`` found; ``details`` reads and parses the files of what it is asked for.
+    ``restore``, ``refresh`` and ``save`` belong into a worker thread, one at a time. Everything else may be
+    called from any thread, meanwhile too, and answers from what the last look found; ``details`` reads the
+    files of what it is asked for, and no other.
     """
 
-    problem: str | None
-    """Why the directory, or the cache, cannot be used at present; what was found before still stands."""
-
     def __init__(self, directory: Path, cache: Path | None = None) -> None:
-        raise NotImplementedError
+        self.directory = directory
+        self.problem: str | None = None
+        """Why the directory cannot be looked at; what was found before still stands. None: it can."""
+        self.cache_problem: str | None = None
+        """Why the cache cannot be written, or None."""
+        name = os.fsencode(directory)
+        self._scanner = Scanner(name)
+        self._details = Details(self._scanner.certificates, name)
+        self._cache = Cache(cache, name) if cache is not None else None
+        self._snapshot = Snapshot()
+        self._kept: dict[bytes, bytes] = {}
+        self._looking = threading.Lock()
+
+    def restore(self) -> None:
+        """Begin with what the cache kept; the next whole ``refresh`` puts right what has changed since."""
+        if self._cache is None:
+            return
+        with self._looking:
+            self._kept = self._cache.load()
+            self._snapshot = restored(self._kept)
 
     def refresh(self, names: Collection[bytes] | None = None) -> Changes:
-        """Look at the directory, or only at these names in it; costs what changed."""
-        raise NotImplementedError
+        """Look at the directory, or only at these names in it; costs what changed. Never raises for the directory.
+
+        A certificate vanishes only when a look GRACE after the first that missed it finds it missing still.
+        """
+        with self._looking:
+            now = time.monotonic()
+            try:
+                if names is None:
+                    snapshot, difference = self._scanner.whole(self._snapshot, now)
+                else:
+                    snapshot, difference = self._scanner.some(self._snapshot, names, now)
+            except OSError as error:
+                why = error.strerror or str(error)
+                self.problem = (
+                    f"{clean(str(self.directory))}: the certificate directory cannot be read: {why}; "
+                    "make it readable for the user that eximcertd runs as"
+                )
+                return Changes(Fingerprints(), Fingerprints())
+            self.problem = None
+            self._snapshot = snapshot
+            return Changes(Fingerprints(difference.appeared), Fingerprints(difference.vanished))
 
     def save(self) -> None:
-        """Write what changed since the last time into the cache."""
-        raise NotImplementedError
+        """Write what changed since the last time into the cache; a failure stands in ``cache_problem``."""
+        if self._cache is None:
+            return
+        with self._looking:
+            states = self._snapshot.states
+            if states is self._kept:
+                return
+            self.cache_problem = self._cache.save(self._kept, states)
+            if self.cache_problem is None:
+                self._kept = states
+
+    def unsettled(self) -> frozenset[bytes]:
+        """Return the names that hold less than before and wait for a second look to confirm it."""
+        return frozenset(self._snapshot.lingering)
 
     def __contains__(self, fingerprint: object) -> bool:
-        raise NotImplementedError
+        return (
+            isinstance(fingerprint, str)
+            and is_exact(fingerprint)
+            and bytes.fromhex(fingerprint) in self._snapshot.files
+        )
+
+    def __iter__(self) -> Iterator[Fingerprint]:
+        return iter(Fingerprints(self._snapshot.files.keys()))
+
+    def __len__(self) -> int:
+        return len(self._snapshot.files)
 
     def files(self, fingerprint: Fingerprint) -> list[Path]:
         """Return the files that hold it, sorted; empty where none does."""
-        raise NotImplementedError
+        names = names_of(self._snapshot.files.get(bytes.fromhex(fingerprint)))
+        return [self.directory / os.fsdecode(name) for name in sorted(names)]
 
     def details(self, fingerprint: Fingerprint) -> Certificate | None:
-        """Return the certificate, read and parsed; None where no file holds it."""
-        raise NotImplementedError
+        """Return the certificate, read and parsed; None where no file holds it any more."""
+        return self.details_of((fingerprint,)).get(fingerprint)
 
     def details_of(self, fingerprints: Iterable[Fingerprint]) -> dict[Fingerprint, Certificate]:
-        """Return the certificates of many fingerprints, each file read once."""
-        raise NotImplementedError
+        """Return the certificates of those fingerprints that there are, each file read at most once."""
+        files = self._snapshot.files
+        wanted = {digest: names_of(files.get(digest)) for digest in map(bytes.fromhex, fingerprints)}
+        return self._details.of({digest: names for digest, names in wanted.items() if names})
 
     def counts(self) -> Counts:
         """Return how many files and certificates there are."""
-        raise NotImplementedError
+        snapshot = self._snapshot
+        return Counts(snapshot.holding, len(snapshot.files), len(snapshot.states) - snapshot.holding)
 
     def passed_over(self, most: int = 1000) -> list[tuple[str, str]]:
-        """Return (file name, reason) of files that were passed over, sorted, at most ``most``."""
-        raise NotImplementedError
+        """Return (file name, reason as a clause) of what was passed over, sorted, the first ``most`` of it.
+
+        The names are strangers' text. A directory with too many names says so in an entry of its own.
+        """
+        snapshot = self._snapshot
+        found = ((name, REASONS.get(finding(state))) for name, state in snapshot.states.items())
+        listed = nsmallest(most, ((os.fsdecode(name), why) for name, why in found if why))
+        if snapshot.cut:
+            listed.append((str(self.directory), f"holds more than {MOST_NAMES} names; the rest is passed over"))
+        return listed

@@ -1,35 +1,149 @@
-"""Keeps an index in step with its directory: looks when something changes, and slowly all the same. (A skeleton.)"""
+"""Keeps an index in step with its directory: looks when something changes, and slowly all the same.
+
+An event only means "go and look", at the name that it tells; what is then found is all that counts. Under the
+events lies a whole look every few minutes, since events get lost: queues overflow in silence, a directory that
+is removed and made again goes deaf, targets of links lie elsewhere, network file systems tell nothing.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import threading
+import time
+from typing import TYPE_CHECKING, Final
+
+from eximcertd.certificates.ears import Ears
+from eximcertd.certificates.snapshot import GRACE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from eximcertd.certificates.index import Changes, Index
 
+RESCAN: Final = 300.0
+"""Seconds between whole looks."""
+
+DEAF_RESCAN: Final = 30.0
+"""Seconds between whole looks where no events can be had."""
+
+MISSING_RESCAN: Final = 2.0
+"""Seconds between looks at a directory that cannot be read."""
+
+_GATHER: Final = 0.01
+_LONGEST_GATHER: Final = 1.0
+_QUIET: Final = 0.1
+_MOST_NAMES: Final = 1000
+_JOIN: Final = 5.0
+
 
 class Watch:
-    """A thread that refreshes ``index`` and calls ``deliver`` (in that thread) after the first look and each change.
+    """A thread that refreshes ``index`` and calls ``deliver``, in that thread.
 
-    ``start`` begins with a whole look at the directory; the first ``deliver`` tells that the index can be used.
+    ``deliver`` is called once after the first whole look, even if that changed nothing (what the cache kept is no
+    change): from then on the index can be relied on. After that it is called for every change.
+    rescan: seconds between whole looks.
     """
 
-    problem: str | None
-    """Why changes are only seen by looking now and then, or None."""
+    def __init__(self, index: Index, deliver: Callable[[Changes], None], *, rescan: float = RESCAN) -> None:
+        self._index = index
+        self._deliver = deliver
+        self._rescan = rescan
+        self._wake = threading.Condition()
+        self._names: set[bytes] = set()
+        self._whole = True
+        self._stopping = False
+        self._ears = Ears(index.directory, self._heard)
+        self._thread = threading.Thread(target=self._run, name="certificates", daemon=True)
+        self._ended = False
 
-    def __init__(self, index: Index, deliver: Callable[[Changes], None], *, rescan: float = 300.0) -> None:
-        raise NotImplementedError
+    @property
+    def problem(self) -> str | None:
+        """Why changes are only seen by a slow look, or not at all; None where all is well."""
+        if self._ended and not self._stopping:
+            return "the watch over the certificate directory has ended: restart eximcertd"
+        return self._ears.problem
 
     def start(self) -> None:
-        """Begin to watch."""
-        raise NotImplementedError
+        """Begin: what the cache kept, then a whole look, then whatever changes. Returns at once."""
+        self._thread.start()
 
     def look(self) -> None:
         """Ask for a whole look now; from any thread."""
-        raise NotImplementedError
+        self._heard(None)
 
     def stop(self) -> None:
-        """End the watch and its threads; returns once they have ended."""
-        raise NotImplementedError
+        """End the watch; returns once its threads have ended, or after a few seconds where a disk is stuck."""
+        with self._wake:
+            self._stopping = True
+            self._wake.notify_all()
+        if self._thread.ident is not None:
+            self._thread.join(_JOIN)
+
+    def _heard(self, names: Iterable[bytes] | None) -> None:
+        """Take in that these names, or None: anything, may have changed; from any thread."""
+        with self._wake:
+            if names is None:
+                self._whole = True
+            else:
+                self._names.update(names)
+            self._wake.notify_all()
+
+    def _run(self) -> None:
+        try:
+            self._index.restore()
+            self._follow()
+        finally:
+            self._ended = True
+            self._ears.close()
+            self._index.save()
+
+    def _follow(self) -> None:
+        gather, first = _GATHER, True
+        whole_at = settle_at = looked_at = 0.0
+        while self._wait(min(whole_at, settle_at)):
+            if not first:
+                quiet = time.monotonic() - looked_at > _QUIET
+                gather = _GATHER if quiet else min(2 * gather, _LONGEST_GATHER)
+                if self._rest(gather):
+                    return
+            names = self._taken(due=time.monotonic() >= whole_at, settle=time.monotonic() >= settle_at)
+            if names is None:
+                self._ears.open()
+            changes = self._index.refresh(names)
+            if changes or first:
+                self._deliver(changes)
+            looked_at = time.monotonic()
+            if names is None:
+                self._index.save()
+                whole_at = looked_at + self._pause()
+            if self._index.problem is not None:
+                whole_at = min(whole_at, looked_at + MISSING_RESCAN)
+            settle_at = looked_at + GRACE if self._index.unsettled() else float("inf")
+            first = False
+
+    def _pause(self) -> float:
+        return min(self._rescan, DEAF_RESCAN) if self._ears.problem else self._rescan
+
+    def _wait(self, until: float) -> bool:
+        """Wait for something to look at, at most until that time; return whether to go on."""
+        with self._wake:
+            while not (self._stopping or self._whole or self._names):
+                left = until - time.monotonic()
+                if left <= 0:
+                    break
+                self._wake.wait(left)
+            return not self._stopping
+
+    def _rest(self, seconds: float) -> bool:
+        """Let events gather; return whether to stop."""
+        with self._wake:
+            return self._wake.wait_for(lambda: self._stopping, seconds)
+
+    def _taken(self, *, due: bool, settle: bool) -> frozenset[bytes] | None:
+        """Return the names to look at now, None for all of them."""
+        with self._wake:
+            names = self._names
+            whole = self._whole or due or len(names) > _MOST_NAMES
+            self._names, self._whole = set(), False
+        if whole:
+            return None
+        return frozenset(names | self._index.unsettled() if settle else names)

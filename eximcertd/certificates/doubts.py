@@ -1,0 +1,75 @@
+"""What a person should be warned of before approving a certificate, as clauses to read after "it".
+
+What depends on the time (expired, not yet valid) is Certificate.warnings' own. Pure.
+"""
+
+from __future__ import annotations
+
+import stat
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+SHORTEST_RSA_KEY: Final = 2048
+PUBLIC_DIRECTORY: Final = "/usr/share/ca-certificates/"
+BUNDLES: Final = frozenset({"ca-certificates.crt", "ca-bundle.crt", "ca-bundle.pem", "tls-ca-bundle.pem", "cert.pem"})
+WEAK_HASHES: Final = {"md2": "MD2", "md4": "MD4", "md5": "MD5", "sha1": "SHA-1"}
+
+_ROOT: Final = 0
+
+# RFC 3279, section 2.2, and the older one of OIW (1.3.14).
+WEAK_SIGNATURES: Final = {
+    "1.2.840.113549.1.1.2": "md2",
+    "1.2.840.113549.1.1.3": "md4",
+    "1.2.840.113549.1.1.4": "md5",
+    "1.2.840.113549.1.1.5": "sha1",
+    "1.2.840.10040.4.3": "sha1",
+    "1.2.840.10045.4.1": "sha1",
+    "1.3.14.3.2.29": "sha1",
+    "1.3.14.3.2.15": "sha1",
+}
+
+
+def of_contents(*, ca: bool, key: str, signature: str, hash_name: str, named: bool, problem: str) -> list[str]:
+    """Return the doubts that a certificate itself raises.
+
+    key: as in Certificate. signature: the signature algorithm's object identifier. hash_name: the signature's
+    hash where a parser names it ("sha1"), else "". named: it has a subject or a subject alternative name.
+    """
+    said = []
+    if ca:
+        said.append("is a CA certificate: its key can make any number of others that Exim verifies")
+    kind, _, bits = key.partition(" ")
+    if kind == "RSA" and bits.isdecimal() and int(bits) < SHORTEST_RSA_KEY:
+        said.append(f"has a short key: RSA {bits}, and less than {SHORTEST_RSA_KEY} bits can be broken")
+    weak = WEAK_HASHES.get(hash_name) or WEAK_HASHES.get(WEAK_SIGNATURES.get(signature, ""))
+    if weak:
+        said.append(f"has a weak signature: {weak} can be forged")
+    if not named:
+        said.append("has no name at all, neither a subject nor an alternative name")
+    if problem:
+        said.append(f"cannot be read in full: {problem}")
+    return said
+
+
+def of_files(files: Sequence[str], targets: Sequence[str]) -> list[str]:
+    """Return the doubts that its files' names raise. targets: what each of ``files`` leads to, links resolved."""
+    single = [target for name, target in zip(files, targets, strict=True) if name not in BUNDLES]
+    if files and (not single or any(target.startswith(PUBLIC_DIRECTORY) for target in single)):
+        return ["belongs to a public CA: it comes with the system's bundle, and nobody put it there for a client"]
+    return []
+
+
+def of_mode(name: str, mode: int, uid: int, gid: int, directory_uid: int) -> list[str]:
+    """Return the doubts that a file's owner and mode raise: who else than root and the directory's owner can write it.
+
+    mode, uid, gid: of the file that ``name`` leads to.
+    """
+    if mode & stat.S_IWOTH:
+        return [f"lies in a file that everybody can write: {name}"]
+    if mode & stat.S_IWGRP and gid != _ROOT:
+        return [f"lies in a file that a group can write: {name}"]
+    if mode & stat.S_IWUSR and uid not in {_ROOT, directory_uid}:
+        return [f"lies in a file that belongs to another user than the directory: {name}"]
+    return []

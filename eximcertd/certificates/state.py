@@ -1,0 +1,111 @@
+"""What is known of one name in the directory, packed into one bytes object.
+
+    device, inode, mtime, ctime, size    40 bytes, of the file that the name leads to
+    finding                              1 byte: a Finding, and AGAIN where the next whole look reads it again
+    digests                              32 bytes for each distinct certificate in it
+
+100,000 of these are 11 MB; as objects with fields they would be five times that. The same bytes are kept in
+the cache. ctime is there because nobody can set it: a file that is replaced within the clock's tick, with its
+size and mtime as before, has another.
+
+Pure.
+"""
+
+from __future__ import annotations
+
+import stat
+import struct
+from enum import IntEnum
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    import os
+
+_IDENTITY: Final = struct.Struct("<QQqqq")
+IDENTITY: Final = _IDENTITY.size
+HEAD: Final = IDENTITY + 1
+DIGEST: Final = 32
+AGAIN: Final = 0x80
+
+NOWHERE: Final = bytes(IDENTITY)
+"""The identity of a name that leads to no file."""
+
+
+class Finding(IntEnum):
+    """What a name turned out to be. CUT: it holds certificates, and more of them than are taken."""
+
+    HOLDS = 0
+    CUT = 1
+    NONE = 2
+    EMPTY = 3
+    DIRECTORY = 4
+    FIFO = 5
+    SOCKET = 6
+    DEVICE = 7
+    DANGLING = 8
+    LOOP = 9
+    FORBIDDEN = 10
+    HUGE = 11
+    FAILED = 12
+
+
+REASONS: Final[dict[Finding, str]] = {
+    Finding.CUT: "holds more certificates than are taken from one file; the rest is passed over",
+    Finding.NONE: "holds no certificate",
+    Finding.EMPTY: "is empty",
+    Finding.DIRECTORY: "is a directory",
+    Finding.FIFO: "is a FIFO",
+    Finding.SOCKET: "is a socket",
+    Finding.DEVICE: "is a device",
+    Finding.DANGLING: "is a link to a file that is not there",
+    Finding.LOOP: "is a link that leads back to itself",
+    Finding.FORBIDDEN: "may not be read by the user that eximcertd runs as",
+    Finding.HUGE: "is too large to be a file of certificates",
+    Finding.FAILED: "could not be read",
+}
+"""Why a name is passed over, as a clause that reads after the file's name."""
+
+_KINDS: Final = (
+    (stat.S_ISDIR, Finding.DIRECTORY),
+    (stat.S_ISFIFO, Finding.FIFO),
+    (stat.S_ISSOCK, Finding.SOCKET),
+    (stat.S_ISCHR, Finding.DEVICE),
+    (stat.S_ISBLK, Finding.DEVICE),
+)
+
+
+def identity(status: os.stat_result) -> bytes:
+    """Return the first part of a state: which file it is, and in which version."""
+    return _IDENTITY.pack(status.st_dev, status.st_ino, status.st_mtime_ns, status.st_ctime_ns, status.st_size)
+
+
+def special(mode: int) -> Finding:
+    """Return what a file is that is no regular one."""
+    return next((finding for test, finding in _KINDS if test(mode)), Finding.FAILED)
+
+
+def finding(state: bytes) -> Finding:
+    """Return the finding of a state."""
+    return Finding(state[IDENTITY] & ~AGAIN)
+
+
+def digests(state: bytes) -> list[bytes]:
+    """Return the digests of the certificates in it, none twice."""
+    return [state[at : at + DIGEST] for at in range(HEAD, len(state), DIGEST)]
+
+
+def holds(state: bytes) -> bool:
+    """Tell whether it holds a certificate."""
+    return len(state) > HEAD
+
+
+def is_sound(name: object, state: object) -> bool:
+    """Tell whether what a cache holds can be a name and its state."""
+    return (
+        isinstance(name, bytes)
+        and isinstance(state, bytes)
+        and 0 < len(name) <= 255  # noqa: PLR2004 - NAME_MAX
+        and len(state) >= HEAD
+        and not (len(state) - HEAD) % DIGEST
+        and state[IDENTITY] & ~AGAIN <= max(Finding)
+    )
