@@ -92,15 +92,24 @@ class Connection:
                 self.answering = call.method not in ENDLESS
                 await self._answer(call)
                 self.answering = False
+            self._writer.close()
         except _LostError:
             pass
         except ProtocolError as error:
             with suppress(_LostError):
                 await self._send(reply_of(UsageError(f"this is no Varlink call: {error}")))
+                self._writer.close()
         finally:
-            self._writer.close()
-            with suppress(OSError):
+            await self._end()
+
+    async def _end(self) -> None:
+        """Let what was written go out, if the connection was closed in peace, and be rid of it in any case."""
+        if not self._writer.is_closing():
+            self._writer.transport.abort()
+        with suppress(OSError, TimeoutError):
+            async with asyncio.timeout(self._service.limits.write):
                 await self._writer.wait_closed()
+        self._writer.transport.abort()
 
     async def _next(self, reader: asyncio.StreamReader) -> Call | None:
         try:

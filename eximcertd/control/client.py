@@ -1,0 +1,162 @@
+"""Asking eximcertd, from another program: one call after the other, each with a time limit.
+
+Synchronous and light: eximcertctl's start is the most of what its user waits for.
+"""
+
+from __future__ import annotations
+
+import socket
+import time
+from typing import TYPE_CHECKING, Any, Final, Self
+
+from eximcertd.control.faults import INTERFACE, error_of
+from eximcertd.control.protocol import (
+    END,
+    LARGEST_REPLY,
+    Call,
+    ProtocolError,
+    Reply,
+    decode_reply,
+    encode_call,
+)
+from eximcertd.errors import NoAnswerError, NotPermittedError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+TIMEOUT: Final = 30.0
+"""Seconds until an answer to a question has come."""
+
+PUBLISH_TIMEOUT: Final = 300.0
+"""Seconds until an answer has come to what waits for a publication."""
+
+_PORTION: Final = 1 << 16
+_GONE: Final = "see whether it runs (systemctl status eximcertd), and its journal (journalctl -u eximcertd)"
+
+
+class LostError(NoAnswerError):
+    """The call was sent, and no answer came: whether it was obeyed is not known."""
+
+
+class Client:
+    """A connection to eximcertd, made at the first call.
+
+    Raises, at any call: NoAnswerError where nobody answers, LostError where the answer was lost after the
+    call was sent, and what the daemon itself raises (eximcertd.errors).
+    """
+
+    def __init__(self, path: Path, *, timeout: float = TIMEOUT) -> None:
+        self._path = path
+        self._timeout = timeout
+        self._socket: socket.socket | None = None
+        self._buffer = bytearray()
+
+    def __enter__(self) -> Self:
+        """Connect at the first call."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Hang up."""
+        self.close()
+
+    def close(self) -> None:
+        """Hang up."""
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
+        self._buffer.clear()
+
+    def call(self, method: str, parameters: dict[str, Any] | None = None, *, timeout: float | None = None) -> Any:
+        """Return what the method of org.eximcertd answers: the dict of its outputs."""
+        self._send(Call(f"{INTERFACE}.{method}", parameters or {}))
+        return self._receive(timeout or self._timeout).parameters
+
+    def stream(
+        self, method: str, parameters: dict[str, Any] | None = None, *, timeout: float | None = None
+    ) -> Iterator[Any]:
+        """Yield the portions that the method answers with ``more``. timeout: seconds for each; inf: no limit."""
+        self._send(Call(f"{INTERFACE}.{method}", parameters or {}, more=True))
+        while True:
+            reply = self._receive(timeout or self._timeout)
+            yield reply.parameters
+            if not reply.continues:
+                return
+
+    def _send(self, call: Call) -> None:
+        raw = encode_call(call)
+        connection = self._connected()
+        connection.settimeout(self._timeout)
+        try:
+            connection.sendall(raw)
+        except (BrokenPipeError, ConnectionResetError):
+            return  # it may have said why, before it hung up: read on
+        except TimeoutError:
+            self.close()
+            raise NoAnswerError(
+                f"eximcertd at {self._path} took no call within {self._timeout:g} s", hint=_GONE
+            ) from None
+
+    def _connected(self) -> socket.socket:
+        if self._socket is not None:
+            return self._socket
+        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+        connection.settimeout(self._timeout)
+        try:
+            connection.connect(str(self._path))
+        except PermissionError:
+            connection.close()
+            raise NotPermittedError(
+                f"this user may not reach eximcertd's socket {self._path}", hint="ask as root"
+            ) from None
+        except OSError as error:
+            connection.close()
+            reason = {
+                FileNotFoundError: "there is no such socket",
+                ConnectionRefusedError: "nobody listens there",
+            }.get(type(error), str(error))
+            raise NoAnswerError(f"eximcertd does not answer at {self._path}: {reason}", hint=_GONE) from None
+        self._socket = connection
+        return connection
+
+    def _receive(self, timeout: float) -> Reply:
+        try:
+            raw = self._message(timeout)
+        except KeyboardInterrupt:
+            self.close()
+            raise LostError("interrupted before eximcertd answered") from None
+        except TimeoutError:
+            self.close()
+            raise LostError(f"eximcertd at {self._path} gave no answer within {timeout:g} s", hint=_GONE) from None
+        except OSError as error:
+            self.close()
+            raise LostError(f"the connection to eximcertd broke: {error.strerror or error}", hint=_GONE) from None
+        try:
+            reply = decode_reply(raw)
+        except ProtocolError as error:
+            self.close()
+            raise LostError(f"what answers at {self._path} is no eximcertd: {error}", hint=_GONE) from None
+        if reply.error:
+            raise error_of(reply)
+        return reply
+
+    def _message(self, timeout: float) -> bytes:
+        if self._socket is None:
+            raise ConnectionError("it is closed")
+        deadline = time.monotonic() + timeout
+        looked = 0
+        while (end := self._buffer.find(END, looked)) < 0:
+            looked = len(self._buffer)
+            if looked > LARGEST_REPLY:
+                raise ConnectionError("the answer is larger than any of eximcertd's")
+            left = deadline - time.monotonic()
+            if left <= 0:
+                raise TimeoutError
+            self._socket.settimeout(None if left == float("inf") else left)
+            portion = self._socket.recv(_PORTION)
+            if not portion:
+                raise ConnectionError("eximcertd hung up")
+            self._buffer += portion
+        raw = bytes(self._buffer[:end])
+        del self._buffer[: end + 1]
+        return raw
