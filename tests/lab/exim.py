@@ -38,6 +38,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
 
 from lab.certificates import Identity, make
+from lab.recipe import ACL, CONFIGURATION
 from lab.wait import until
 
 if TYPE_CHECKING:
@@ -46,20 +47,6 @@ if TYPE_CHECKING:
 EXIM: Final = Path("/usr/sbin/exim4")
 USER: Final = "Debian-exim"
 MACRO: Final = "RELAY_FROM_CERTS"
-
-ACL: Final = """\
-  accept  verify        = certificate
-          condition     = ${if inlist{${sha256:$tls_in_peercert}}{RELAY_FROM_CERTS}}
-          control       = submission
-          control       = dkim_disable_verify
-
-  warn    verify        = certificate
-          condition     = ${if !inlist{${sha256:$tls_in_peercert}}{RELAY_FROM_CERTS}}
-          logwrite      = Attempt to relay from a certificate which has not been explicitly allowed: \
-${sha256:$tls_in_peercert}
-
-  deny    message       = relay not permitted
-"""
 
 
 class EximServer:
@@ -146,56 +133,18 @@ class EximServer:
     def configure(self, **options: str) -> None:
         """Write the configuration; ``before``, ``main``, ``acl`` and ``log_selector`` given here replace the old."""
         self._options.update(options)
-        parts = self._options
         _replace(
             self.configuration,
-            f"""\
-{parts["before"]}
-.include {self.macro_file}
-
-exim_user = {USER}
-exim_group = {USER}
-primary_hostname = server.lab.example
-qualify_domain = lab.example
-spool_directory = {self.spool}
-log_file_path = {self._log_file_path}
-log_selector = {parts["log_selector"]}
-pid_file_path = {self.pid_file}
-local_interfaces = 127.0.0.1
-daemon_smtp_ports = {self.port}
-daemon_startup_retries = 0
-keep_environment =
-host_lookup =
-rfc1413_query_timeout = 0s
-smtp_accept_max = 200
-smtp_connect_backlog = 128
-recipients_max = 0
-tls_advertise_hosts = *
-tls_certificate = {self.identity.certificate}
-tls_privatekey = {self.identity.key}
-tls_verify_certificates = {self.certificates}/
-tls_try_verify_hosts = *
-acl_smtp_rcpt = acl_check_rcpt
-{parts["main"]}
-
-begin acl
-
-acl_check_rcpt:
-{parts["acl"]}
-
-begin routers
-
-mailbox:
-  driver = accept
-  transport = mailbox
-
-begin transports
-
-mailbox:
-  driver = appendfile
-  file = {self.mail}/box
-  user = {USER}
-""",
+            CONFIGURATION.format(
+                **self._options,
+                home=self.directory,
+                macro_file=self.macro_file,
+                user=USER,
+                log_file_path=self._log_file_path,
+                port=self.port,
+                certificate=self.identity.certificate,
+                key=self.identity.key,
+            ),
         )
 
     def break_configuration(self) -> None:
