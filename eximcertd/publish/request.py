@@ -65,7 +65,8 @@ class Found:
     form: "list", "directory", or "absent". fingerprints: in the list form, in the order of the file.
     digest: SHA-256 of the file, lower-case hex, or ABSENT. comments: its ``#`` lines that will be kept.
     due: a publication was begun that Exim was never seen to have loaded.
-    corrected: those of the fingerprints that stood there in a spelling that Exim never matches.
+    corrected: those of the fingerprints that stand there in a spelling that Exim never matches.
+    dropped: hashes that stand there and may never be approved; they are not among the fingerprints.
     """
 
     form: str
@@ -74,6 +75,7 @@ class Found:
     comments: tuple[str, ...] = ()
     due: bool = False
     corrected: tuple[Fingerprint, ...] = ()
+    dropped: tuple[Fingerprint, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,7 +199,7 @@ def decode_answer(raw: bytes) -> Answer:
         fields: dict[str, Any] = json.loads(raw)
         found = fields.pop("found", None)
         if found is not None:
-            for name in ("fingerprints", "comments", "corrected"):
+            for name in ("fingerprints", "comments", "corrected", "dropped"):
                 found[name] = tuple(found.get(name, ()))
             found = Found(**found)
         answer = Answer(found=found, **fields)

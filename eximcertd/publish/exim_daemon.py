@@ -1,0 +1,233 @@
+"""Exim's daemon: found by its pid file, signalled as Exim's own user, and seen to have loaded the file.
+
+The pid file lies where Exim's user can write, so it is a hint: what it names must be the configured program, run
+by Exim's user, and is held through a pidfd while it is looked at and signalled. A HUP makes the daemon execute
+itself again under the same pid; it reads its configuration, then opens its sockets, then catches SIGHUP again
+(seen with strace on 4.96). So once SIGHUP is seen caught AFTER the rename, any socket that appears later was
+opened by a daemon that read the file after the rename, whoever sent the HUP.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import re
+import select
+import signal
+import socket
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from eximcertd.publish.run import run
+from eximcertd.publish.stop import failed, shown
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from eximcertd.publish.judge import Facts
+    from eximcertd.publish.settings import Settings
+
+_ATTEMPTS: Final = 5
+_PATIENCE: Final = 1.0
+"""Seconds after which a HUP counts as lost (Exim ignores it while it executes itself again)."""
+_SUCCESSOR: Final = 2.0
+"""Seconds in which another daemon may take a dead one's place (a restart by somebody else)."""
+_RESTART: Final = 30.0
+_HUP_BIT: Final = 1 << (signal.SIGHUP - 1)
+_LISTENING: Final = "0A"
+_NOT_YET: Final = "what was asked for stands, not yet loaded"
+
+
+@dataclass(frozen=True, slots=True)
+class Daemon:
+    """Exim's daemon. start: its start time in clock ticks since boot. command: what it was started with."""
+
+    pid: int
+    descriptor: int
+    start: int
+    command: list[str]
+    unit: str | None
+
+    def gone(self) -> bool:
+        """Tell whether it has ended."""
+        return bool(select.select([self.descriptor], [], [], 0)[0])
+
+    def catches_hup(self) -> bool:
+        """Tell whether a HUP would be heeded now: not so while it starts again."""
+        found = re.search(r"^SigCgt:\s*([0-9a-f]+)$", _read(self.pid, "status"), re.MULTILINE)
+        return found is not None and bool(int(found[1], 16) & _HUP_BIT)
+
+
+def _read(pid: int, name: str) -> str:
+    try:
+        return Path(f"/proc/{pid}/{name}").read_text("utf-8", "backslashreplace")
+    except OSError:
+        return ""
+
+
+def find(settings: Settings, facts: Facts) -> Daemon | None:
+    """Return the running daemon, None if none runs. Raises Stop if one runs that the pid file does not name."""
+    named = _pid_file(facts.pid_file)
+    daemon, why = (None, f"{facts.pid_file} names no process") if named is None else _look(named, settings, facts)
+    if (
+        daemon is None
+        and facts.notifier
+        and f"@{facts.notifier}\n" in (_read(1, "net/unix") or _read(os.getpid(), "net/unix"))
+    ):
+        raise failed(f"an Exim daemon runs, but cannot be found: {why}; put its process id there, or restart Exim")
+    return daemon
+
+
+def _pid_file(path: Path) -> int | None:
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise failed(f"the pid file {path} cannot be read: {error.strerror}; see [exim] pid_file") from None
+    try:
+        raw = os.read(descriptor, 32).strip()
+    except OSError as error:
+        raise failed(f"the pid file {path} cannot be read: {error.strerror}") from None
+    finally:
+        os.close(descriptor)
+    return int(raw) if re.fullmatch(rb"[1-9][0-9]{0,8}", raw) else None
+
+
+def _look(pid: int, settings: Settings, facts: Facts) -> tuple[Daemon | None, str]:
+    """Return the daemon that a process is, or why it is none."""
+    try:
+        descriptor = os.pidfd_open(pid)
+    except (OSError, OverflowError):
+        return None, f"{facts.pid_file} names process {pid}, which does not run"
+    name, _, rest = _read(pid, "stat").partition("(")[2].rpartition(")")
+    fields = rest.split()
+    users = re.search(r"^Uid:\s*(\d+)\s+(\d+)\s+(\d+)", _read(pid, "status"), re.MULTILINE)
+    wanted = str(facts.user[0] if os.geteuid() == 0 else os.geteuid())
+    programs = {settings.program.name[:15], settings.program.resolve().name[:15]}
+    if name not in programs or not fields or fields[0] == "Z" or users is None or set(users.groups()) != {wanted}:
+        os.close(descriptor)
+        return None, f"{facts.pid_file} names process {pid}, which is no {settings.program.name} of Exim's user"
+    command = _read(pid, "cmdline").split("\0")[:-1]
+    unit = re.search(r"^0::.*?/([A-Za-z0-9@:_.\\-]+\.service)$", _read(pid, "cgroup"), re.MULTILINE)
+    return Daemon(pid, descriptor, int(fields[19]), command, unit[1] if unit else None), ""
+
+
+def _sockets(daemon: Daemon, facts: Facts) -> set[str]:
+    """Return the inodes of the sockets that the daemon opens anew each time it starts.
+
+    The notifier socket has a name of its own; a daemon started with -oX has none, and is known by its ports.
+    """
+    rows = [line.split() for line in _read(daemon.pid, "net/unix").splitlines()]
+    found = {row[6] for row in rows if len(row) > 7 and row[7] == f"@{facts.notifier}"}  # noqa: PLR2004 - proc(5)
+    if found:
+        return found
+    at = daemon.command.index("-oX") + 1 if "-oX" in daemon.command[:-1] else 0
+    ports = _ports(daemon.command[at] if at else facts.ports)
+    rows = [line.split() for table in ("tcp", "tcp6") for line in _read(daemon.pid, f"net/{table}").splitlines()[1:]]
+    return {row[9] for row in rows if row[3] == _LISTENING and int(row[1].rpartition(":")[2], 16) in ports}
+
+
+def _ports(listed: str) -> set[int]:
+    """Return the ports in a list such as "smtp : 587", "127.0.0.1.2525" or "[::1]:2525"."""
+    ports = {int(port) for port in re.findall(r"[0-9]+(?=\s*(?::(?!:)|$))", listed)}
+    for name in re.findall(r"[a-z]{2,}", listed):
+        with contextlib.suppress(OSError):
+            ports.add(socket.getservbyname(name, "tcp"))
+    return ports
+
+
+def _until(condition: Callable[[], bool], limit: float) -> bool:
+    deadline = time.monotonic() + limit
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.002)
+    return True
+
+
+def reload(daemon: Daemon, facts: Facts) -> bool:
+    """Make the daemon read its configuration, to be called after the rename; False if it ended.
+
+    Returns True once it was seen to have done so. Raises Stop if that was not seen within the limit.
+    """
+    patience = max(_PATIENCE, 3 * facts.seconds)
+    if not _until(lambda: daemon.gone() or (daemon.catches_hup() and bool(_sockets(daemon, facts))), 5 * patience):
+        raise failed(f"Exim's daemon {daemon.pid} is not seen to listen, or never heeds a HUP: {_NOT_YET}")
+    before = _sockets(daemon, facts)
+
+    def loaded() -> bool:
+        return daemon.gone() or (bool(_sockets(daemon, facts) - before) and daemon.catches_hup())
+
+    for _attempt in range(_ATTEMPTS):
+        _signal(daemon, facts)
+        if _until(loaded, patience):
+            return not daemon.gone()
+    raise failed(
+        f"Exim's daemon {daemon.pid} got {_ATTEMPTS} HUPs and was not seen to load its configuration: {_NOT_YET}"
+    )
+
+
+def _signal(daemon: Daemon, facts: Facts) -> None:
+    """Send a HUP as Exim's user, who can hurt nothing but Exim, whatever process it is."""
+    child = os.fork()
+    if child == 0:
+        status = 1
+        try:
+            if os.geteuid() == 0:
+                user, group, _groups = facts.user
+                os.setgroups([])
+                os.setresgid(group, group, group)
+                os.setresuid(user, user, user)
+            signal.pidfd_send_signal(daemon.descriptor, signal.SIGHUP)
+            status = 0
+        except OSError as error:
+            status = error.errno or 1
+        finally:
+            os._exit(status)
+    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    if status not in (0, errno.ESRCH):
+        raise failed(f"Exim's daemon {daemon.pid} could not be signalled: {os.strerror(abs(status))}")
+
+
+def successor(settings: Settings, facts: Facts, since: float) -> Daemon | None:
+    """Return a daemon that was started after ``since`` (seconds on CLOCK_BOOTTIME), if one turns up in time."""
+    found: list[Daemon] = []
+
+    def looked() -> bool:
+        named = _pid_file(facts.pid_file)
+        daemon = _look(named, settings, facts)[0] if named else None
+        if daemon and daemon.start / os.sysconf("SC_CLK_TCK") > since and daemon.catches_hup():
+            found.append(daemon)
+        return bool(found)
+
+    _until(looked, _SUCCESSOR)
+    return found[0] if found else None
+
+
+def restart(daemon: Daemon, settings: Settings, facts: Facts) -> str:
+    """Start Exim again as it was started; return "" if that was seen to work, else why not."""
+    began = time.clock_gettime(time.CLOCK_BOOTTIME) - 0.05
+    if daemon.unit and Path("/run/systemd/system").is_dir():
+        said = run(["systemctl", "restart", daemon.unit], _RESTART)
+    else:
+        arguments = _known(daemon.command[1:], settings)
+        if arguments is None:
+            return f"it was started in a way that is not repeated: {shown(' '.join(daemon.command))}"
+        said = run([str(settings.program), *arguments], _RESTART)
+    if said.status != 0:
+        return f"the restart failed: {said.words()}"
+    found = successor(settings, facts, began)
+    return "" if found else "it was started, and no daemon was found afterwards"
+
+
+def _known(arguments: list[str], settings: Settings) -> list[str] | None:
+    """Return a daemon's arguments if each is harmless: a process of Exim's user tells them, and root repeats them."""
+    arguments = ["-bd" if argument == "-bdf" else argument for argument in arguments]
+    line = "\0".join(arguments)
+    config = f"\0?-C\0?{re.escape(str(settings.config))}" if settings.config else "(?!)"
+    known = rf"(?:^|\0)(?:-bd|-q[a-z]{{0,4}}(?:[0-9]+[smhdw])+|-oX\0[][0-9a-fA-F.:;< ]+)(?=\0|$)|{config}(?=\0|$)"
+    return arguments if not re.sub(known, "", line) and "-bd" in arguments else None
