@@ -17,6 +17,8 @@ What was measured (Exim 4.96, Debian 12), and is solved here:
   while Exim is between closing and opening its port in a reload, some client could get it.
 - With ``tls_verify_certificates = DIR/`` a certificate added later counts after about 5 s, or after
   ``reload()``. Give those that are known beforehand as ``trusted``.
+- Its path is short: below a long one (a spool of more than about 90 characters) Exim cannot bind its notifier
+  socket, says so in the panic log, and goes on without.
 - The reason for a death by a broken configuration stands in the compile-time panic log
   (/var/log/exim4/paniclog) and on standard error, here the file ``output``.
 """
