@@ -37,6 +37,7 @@ TABLE: Final[dict[str, Right]] = {
     "org.eximcertd.Check": Right.READ,
     "org.eximcertd.Watch": Right.READ,
     "org.eximcertd.Decide": Right.APPROVE,
+    "org.eximcertd.Segments": Right.APPROVE,
     "org.eximcertd.Record": Right.APPROVE,
     "org.eximcertd.Export": Right.APPROVE,
     "org.eximcertd.Import": Right.APPROVE,

@@ -15,6 +15,13 @@ if TYPE_CHECKING:
 
     from eximcertd.ledger.store import Store
 
+_LETS_IN: Final = frozenset({Verb.APPROVE, Verb.ADOPT})
+_ENTERED: Final = {
+    Verb.APPROVE: Standing.APPROVED,
+    Verb.ADOPT: Standing.APPROVED,
+    Verb.REJECT: Standing.REJECTED,
+    Verb.REVOKE: Standing.REVOKED,
+}
 _PORTION: Final = 500  # below SQLite's limit of variables in one statement
 
 
@@ -66,6 +73,18 @@ class Decisions:
                 (refused if refusals else adopted).append(decision.fingerprint)
         return adopted, refused
 
+    def enter(self, decisions: Sequence[Decision], request: str) -> int:
+        """Add decisions that were made elsewhere or before; return how many were not known yet.
+
+        They are history and not argued with: a later one sets the standing, one that is older than what the
+        ledger knows of its fingerprint is recorded and changes nothing. Raises RefusedError, LedgerError.
+        """
+        never = [one.fingerprint for one in decisions if one.fingerprint in NEVER and one.verb in _LETS_IN]
+        if never:
+            raise RefusedError(f"{grouped(never[0])} can never be approved: {NEVER[never[0]]}")
+        with self._store.transaction() as db:
+            return sum(_enter(db, decision, request) for decision in decisions)
+
     def of_request(self, request: str) -> list[Decided]:
         """Return what a request with this id has decided before, if it has."""
         with self._store.reading() as db:
@@ -75,13 +94,26 @@ class Decisions:
             ).fetchall()
         return [Decided(Fingerprint(row[0]), Standing(row[1]), changed=False) for row in rows]
 
-    def history(self, fingerprint: Fingerprint | None = None, beyond: int = 0, limit: int = 500) -> list[sqlite3.Row]:
+    def history(
+        self, fingerprint: Fingerprint | None = None, beyond: int = 0, limit: int = 500
+    ) -> list[tuple[int, str, str, str, int, str]]:
         """Return decisions, oldest first, after the id ``beyond``: (id, fingerprint, verb, by, at, note)."""
         with self._store.reading() as db:
             return db.execute(
                 "SELECT id, fingerprint, verb, by, at, note FROM decision"
                 " WHERE id > ? AND (?2 IS NULL OR fingerprint = ?2) ORDER BY id LIMIT ?3",
                 (beyond, fingerprint, limit),
+            ).fetchall()
+
+    def newest(
+        self, fingerprint: Fingerprint | None = None, before: int | None = None, limit: int = 500
+    ) -> list[tuple[int, str, str, str, int, str]]:
+        """Return decisions, newest first, before the id ``before``: (id, fingerprint, verb, by, at, note)."""
+        with self._store.reading() as db:
+            return db.execute(
+                "SELECT id, fingerprint, verb, by, at, note FROM decision"
+                " WHERE (?1 IS NULL OR id < ?1) AND (?2 IS NULL OR fingerprint = ?2) ORDER BY id DESC LIMIT ?3",
+                (before, fingerprint, limit),
             ).fetchall()
 
     def withhold(self, fingerprints: Iterable[Fingerprint]) -> None:
@@ -135,3 +167,23 @@ def _apply(db: sqlite3.Connection, decisions: Sequence[Decision]) -> tuple[list[
             found[fingerprint] = (cell.standing, 0)
         results.append(Decided(fingerprint, cell.standing, changed))
     return results, refusals
+
+
+def _enter(db: sqlite3.Connection, decision: Decision, request: str) -> bool:
+    values = (decision.fingerprint, decision.verb, decision.by, decision.at, decision.note)
+    known = db.execute(
+        "SELECT max(at), max(verb = ?2 AND by = ?3 AND at = ?4 AND note = ?5) FROM decision WHERE fingerprint = ?1",
+        values,
+    ).fetchone()
+    if known[1]:
+        return False
+    row = db.execute(
+        "INSERT INTO decision (fingerprint, verb, by, at, note, request) VALUES (?, ?, ?, ?, ?, ?)", (*values, request)
+    )
+    if known[0] is None or decision.at >= known[0]:
+        db.execute(
+            "INSERT INTO entry (fingerprint, standing, decision) VALUES (?1, ?2, ?3) ON CONFLICT (fingerprint)"
+            " DO UPDATE SET standing = ?2, decision = ?3, withheld = 0",
+            (decision.fingerprint, _ENTERED[decision.verb], row.lastrowid),
+        )
+    return True

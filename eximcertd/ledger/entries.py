@@ -12,7 +12,7 @@ from eximcertd.rejection import Peer
 from eximcertd.standing import Standing, Verb
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from eximcertd.ledger.store import Store
 
@@ -139,6 +139,17 @@ class Entries:
                 "UPDATE entry SET revoke_at = ? WHERE fingerprint = ? AND standing = 'approved'",
                 ((at, fingerprint) for fingerprint in fingerprints),
             )
+
+    def first_time(self, what: str, fingerprints: Iterable[Fingerprint]) -> list[Fingerprint]:
+        """Return those of whom ``what`` was not asked before, and remember that it was: for telling people once."""
+        with self._store.transaction() as db:
+            return [
+                fingerprint
+                for fingerprint in fingerprints
+                if db.execute(
+                    "INSERT INTO fact VALUES (?, '') ON CONFLICT DO NOTHING", (f"told_{what}_{fingerprint}",)
+                ).rowcount
+            ]
 
     def revocations_due(self, now: int) -> list[Fingerprint]:
         """Return the approved fingerprints whose scheduled revocation has come."""

@@ -47,7 +47,8 @@ CREATE TRIGGER decision_is_never_edited BEFORE UPDATE ON decision
 CREATE TRIGGER decision_is_never_removed BEFORE DELETE ON decision
   BEGIN SELECT RAISE(ABORT, 'decisions are appended, never removed'); END;
 CREATE TABLE log_position (source TEXT PRIMARY KEY, position TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE segment (name TEXT PRIMARY KEY, at INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE segment (key TEXT PRIMARY KEY, segment TEXT NOT NULL, at INTEGER NOT NULL) WITHOUT ROWID;
+CREATE INDEX segment_at ON segment (at);
 CREATE TABLE publication (
   id INTEGER PRIMARY KEY AUTOINCREMENT,
   form TEXT NOT NULL,

@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from eximcertd.ledger.store import Store
     from eximcertd.rejection import Peer
 
+_MOST_SEGMENTS = 5000  # at a rotation a day, the logs of thirteen years
 _UNMATCHED = "standing = 'pending' AND matched = 0"
+_DROP = f"DELETE FROM entry WHERE fingerprint IN (SELECT fingerprint FROM entry WHERE {_UNMATCHED} ORDER BY last_seen LIMIT ?)"  # noqa: S608, E501 - a constant
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,14 +50,23 @@ class Sightings:
         return None if row is None else str(row[0])
 
     def record(
-        self, source: str, position: str, seen: Sequence[Attempts], known: Callable[[Fingerprint], bool]
+        self,
+        source: str,
+        position: str,
+        seen: Sequence[Attempts],
+        known: Callable[[Fingerprint], bool],
+        *,
+        segments: Sequence[tuple[str, str]] = (),
+        now: int = 0,
     ) -> list[Fingerprint]:
         """Count the attempts and move the log position, in one transaction; return who is new to the queue.
 
-        known: tells whether the certificate directory holds the fingerprint. Raises LedgerError.
+        known: tells whether the certificate directory holds the fingerprint. segments: (key, JSON) of log files
+        that are left behind. now: ms since the epoch. Raises LedgerError.
         """
         with self._store.transaction() as db:
             fresh = self._count(db, seen, known)
+            _keep_segments(db, segments, now)
             db.execute(
                 "INSERT INTO log_position VALUES (?, ?) ON CONFLICT DO UPDATE SET position = excluded.position",
                 (source, position),
@@ -63,17 +74,31 @@ class Sightings:
         return fresh
 
     def record_segment(
-        self, segment: str, seen: Sequence[Attempts], known: Callable[[Fingerprint], bool], now: int
-    ) -> int:
-        """Count what a scan found in one segment of an old log, unless that segment was counted before.
+        self,
+        segment: tuple[str, str],
+        before: str | None,
+        seen: Sequence[Attempts],
+        *,
+        known: Callable[[Fingerprint], bool],
+        now: int,
+    ) -> int | None:
+        """Count what a scan found in a segment (key, JSON) of an old log, if ``before`` is what is kept of it.
 
-        Return the number of attempts added. Raises LedgerError.
+        Return the number of attempts added; None, with nothing done, if somebody counted more of the segment
+        meanwhile. Raises LedgerError.
         """
         with self._store.transaction() as db:
-            if not db.execute("INSERT INTO segment VALUES (?, ?) ON CONFLICT DO NOTHING", (segment, now)).rowcount:
-                return 0
+            row = db.execute("SELECT segment FROM segment WHERE key = ?", segment[:1]).fetchone()
+            if (None if row is None else row[0]) != before:
+                return None
             self._count(db, seen, known)
+            _keep_segments(db, [segment], now)
         return sum(attempts.count for attempts in seen)
+
+    def segments(self) -> dict[str, str]:
+        """Return the log files that were counted, as key -> JSON."""
+        with self._store.reading() as db:
+            return dict(db.execute("SELECT key, segment FROM segment").fetchall())
 
     def match(self, appeared: Iterable[Fingerprint]) -> list[Fingerprint]:
         """Note that the certificates of these fingerprints are there now; return those that were waiting for it."""
@@ -136,11 +161,7 @@ class Sightings:
         many = db.execute(f"SELECT count(*) FROM entry WHERE {_UNMATCHED}").fetchone()[0]  # noqa: S608 - a constant
         if many <= self.unmatched_limit:
             return
-        dropped = db.execute(
-            "DELETE FROM entry WHERE fingerprint IN"
-            f" (SELECT fingerprint FROM entry WHERE {_UNMATCHED} ORDER BY last_seen LIMIT ?)",
-            (many - self.unmatched_limit,),
-        ).rowcount
+        dropped = db.execute(_DROP, (many - self.unmatched_limit,)).rowcount
         db.execute(
             "INSERT INTO fact VALUES ('unmatched_dropped', ?1)"
             " ON CONFLICT DO UPDATE SET value = CAST(value AS INTEGER) + ?1",
@@ -158,3 +179,14 @@ def _update(db: sqlite3.Connection, values: tuple[object, ...]) -> bool:
         values,
     )
     return bool(found.rowcount)
+
+
+def _keep_segments(db: sqlite3.Connection, segments: Sequence[tuple[str, str]], now: int) -> None:
+    db.executemany(
+        "INSERT INTO segment VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET segment = excluded.segment, at = excluded.at",
+        ((key, text, now) for key, text in segments),
+    )
+    db.execute(
+        "DELETE FROM segment WHERE key IN (SELECT key FROM segment ORDER BY at DESC LIMIT -1 OFFSET ?)",
+        (_MOST_SEGMENTS,),
+    )

@@ -1,0 +1,238 @@
+"""eximcertd: the loop that wires the rooms and owns all state."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from eximcertd import __version__
+from eximcertd.allowlist.directory import AllowedDirectory
+from eximcertd.certificates.index import Changes, Index
+from eximcertd.certificates.watch import Watch
+from eximcertd.config import DEFAULT_FILE, Config, load
+from eximcertd.control.rights import Rights
+from eximcertd.control.server import Server
+from eximcertd.deciding import Deciding
+from eximcertd.errors import EximcertdError
+from eximcertd.events import Event
+from eximcertd.intake import Intake
+from eximcertd.ledger import DamagedError, Ledger, move_aside
+from eximcertd.log.choose import source_of
+from eximcertd.methods import Methods, Rooms
+from eximcertd.notify import Notifier
+from eximcertd.offline import take_offline_decisions
+from eximcertd.publication import Publication
+from eximcertd.publish.client import ask
+from eximcertd.records import Recorder, recorder
+from eximcertd.upkeep import Upkeep
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine, Sequence
+
+    from eximcertd.fingerprint import Fingerprint
+    from eximcertd.publish.request import Answer, Request
+
+PUBLISHER_LIMIT: Final = 300.0  # Exim needs 220 s to read a list of a million
+_FIRST_PUBLICATION: Final = 60.0
+_SIGNS: Final = 3  # signs of life per watchdog interval
+
+
+class Daemon:
+    """One running eximcertd. ``run`` returns when it was told to stop."""
+
+    def __init__(self, config: Config, recorder: Recorder) -> None:
+        self._config = config
+        self._recorder = recorder
+        self._notifier = Notifier()
+        self._stop = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
+        state = config.state.directory
+        self._ledger, aside = _open_ledger(state / "ledger", config.queue.unmatched_limit)
+        if aside is not None:
+            recorder.record(
+                Event.HAND_EDIT_FOUND,
+                f"The ledger was damaged and is kept as {aside}; a new one is made from what Exim honours now."
+                " Rejections, revocations and history are in the old file only.",
+            )
+        directory = AllowedDirectory(state / "allowed")
+        directory.prepare()
+        taken = take_offline_decisions(state / "offline", self._ledger)
+        if taken:
+            recorder.record(Event.REVOKED, f"{taken} decisions were made while eximcertd was down")
+        self._index = Index(config.certificates.directory, state / "ledger" / "certificates.sqlite")
+        self._publication = Publication(
+            self._ledger, directory, self._ask, allowlist=config.allowlist, recorder=recorder, watched=_watched(config)
+        )
+        self._deciding = Deciding(self._ledger, self._index, recorder)
+        self._upkeep = Upkeep(
+            config, self._ledger, self._index, publication=self._publication, recorder=recorder, seen=self._seen
+        )
+
+    async def run(self) -> None:
+        """Serve until SIGTERM or SIGINT. Raises EximcertdError for what keeps it from its work."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stop.set)
+        loop.add_signal_handler(signal.SIGHUP, self._reload)
+        ready = asyncio.Event()
+        watch = Watch(self._index, lambda changes: _call_soon(loop, self._certificates_changed, changes, ready))
+        self._upkeep.watch_problem = lambda: watch.problem
+        source, name = source_of(self._config, self._ledger.sightings.position)
+        intake = Intake(name, source, self._ledger, index=self._index, recorder=self._recorder, seen=self._seen)
+        self._upkeep.intake = intake
+        methods = Methods(Rooms(self._ledger, self._index, intake, self._deciding, self._publication, self._upkeep))
+        self._methods = methods
+        rights = Rights.of_groups(self._config.control.readers, self._config.control.approvers)
+        server = Server(self._config.control.socket, rights, methods.handlers())
+        await server.start()
+        try:
+            watch.start()
+            await self._wait(ready.wait())
+            await self._wait(self._begin_publishing())
+            if not self._stop.is_set():
+                intake.start()
+                self._recorder.record(Event.STARTED, f"eximcertd {__version__} started")
+                self._notifier.ready()
+                self._tasks = [loop.create_task(self._upkeep.run()), loop.create_task(self._signs_of_life(intake))]
+                await self._stop.wait()
+        finally:
+            self._notifier.stopping()
+            for task in self._tasks:
+                task.cancel()
+            await server.close()
+            await intake.stop()
+            await self._publication.stop()
+            watch.stop()
+            self._ledger.close()
+
+    async def _begin_publishing(self) -> None:
+        await self._publication.start()
+        await self._publication.reconcile()
+
+    async def _wait(self, work: Coroutine[Any, Any, object]) -> None:
+        """Wait for work of the start, but not for ever, and not once the daemon is told to stop."""
+        task = asyncio.create_task(work)
+        stop = asyncio.ensure_future(self._stop.wait())
+        await asyncio.wait({task, stop}, timeout=_FIRST_PUBLICATION, return_when=asyncio.FIRST_COMPLETED)
+        stop.cancel()
+        if task.done():
+            task.result()
+
+    async def _ask(self, request: Request) -> Answer:
+        publish = self._config.publish
+        return await asyncio.to_thread(ask, publish.via, self._config.file, request, PUBLISHER_LIMIT)
+
+    def _certificates_changed(self, changes: Changes, ready: asyncio.Event) -> None:
+        ready.set()
+        self._upkeep.changed(changes)
+
+    def _seen(self, fresh: Sequence[Fingerprint]) -> None:
+        for fingerprint in fresh:
+            self._recorder.record(
+                Event.ATTEMPT_SEEN,
+                f"A client with certificate {fingerprint} was refused and waits for a decision",
+                FINGERPRINT=fingerprint,
+            )
+        self._methods.tell("seen", fresh)
+
+    def _reload(self) -> None:
+        """Read the configuration again; a mistake in it keeps the old one running."""
+        self._notifier.reloading()
+        try:
+            config = load(self._config.file)
+            self._adopt(config)
+        except EximcertdError as error:
+            self._recorder.record(
+                Event.CONFIGURATION_REFUSED, f"The old configuration stays: {error}", FILE=str(self._config.file)
+            )
+            self._notifier.status(f"configuration refused, the old one runs: {error.message}")
+        else:
+            self._recorder.record(
+                Event.CONFIGURATION_RELOADED, "The configuration was read again", FILE=str(self._config.file)
+            )
+            self._notifier.status("")
+        finally:
+            self._notifier.ready()
+
+    def _adopt(self, config: Config) -> None:
+        """Take over what can change while running; the rest needs a restart, and says so."""
+        old = self._config
+        fixed = [name for name in ("log", "exim", "state", "control") if getattr(old, name) != getattr(config, name)]
+        if old.certificates.directory != config.certificates.directory:
+            fixed.append("certificates.directory")
+        if fixed:
+            raise EximcertdError(f"a change of {', '.join(fixed)} needs a restart", hint="systemctl restart eximcertd")
+        self._config = config
+        self._publication.allowlist = config.allowlist
+        self._upkeep.config = config
+        self._ledger.sightings.unmatched_limit = config.queue.unmatched_limit
+        self._tasks.append(asyncio.get_running_loop().create_task(self._publication.republish()))
+
+    async def _signs_of_life(self, intake: Intake) -> None:
+        """Tell systemd that loop and reader make progress, as long as both do."""
+        if self._notifier.watchdog is None:
+            return
+        beat = -1
+        while True:
+            now = intake.beat()
+            if now != beat:
+                beat = now
+                self._notifier.alive()
+            progress = intake.progress()
+            if progress.behind_bytes > 1 << 20:
+                self._notifier.status(f"reading {progress.path}: {progress.behind_bytes >> 20} MiB to go")
+            else:
+                self._notifier.status(progress.problem or "")
+            await asyncio.sleep(self._notifier.watchdog / _SIGNS)
+
+
+def _open_ledger(directory: Path, unmatched_limit: int) -> tuple[Ledger, Path | None]:
+    """Open the ledger; a damaged one is moved aside, and a new one begun."""
+    try:
+        directory.mkdir(mode=0o700, exist_ok=True)
+    except OSError as error:
+        raise EximcertdError(
+            f"{directory}: the ledger's directory cannot be made: {error.strerror}",
+            hint="[state] directory must exist; below it, ledger/ and allowed/ must belong to eximcertd's user.",
+        ) from error
+    try:
+        return Ledger(directory, unmatched_limit), None
+    except DamagedError:
+        aside = move_aside(directory)
+        return Ledger(directory, unmatched_limit), aside
+
+
+def _watched(config: Config) -> list[Path]:
+    """Return files and directories whose change may mend a configuration that Exim refuses."""
+    places = [config.exim.config, config.allowlist.file]
+    found = [path for path in places if path is not None]
+    found += [path.parent for path in found]
+    return [*found, Path("/etc/exim4"), Path("/etc/exim4/conf.d/main"), Path("/etc/exim")]
+
+
+def _call_soon(loop: asyncio.AbstractEventLoop, function: object, *arguments: object) -> None:
+    if not loop.is_closed():
+        loop.call_soon_threadsafe(function, *arguments)  # type: ignore[arg-type]
+
+
+def main() -> None:
+    """Run eximcertd; exits with a status of eximcertd.errors.Exit."""
+    parser = argparse.ArgumentParser(prog="eximcertd", description="Let Exim relay for clients by their certificate.")
+    parser.add_argument("--config", type=Path, default=DEFAULT_FILE, help=f"configuration file ({DEFAULT_FILE})")
+    parser.add_argument("--version", action="version", version=f"eximcertd {__version__}")
+    arguments = parser.parse_args()
+    os.umask(0o077)
+    try:
+        asyncio.run(_run(load(arguments.config)))
+    except EximcertdError as error:
+        print(f"eximcertd: {error}", file=sys.stderr)  # noqa: T201 - a daemon that cannot start says so here
+        sys.exit(error.exit_status)
+
+
+async def _run(config: Config) -> None:
+    await Daemon(config, recorder()).run()

@@ -1,0 +1,154 @@
+"""The intake: the log reader's thread on one side, the ledger on the other.
+
+A batch is stored in one transaction before the reader goes on. Where the ledger cannot store it (a full
+disk), the reader waits and the same batch is tried again: nothing is lost and nothing counted twice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+import time
+from concurrent.futures import CancelledError
+from typing import TYPE_CHECKING, Final
+
+from eximcertd.errors import EximcertdError
+from eximcertd.events import Event
+from eximcertd.ledger.sightings import Attempts
+from eximcertd.log.source import Batch, Progress, Sighting, Source
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from datetime import datetime
+
+    from eximcertd.certificates.index import Index
+    from eximcertd.fingerprint import Fingerprint
+    from eximcertd.ledger import Ledger
+    from eximcertd.records import Recorder
+
+_PAUSE: Final = 5.0
+_JOIN: Final = 5.0
+
+
+class Stopped(Exception):  # noqa: N818 - no error: the reader is asked to end
+    """The daemon stops; what was not stored is read again at the next start."""
+
+
+class Intake:
+    """Runs a source in a thread and stores what it delivers. name: under which the ledger keeps its position.
+
+    seen: called in the loop with fingerprints that are new in the queue.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        source: Source,
+        ledger: Ledger,
+        *,
+        index: Index,
+        recorder: Recorder,
+        seen: Callable[[Sequence[Fingerprint]], None],
+    ) -> None:
+        self.name: Final = name
+        self.source: Final = source
+        self._ledger = ledger
+        self._index = index
+        self._recorder = recorder
+        self._seen = seen
+        self._loop = asyncio.get_running_loop()
+        self._stopping = threading.Event()
+        self._waits = 0
+        self._trouble: str | None = None
+        self._ended: str | None = None
+        self._thread = threading.Thread(target=self._run, name="log reader", daemon=True)
+
+    def start(self) -> None:
+        """Begin to read."""
+        self._thread.start()
+
+    async def stop(self) -> None:
+        """End the reader; what it has delivered is stored."""
+        self._stopping.set()
+        self.source.stop()
+        await asyncio.to_thread(self._thread.join, _JOIN)
+
+    def beat(self) -> int:
+        """Return a number that grows as long as the reader is seen to make progress, or waits for a disk."""
+        return self.source.progress().beat + self._waits
+
+    def progress(self) -> Progress:
+        """Tell how far the source is, and what troubles the ledger or the reader."""
+        progress = self.source.progress()
+        problem = self._ended or self._trouble or progress.problem
+        return Progress(
+            progress.path,
+            progress.position,
+            progress.behind_bytes,
+            progress.last_line_at,
+            problem,
+            progress.beat,
+        )
+
+    def _run(self) -> None:
+        try:
+            self.source.run(self._deliver)
+        except (Stopped, CancelledError):
+            pass
+        except EximcertdError as error:
+            self._end(str(error))
+        except Exception as error:  # noqa: BLE001 - whatever it is, it must be told; the watchdog restarts us
+            self._end(f"the log reader failed: {type(error).__name__}: {error}")
+
+    def _end(self, why: str) -> None:
+        self._ended = why
+        self._loop.call_soon_threadsafe(self._recorder.record, Event.LOG_PROBLEM, f"The log is not read: {why}")
+
+    def _deliver(self, batch: Batch) -> None:
+        while not self._stopping.is_set():
+            try:
+                asyncio.run_coroutine_threadsafe(self._store(batch), self._loop).result()
+            except EximcertdError as error:
+                if self._trouble is None:
+                    self._loop.call_soon_threadsafe(self._recorder.record, Event.LOG_PROBLEM, str(error))
+                self._trouble = str(error)
+                self._waits += 1
+                self._stopping.wait(_PAUSE)
+                continue
+            except RuntimeError:
+                raise Stopped from None  # the loop is gone
+            if self._trouble is not None:
+                self._trouble = None
+                self._loop.call_soon_threadsafe(
+                    self._recorder.record, Event.LOG_BACK, "The ledger takes what the log tells again"
+                )
+            return
+        raise Stopped
+
+    async def _store(self, batch: Batch) -> None:
+        fresh = self._ledger.sightings.record(
+            self.name,
+            batch.position,
+            [_attempts(sighting) for sighting in batch.sightings],
+            self._index.__contains__,
+            segments=[(segment.key, json.dumps(segment.to_json())) for segment in batch.segments],
+            now=time.time_ns() // 1_000_000,
+        )
+        if fresh:
+            self._seen(fresh)
+
+
+def _attempts(sighting: Sighting) -> Attempts:
+    return Attempts(
+        sighting.fingerprint,
+        sighting.attempts,
+        milliseconds(sighting.first),
+        milliseconds(sighting.last),
+        sighting.peer,
+    )
+
+
+def milliseconds(at: datetime | None) -> int | None:
+    """Return an aware time as the ledger keeps it."""
+    return None if at is None else int(at.timestamp() * 1000)

@@ -1,0 +1,64 @@
+"""Decisions that root made while eximcertd was down (``eximcertctl revoke --offline``).
+
+They lie in STATE/offline, a JSON object a line, written by root; the ledger takes each of them once.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final
+
+from eximcertd.errors import LedgerError
+from eximcertd.fingerprint import parse
+from eximcertd.ledger.decisions import Decision
+from eximcertd.standing import Verb
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from eximcertd.ledger import Ledger
+
+LARGEST: Final = 16 << 20
+
+
+def take_offline_decisions(file: Path, ledger: Ledger) -> int:
+    """Enter what is new in the file into the ledger; return how many. Raises LedgerError if it cannot be trusted."""
+    try:
+        descriptor = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return 0
+    except OSError as error:
+        raise _untrusted(file, error.strerror or str(error)) from error
+    with os.fdopen(descriptor, "rb") as stream:
+        there = os.fstat(descriptor)
+        if not stat.S_ISREG(there.st_mode) or there.st_uid not in {0, os.getuid()} or there.st_mode & 0o022:
+            raise _untrusted(file, "it is no regular file that root alone can write")
+        raw = stream.read(LARGEST)
+    taken = 0
+    for number, line in enumerate(raw.splitlines(), 1):
+        try:
+            decision, request = _decision(json.loads(line))
+        except (ValueError, KeyError, TypeError) as error:
+            raise _untrusted(file, f"line {number} is no decision: {error}") from error
+        taken += ledger.decisions.enter([decision], request)
+    return taken
+
+
+def _decision(value: dict[str, Any]) -> tuple[Decision, str]:
+    at = datetime.fromisoformat(value["at"])
+    at = at if at.tzinfo else at.replace(tzinfo=UTC)
+    decision = Decision(
+        parse(value["fingerprint"]),
+        Verb(value["verb"]),
+        str(value["by"]),
+        int(at.timestamp() * 1000),
+        str(value.get("note") or ""),
+    )
+    return decision, str(value["request"])
+
+
+def _untrusted(file: Path, why: str) -> LedgerError:
+    return LedgerError(f"{file}: decisions made offline cannot be taken: {why}", hint="Look at the file as root.")
