@@ -16,8 +16,10 @@ Pure: no I/O, no clock.
 from __future__ import annotations
 
 import re
+import sys
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, timezone
+from functools import lru_cache
 from typing import Final
 
 from eximcertd.fingerprint import Fingerprint
@@ -30,14 +32,31 @@ _TIME = (
 )
 _MESSAGE_ID = rb"(?:[0-9A-Za-z]{6}-(?:[0-9A-Za-z]{6}-[0-9A-Za-z]{2}|[0-9A-Za-z]{11}-[0-9A-Za-z]{4}) )?"
 
+_QUOTED = rb'"(?:[^"\\]|\\.){0,2048}+"'
+
+# Strangers choose most of this line, so nothing in it may backtrack: every loop is possessive and bounded.
 _PEER = re.compile(
     _TIME
-    + rb"H=(?P<host>.{0,512}? )??"
-    + rb"(?:\((?P<helo>[^ ]{0,512})\) )?\[(?P<ip>[0-9A-Fa-f.:]{2,45})\](?::\d{1,5})?(?: I=\S{1,80})? "
-    + rb"(?:Ci=\S{1,20} )?(?:X=\S{1,256} )?CV=yes (?:.{0,2048} )?F=<(?P<sender>.{0,512}?)> (?:A=\S{1,256} )?"
-    + rb"(?:temporarily )?rejected RCPT <?(?P<recipient>.{0,512}?)>?: .*",
+    + _MESSAGE_ID
+    + rb"H=(?:(?P<host>[^ ()\[\]]{1,255}+) )?(?:\((?P<helo>[^ ]{0,512})\) )?"
+    + rb"\[(?P<ip>[0-9A-Fa-f.:]{2,45}+)\](?::\d{1,5}+)? "
+    + rb"(?:(?!CV=|F=<)[A-Za-z0-9]{1,8}+=(?:"
+    + _QUOTED
+    + rb"|[^ \"]{0,256}+) ){0,8}+"
+    + rb"CV=yes "
+    + rb"(?:(?!F=<)[A-Za-z0-9]{1,8}+=(?:"
+    + _QUOTED
+    + rb"|[^ \"]{0,256}+) ){0,8}+"
+    + rb"F=<(?P<sender>(?:"
+    + _QUOTED
+    + rb"|[^\">]){0,512}+)> (?:A=[^ ]{1,256}+ )?"
+    + rb"(?:temporarily )?rejected (?:RCPT <(?P<recipient>(?:"
+    + _QUOTED
+    + rb"|[^\">]){0,512}+)>|after DATA): .*",
     re.DOTALL,
 )
+LONGEST_PEER: Final = 8192
+"""Exim's own limit of a log entry; what is longer, no Exim wrote."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +76,8 @@ class Rejection:
 class Peer:
     """Who it was that was refused, from the line that follows a rejection: strangers' words, unescaped.
 
-    host: IP address, behind its verified name if there is one. helo, sender, recipient: as they were given.
+    host: IP address, behind its verified name if there is one. helo, sender, recipient: as they were given
+    (recipient is empty where the refusal came after DATA).
     """
 
     host: str
@@ -76,17 +96,20 @@ class Grammar:
         self.literal: Final = message.encode() + b" "
         self._line = re.compile(_TIME + _MESSAGE_ID + re.escape(self.literal) + rb"(?P<fingerprint>[0-9A-F]{64})")
 
-    def match(self, line: bytes) -> Rejection | None:
-        """Return the rejection that a whole line, without its newline, is; None for every other line."""
-        found = self._line.fullmatch(line)
+    def match(self, line: bytes | bytearray, start: int = 0, end: int = sys.maxsize) -> Rejection | None:
+        """Return the rejection that a whole line, without its newline, is; None for every other line.
+
+        start, end: where the line stands in a longer text.
+        """
+        found = self._line.fullmatch(line, start, end)
         if found is None:
             return None
-        pid = found["pid"]
+        stamp, milliseconds, zone, pid, fingerprint = found.groups()
         try:
-            at = _time(found["time"], found["ms"], found["zone"])
+            at = None if stamp is None else _time(stamp, milliseconds, zone)
         except ValueError:
             return None  # no such day or hour: Exim writes no such line
-        return Rejection(Fingerprint(found["fingerprint"].decode()), at, int(pid) if pid else None)
+        return Rejection(Fingerprint(fingerprint.decode()), at, int(pid) if pid else None)
 
 
 def match_peer(line: bytes) -> tuple[int, Peer] | None:
@@ -94,24 +117,20 @@ def match_peer(line: bytes) -> tuple[int, Peer] | None:
 
     Nothing but the process id ties such a line to its rejection, so a line without one tells nothing.
     """
-    found = _PEER.fullmatch(line)
+    found = _PEER.fullmatch(line) if len(line) <= LONGEST_PEER else None
     if found is None or not found["pid"]:
         return None
     name = (found["host"] or b"").strip()
     address = found["ip"]
     host = name + b" [" + address + b"]" if name else address
-    texts = (host, found["helo"] or b"", found["sender"], found["recipient"])
+    texts = (host, found["helo"] or b"", found["sender"], found["recipient"] or b"")
     return int(found["pid"]), Peer(*(text.decode("utf-8", "backslashreplace") for text in texts))
 
 
-def _time(stamp: bytes | None, milliseconds: bytes | None, zone: bytes | None) -> datetime | None:
-    if stamp is None:
-        return None
-    at = datetime.strptime(stamp.decode(), "%Y-%m-%d %H:%M:%S").replace(  # noqa: DTZ007 - the zone follows, if any
-        microsecond=1000 * int(milliseconds or 0)
-    )
+@lru_cache(maxsize=16)  # one second's lines follow each other, by the thousand in a flood
+def _time(stamp: bytes, milliseconds: bytes | None, zone: bytes | None) -> datetime:
+    at = datetime.fromisoformat(stamp.decode()).replace(microsecond=1000 * int(milliseconds or 0))
     if zone is None:
         return at
-    text = zone.decode()
-    offset = timedelta(hours=int(text[1:3]), minutes=int(text[3:5]))
-    return at.replace(tzinfo=UTC if not offset else timezone(-offset if text[0] == "-" else offset))
+    offset = timedelta(hours=int(zone[1:3]), minutes=int(zone[3:5]))
+    return at.replace(tzinfo=UTC if not offset else timezone(-offset if zone[:1] == b"-" else offset))

@@ -27,15 +27,20 @@ _LONGEST_LINE: Final = 16 * 1024
 
 
 class _Count:
-    """What is known of one fingerprint in this batch."""
+    """What is known of one fingerprint in this batch; first and last are None while there are no attempts."""
 
     __slots__ = ("attempts", "first", "last", "peer")
 
-    def __init__(self, at: datetime) -> None:
+    def __init__(self) -> None:
         self.attempts = 0
-        self.first = at
-        self.last = at
+        self.first: datetime | None = None
+        self.last: datetime | None = None
         self.peer: Peer | None = None
+
+    def add(self, at: datetime) -> None:
+        self.attempts += 1
+        self.first = at if self.first is None else min(self.first, at)
+        self.last = at if self.last is None else max(self.last, at)
 
 
 class Tally:
@@ -58,7 +63,7 @@ class Tally:
         at, hits = start, {}
         while (at := buffer.find(at, end)) >= 0:
             begin, newline = buffer.line_at(at, start, end)
-            rejection = self._grammar.match(buffer.view[begin:newline])
+            rejection = self._grammar.match(buffer.bytes, begin, newline)
             if rejection is not None and self.add(rejection.fingerprint, rejection.at or otherwise) and rejection.pid:
                 hits[rejection.fingerprint] = (rejection.pid, newline + 1)
             at = newline
@@ -80,10 +85,8 @@ class Tally:
         at = self._stamp[1]
         count = self._counts.get(fingerprint)
         if count is None:
-            count = self._counts[fingerprint] = _Count(at)
-        count.attempts += 1
-        count.first = min(count.first, at)
-        count.last = max(count.last, at)
+            count = self._counts[fingerprint] = _Count()
+        count.add(at)
         if peer is not None:
             count.peer = peer
         return True
@@ -121,8 +124,7 @@ class Tally:
             if found is not None and found[0] == pid:
                 count = self._counts.get(fingerprint)
                 if count is None:
-                    now = self._stamp[1] if self._stamp else datetime.now(UTC)
-                    count = self._counts[fingerprint] = _Count(now)
+                    count = self._counts[fingerprint] = _Count()
                 count.peer = found[1]
                 return True
             at = newline

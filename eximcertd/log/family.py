@@ -1,0 +1,229 @@
+"""The other files of a log: which of them hold lines that were not counted yet, and their reading."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, TypeAlias
+
+from eximcertd.log.segment import HEAD_LENGTH
+from eximcertd.log.siblings import Sibling, in_directory, open_regular
+from eximcertd.log.track import Track, stamp
+from eximcertd.log.unpack import UnpackError, kind, text
+from eximcertd.shown import clean
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from eximcertd.log.collect import Collector
+    from eximcertd.log.names import Names
+    from eximcertd.log.trail import Trail
+
+_UNSETTLED: Final = 100_000_000
+"""A directory that changed less than this long ago (ns) may change again without its time telling."""
+_LATE_AT_FIRST: Final = 2
+
+_Fresh: TypeAlias = tuple[str, bool, int, Sibling]
+"""A file that nothing is known of: the time stamp it begins with, whether it is packed, its mtime."""
+
+
+@dataclass(slots=True)
+class _Open:
+    """An open regular file. kept: a track holds the descriptor from now on."""
+
+    name: str
+    fd: int
+    status: os.stat_result
+    kept: bool = False
+
+
+class Family:
+    """What lies around the log. first: this is the very first start, what is there was there before us.
+
+    problems: what could not be read, a sentence each, by file or directory.
+    """
+
+    def __init__(self, path: Path, names: Names, trail: Trail, collector: Collector, hold: float) -> None:
+        self._path = path
+        self._names = names
+        self._trail = trail
+        self._collector = collector
+        self._hold = hold
+        self._listed: dict[Path, int] = {}
+        self._judged: set[tuple[int, int, int, int]] = set()
+        self._inodes: set[tuple[int, int]] = set()
+        self.first = trail.path != str(path)
+        self.dated: str | None = None
+        self.problems: dict[str, str] = {}
+
+    def directories(self, log: Path) -> list[Path]:
+        """Return the directories that parts of the log may lie in, without links."""
+        found = [log.parent.resolve(), Path(os.path.realpath(log)).parent, *map(Path, self._trail.olddirs)]
+        return list(dict.fromkeys(found))
+
+    def look_again(self) -> None:
+        """Judge everything anew at the next scan: a copy of what was read may lie there now."""
+        self._judged.clear()
+        self._listed.clear()
+
+    def listing(self, log: Path) -> list[Sibling]:
+        """Return what lies in the directories now."""
+        self._listed.clear()
+        self.problems = {name: what for name, what in self.problems.items() if name.startswith("/")}
+        siblings = [sibling for directory in self.directories(log) for sibling in self._list(directory)]
+        self._inodes = {(sibling.dev, sibling.ino) for sibling in siblings}
+        return siblings
+
+    def inodes(self) -> set[tuple[int, int]]:
+        """Return the inodes of all that was there at the last listing, and of the current log."""
+        current = self._trail.current
+        return self._inodes | ({(current.dev, current.ino)} if current is not None else set())
+
+    def scan(self, log: Path) -> bool:
+        """Where a directory has changed, judge and read the files that did; tell whether anything was read."""
+        if not self._has_changed(log):
+            return False
+        before = self._collector.consumed
+        siblings = self.listing(log)
+        fresh: list[_Fresh] = []
+        for sibling in siblings:
+            if sibling.size and sibling.version not in self._judged:
+                self._judge(sibling, fresh)
+        self._judged = {sibling.version for sibling in siblings}
+        gone = set(self.problems) - {str(sibling.path) for sibling in siblings}
+        for name in gone:
+            if name.startswith("/"):
+                del self.problems[name]
+        fresh.sort(key=lambda entry: entry[:3])
+        if self.first:
+            self._pass_over(fresh)
+            self.first = False
+            fresh.clear()
+        for first, _, mtime, sibling in fresh:
+            if self._trail.is_new(first, mtime):
+                self._take_up(sibling)
+        return self._collector.consumed != before
+
+    def let_go(self, most: int) -> None:
+        """Close what was held long enough, and what is too much."""
+        held = sorted(self._trail.held(), key=lambda track: track.until)
+        now = time.monotonic()
+        for number, track in enumerate(held):
+            if track.until < now or number < len(held) - most:
+                self._collector.leave(track)
+                track.close()
+
+    def _has_changed(self, log: Path) -> bool:
+        try:
+            return any(self._listed.get(here) != here.stat().st_mtime_ns for here in self.directories(log))
+        except OSError:
+            return True
+
+    def _list(self, directory: Path) -> list[Sibling]:
+        try:
+            changed = directory.stat().st_mtime_ns
+            siblings, every = in_directory(directory, self._names, moved=str(directory) in self._trail.olddirs)
+        except OSError as error:
+            self.problems[f"list {directory}"] = f"{clean(str(directory))}: cannot be listed: {error.strerror}"
+            return []
+        if self._names.dated and directory == self._path.parent.resolve():
+            self.dated = self._names.current(every)
+        self._listed[directory] = changed if time.time_ns() - changed > _UNSETTLED else -1
+        return siblings
+
+    def _judge(self, sibling: Sibling, fresh: list[_Fresh]) -> None:
+        """Read what a file holds of what is known; put it with the fresh ones if nothing is."""
+        held = self._trail.open_as(sibling.dev, sibling.ino)
+        if held is not None:
+            held.name = str(sibling.path)
+        elif not self._trail.has_packed(sibling):
+            self._with(sibling, lambda file: self._judge_open(sibling, file, fresh))
+
+    def _judge_open(self, sibling: Sibling, file: _Open, fresh: list[_Fresh]) -> None:
+        if kind(file.fd) is None:
+            track = self._trail.plain(file.fd, file.status, file.name, self.inodes())
+            if track is None:
+                fresh.append((stamp(os.pread(file.fd, 19, 0)), False, sibling.mtime, sibling))
+            elif track.fd == file.fd:
+                file.kept = True
+                self._read(track)
+        elif not self._judge_packed(file.fd, sibling):
+            first = stamp(self._collector.head(text(file.fd, clean(file.name)), 19))
+            fresh.append((first, True, sibling.mtime, sibling))
+
+    def _judge_packed(self, fd: int, sibling: Sibling) -> bool:
+        """Read what a packed copy of something known holds beyond it; False: it is none."""
+        name = clean(str(sibling.path))
+        for track in self._trail.packed(self._collector.head(text(fd, name), HEAD_LENGTH)):
+            if track.fd >= 0:
+                return True  # its own file is still held, and tells all
+            packed = text(fd, name)
+            match = self._collector.skip(track, packed)
+            if match:
+                self._collector.read_packed(track, packed)
+                self._trail.note_packed(track, sibling)
+            if match is not False:
+                return True
+        return False
+
+    def _take_up(self, sibling: Sibling) -> None:
+        """Read a file that nothing was known of, unless what was read meanwhile tells that it is a copy."""
+        again: list[_Fresh] = []
+        self._judge(sibling, again)
+        if again and not self._collector.stopped:
+            self._with(sibling, lambda file: self._take_up_open(sibling, file))
+
+    def _take_up_open(self, sibling: Sibling, file: _Open) -> None:
+        if (file.status.st_dev, file.status.st_ino) != (sibling.dev, sibling.ino):
+            return  # rotated on: the directory has changed, the next listing finds it
+        if kind(file.fd) is None:
+            track = self._trail.add(Track(file.name, fd=file.fd, status=file.status))
+            file.kept = True
+            self._read(track)
+            return
+        packed = text(file.fd, clean(file.name))
+        track = self._trail.add(Track(file.name))
+        track.mtime = sibling.mtime
+        self._collector.read_packed(track, packed)
+        if not self._collector.stopped:
+            self._trail.note_packed(track, sibling)
+
+    def _with(self, sibling: Sibling, act: Callable[[_Open], None]) -> None:
+        """Do something with a file opened; what keeps us from it is a problem to tell."""
+        name = str(sibling.path)
+        file = None
+        try:
+            file = _Open(name, *open_regular(name))
+            act(file)
+            self.problems.pop(name, None)
+        except FileNotFoundError:
+            pass  # rotated on: the next listing finds it under its new name
+        except OSError as error:
+            self.problems[name] = f"{clean(name)}: cannot be read: {error.strerror}"
+        except UnpackError as error:
+            self.problems[name] = str(error)
+        finally:
+            if file is not None and not file.kept:
+                os.close(file.fd)
+
+    def _read(self, track: Track) -> None:
+        track.until = time.monotonic() + self._hold
+        self._collector.read(track)
+
+    def _pass_over(self, fresh: list[_Fresh]) -> None:
+        """Leave what was rotated before our time; late lines to the newest of it are ours all the same."""
+        for first, _, mtime, _ in fresh:
+            self._trail.before(first, mtime)
+        plain = sorted((entry for entry in fresh if not entry[1]), key=lambda entry: entry[2])
+        for _, _, _, sibling in plain[-_LATE_AT_FIRST:]:
+            try:
+                fd, status = open_regular(sibling.path)
+            except OSError:
+                continue  # gone, or not for us: then there are no late lines either
+            track = self._trail.add(Track(str(sibling.path), fd=fd, status=status))
+            track.until = time.monotonic() + self._hold
+            track.pass_over(status.st_size)
+        self._trail.path = str(self._path)
+        self._collector.changed = True

@@ -1,0 +1,184 @@
+"""When to look at a log next: at once when it may have changed, rarely when nothing happens, cheaply when much does.
+
+An event only means "go and look", and costs more than the look itself once lines come by the thousand. So
+after a look that found something comes a second one 10 ms later; if that finds more, the watch is taken down
+and the clock calls for looks, at growing distances, until one finds nothing; then the watch is set up again,
+and one more look makes sure. Under the events lies a slow look. Where events cannot be had, or the slow look
+finds what no event told, the clock calls every quarter of a second.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from eximcertd.certificates.ears import Ears
+from eximcertd.shown import clean
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+SECOND_LOOK: Final = 0.01
+FIRST_POLL: Final = 0.02
+LAST_POLL: Final = 0.2
+DEAF_POLL: Final = 0.25
+RETRY: Final = 60.0
+"""Seconds after which a watch that could not be had is tried again."""
+
+_LATE: Final = 0.6  # watchdog holds events back for half a second when a file is moved out of a directory
+_NETWORK: Final = ("nfs", "cifs", "smb", "9p", "afs", "ceph", "lustre", "gpfs", "gfs2", "ocfs2", "fuse", "virtiofs")
+
+
+def is_remote(directory: Path, mounts: str | None = None) -> bool:
+    """Tell whether a directory lies on a file system that others change without this kernel's knowledge.
+
+    mounts: the text of /proc/self/mountinfo (proc(5)), read if it is not given.
+    """
+    try:
+        device = directory.stat().st_dev
+        text = Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="replace") if mounts is None else mounts
+    except OSError:
+        return False
+    number = f"{os.major(device)}:{os.minor(device)}"
+    for line in text.splitlines():
+        fields, _, tail = line.partition(" - ")
+        if number in fields.split()[2:3]:
+            return tail.startswith(_NETWORK)
+    return False
+
+
+class Watch:
+    """Waits between looks. stopped: ends every wait. floor: seconds between looks when nothing happens.
+
+    concerns: tells whether a name in the directories is worth a look.
+    """
+
+    def __init__(self, stopped: threading.Event, floor: float, concerns: Callable[[bytes], bool]) -> None:
+        self._stopped = stopped
+        self._floor = floor
+        self._concerns = concerns
+        self._heard = threading.Event()
+        self._ears: dict[Path, Ears] = {}
+        self._closing: threading.Thread | None = None
+        self._polling = 0.0
+        self._again = False
+        self._woken = True
+        self._slept = False
+        self._deaf_until = 0.0
+        self._deaf: str | None = None
+
+    @property
+    def problem(self) -> str | None:
+        """Why the log is looked at by the clock, as a sentence, or None."""
+        if self._deaf is None:
+            return None
+        return f"{self._deaf}: eximcertd looks every {DEAF_POLL:g} s instead"
+
+    def wake(self) -> None:
+        """End the present wait; from any thread."""
+        self._heard.set()
+
+    def close(self) -> None:
+        """Hear no more."""
+        ears, self._ears = self._ears, {}
+        for one in ears.values():
+            one.close()
+        if self._closing is not None:
+            self._closing.join(1.0)
+
+    def wait(self, directories: Sequence[Path], *, found: bool, expected: bool) -> None:
+        """Wait until it is time for the next look.
+
+        found: whether the last one found anything; expected: anything that an event should have told.
+        """
+        if self._deaf is not None and time.monotonic() < self._deaf_until:
+            self._stopped.wait(DEAF_POLL)
+        elif self._polling and found:
+            self._polling = min(2 * self._polling, LAST_POLL)
+            self._stopped.wait(self._polling)
+        elif self._polling or self._deaf is not None or set(directories) != set(self._ears):
+            self._arm(directories)
+        else:
+            self._listen(found=found, expected=expected)
+
+    def _listen(self, *, found: bool, expected: bool) -> None:
+        if self._slept and expected and not self._heard.wait(_LATE):
+            names = ", ".join(clean(str(directory)) for directory in self._ears)
+            self._give_up(f"{names}: changes there are not reported to this machine")
+            return
+        active, self._slept = found or self._woken, False
+        self._woken = False
+        if not active:
+            self._again = False
+            self._woken = self._heard.wait(self._floor)
+            self._slept = not self._woken
+            self._heard.clear()
+            self._check()
+            return
+        if not self._again:
+            self._again = True
+            self._heard.clear()
+            self._stopped.wait(SECOND_LOOK)
+            self._woken = self._heard.is_set() and not found
+            self._heard.clear()
+            return
+        self._pause()
+        self._polling = FIRST_POLL if found else DEAF_POLL
+        self._stopped.wait(self._polling)
+
+    def _pause(self) -> None:
+        """Take the watch down, in a thread: watchdog may hold on to it for half a second."""
+        ears, self._ears = list(self._ears.values()), {}
+        self._closing = threading.Thread(target=_close, args=(ears,), name="log watch", daemon=True)
+        self._closing.start()
+
+    def _arm(self, directories: Sequence[Path]) -> None:
+        """Set the watch up; the look that follows at once makes sure that nothing was missed meanwhile."""
+        if self._closing is not None and self._closing.is_alive():
+            self._stopped.wait(FIRST_POLL)
+            return
+        for gone in set(self._ears) - set(directories):
+            self._ears.pop(gone).close()
+        self._heard.clear()
+        for directory in directories:
+            ears = self._ears.setdefault(directory, Ears(directory, self._hear))
+            ears.open()
+            problem = _why_deaf(directory) or ears.problem
+            if problem is not None:
+                self._give_up(problem)
+                return
+        self._deaf, self._polling, self._again, self._woken, self._slept = None, 0.0, False, False, False
+
+    def _check(self) -> None:
+        """Make sure that it is still these directories that are watched."""
+        for directory, ears in self._ears.items():
+            ears.open()
+            if ears.problem is not None:
+                self._give_up(f"{clean(str(directory))}: cannot be watched")
+                return
+
+    def _give_up(self, why: str) -> None:
+        self._pause()
+        self._polling = 0.0
+        self._deaf, self._deaf_until = why, time.monotonic() + RETRY
+        self._stopped.wait(DEAF_POLL)
+
+    def _hear(self, names: Iterable[bytes] | None) -> None:
+        if names is None or any(map(self._concerns, names)):
+            self._heard.set()
+
+
+def _why_deaf(directory: Path) -> str | None:
+    if not os.access(directory, os.R_OK | os.X_OK):  # watchdog itself would say nothing
+        return f"{clean(str(directory))}: cannot be watched: it is not there, or eximcertd may not list it"
+    if is_remote(directory):
+        return f"{clean(str(directory))}: lies on a network file system, which tells nothing of others' changes"
+    return None
+
+
+def _close(ears: Iterable[Ears]) -> None:
+    for one in ears:
+        one.close()
