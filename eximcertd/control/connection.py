@@ -33,9 +33,9 @@ if TYPE_CHECKING:
 Handler = Callable[[Caller, dict[str, Any]], Awaitable[dict[str, Any]] | AsyncIterator[dict[str, Any]]]
 """Answers one method: caller and parameters in, checked against the interface; the method's outputs out.
 
-An async iterator answers in portions: dicts with the same keys, whose values are lists, at least one of
-them. It raises eximcertd.errors.EximcertdError for what the caller must know. What an awaitable has begun
-it is let finish, even if the caller goes away; an iterator is closed then.
+An async iterator answers in portions: each has every output, and all of them are lists. Both raise
+eximcertd.errors.EximcertdError for what the caller must know. What an awaitable has begun it is let finish,
+even if the caller goes away; an iterator is closed then.
 """
 
 ENDLESS: Final = frozenset({"org.eximcertd.Watch"})
@@ -186,19 +186,19 @@ class Connection:
 
     async def _portions(self, call: Call, answer: AsyncIterator[dict[str, Any]]) -> Reply:
         """Send the portions, each when it is there, and return the last reply; without ``more``, all in it."""
-        whole: dict[str, list[Any]] = {}
+        outputs = shipped().methods[call.method.rpartition(".")[2]].outputs
+        whole: dict[str, list[Any]] = {key: [] for key in outputs.fields}
         size = 0
         try:
             while (portion := await self._portion(answer)) is not None:
                 if call.more:
                     await self._send(Reply(portion, continues=True))
-                    whole = {key: [] for key in portion}
                     continue
                 size += len(encode_reply(Reply(portion)))
                 if size > LARGEST_REPLY:
                     return _too_much()
                 for key, values in portion.items():
-                    whole.setdefault(key, []).extend(values)
+                    whole[key].extend(values)
         finally:
             if isinstance(answer, AsyncGenerator):
                 await answer.aclose()

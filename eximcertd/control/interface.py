@@ -78,9 +78,9 @@ class Interface:
         self.errors: dict[str, Struct] = {}
         self._at = 0
         self._expect("interface")
-        self.name: Final = self._take()
+        self.name: Final = self._word()
         while (word := self._take()) != "":
-            name = self._take()
+            name = self._word()
             if word == "type":
                 self.types[name] = self._type()
             elif word == "method":
@@ -156,7 +156,9 @@ class Interface:
         words: list[str] = []
         while (word := self._take()) != ")":
             if word == "," and (fields or words):
-                word = self._take()
+                word = self._word()
+            elif not word[:1].isalpha() or fields or words:
+                raise self._wrong(word)
             follows = self._take()
             if follows == ":":
                 fields[word] = self._type()
@@ -167,7 +169,14 @@ class Interface:
             raise self._wrong(words[0])
         return Enum(tuple(words)) if words else Struct(fields)
 
+    def _word(self) -> str:
+        word = self._take()
+        if not word[:1].isalpha():
+            raise self._wrong(word)
+        return word
+
     def _take(self) -> str:
+        """Return the next token, "" at the end."""
         found = _TOKEN.match(self.text, self._at)
         if found is None:
             raise self._wrong(self.text[self._at : self._at + 20])

@@ -1,0 +1,79 @@
+"""Who may do what: the one table, by uid and groups."""
+
+from __future__ import annotations
+
+import grp
+import os
+
+import pytest
+
+from eximcertd.control.rights import TABLE, Right, Rights
+from eximcertd.control.seats import Bound, Rank, Seats
+from eximcertd.errors import ConfigurationError
+
+RIGHTS = Rights(readers=frozenset({100}), approvers=frozenset({200}))
+READING = sorted(method for method, right in TABLE.items() if right is Right.READ)
+APPROVING = sorted(method for method, right in TABLE.items() if right is Right.APPROVE)
+FREE = sorted(method for method, right in TABLE.items() if right is Right.ANYBODY)
+
+
+@pytest.mark.parametrize("method", sorted(TABLE))
+def test_root_may_everything(method: str) -> None:
+    assert RIGHTS.allow(method, 0, frozenset())
+
+
+@pytest.mark.parametrize("method", sorted(TABLE))
+def test_an_approver_may_everything(method: str) -> None:
+    assert RIGHTS.allow(method, 1000, frozenset({1000, 200}))
+
+
+@pytest.mark.parametrize("method", sorted(TABLE))
+def test_a_reader_may_read_and_not_approve(method: str) -> None:
+    assert RIGHTS.allow(method, 1000, frozenset({1000, 100})) is (method in READING + FREE)
+
+
+@pytest.mark.parametrize("method", sorted(TABLE))
+def test_a_stranger_may_ask_who_is_there_and_no_more(method: str) -> None:
+    assert RIGHTS.allow(method, 1000, frozenset({1000})) is (method in FREE)
+
+
+@pytest.mark.parametrize(
+    "method", ["org.eximcertd.Quit", "Status", "", "org.eximcertd.status", "org.eximcertd.Status "]
+)
+def test_what_is_not_in_the_table_nobody_may_not_even_root(method: str) -> None:
+    assert not RIGHTS.allow(method, 0, frozenset({0, 100, 200}))
+
+
+def test_without_groups_root_alone_has_any_right() -> None:
+    nobody = Rights()
+    assert nobody.held(0, frozenset()) == frozenset(Right)
+    assert nobody.held(1, frozenset({0, 1, 65534})) == frozenset({Right.ANYBODY})
+
+
+def test_groups_are_found_by_name() -> None:
+    name = grp.getgrgid(os.getegid()).gr_name
+    rights = Rights.of_groups([name], [])
+    assert rights.readers == frozenset({os.getegid()})
+    assert rights.approvers == frozenset()
+
+
+def test_groups_that_are_not_there_are_all_named_at_once_and_let_nobody_in() -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        Rights.of_groups(["no-such-group"], ["nor-this-one"])
+    assert "readers = 'no-such-group'" in str(caught.value)
+    assert "approvers = 'nor-this-one'" in str(caught.value)
+
+
+def test_the_group_of_everybody_unknown_is_no_group() -> None:
+    with pytest.raises(ConfigurationError, match="whom the kernel cannot name"):
+        Rights.of_groups([], [grp.getgrgid(65534).gr_name])
+
+
+def test_nobody_takes_more_than_his_seats_nor_strangers_more_than_theirs() -> None:
+    seats = Seats({Rank.ROOT: Bound(2, 2), Rank.MEMBER: Bound(2, 3), Rank.STRANGER: Bound(1, 2)})
+    assert [seats.take(Rank.MEMBER, uid) for uid in (1, 1, 1, 2, 3)] == [True, True, False, True, False]
+    assert [seats.take(Rank.STRANGER, uid) for uid in (7, 7, 8, 9)] == [True, False, True, False]
+    assert [seats.take(Rank.ROOT, 0) for _ in range(3)] == [True, True, False]
+    seats.leave(Rank.MEMBER, 1)
+    assert seats.take(Rank.MEMBER, 3)
+    assert seats.taken(Rank.MEMBER) == 3
