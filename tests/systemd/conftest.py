@@ -1,0 +1,34 @@
+"""Machines with the package installed: one for each module and each Debian that is supported."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from lab.machine import Machine
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ROOT = Path(__file__).parents[2]
+SUITES = ("bookworm", "trixie")  # Debian 12, with systemd 252; Debian 13, with 257
+
+
+@pytest.fixture(scope="session")
+def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Build the package, unless it stands there from this very tree."""
+    done = subprocess.run([ROOT / "scripts" / "build-deb"], capture_output=True, text=True, check=False, timeout=600)
+    assert done.returncode == 0, done.stderr
+    return Path(done.stdout.strip())
+
+
+@pytest.fixture(scope="module", params=SUITES)
+def machine(request: pytest.FixtureRequest, package: Path) -> Iterator[Machine]:
+    """Boot a machine and install the package on it."""
+    suite: Any = request.param
+    with Machine(suite, package.parent) as booted:
+        booted.sink()
+        booted.run("dpkg", "-i", f"/mnt/{package.name}")
+        yield booted

@@ -1,0 +1,48 @@
+"""The units say nothing that systemd does not understand, and are as tight as they are meant to be."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from lab.machine import Machine
+
+UNITS = ("eximcertd.service", "eximcertd-publish.socket", "eximcertd-publish@.service")
+
+
+def exposure(machine: Machine, unit: str) -> float:
+    said = machine.run("systemd-analyze", "security", "--no-pager", unit).stdout
+    found = re.search(r"Overall exposure level for \S+: ([0-9.]+)", said)
+    assert found, said
+    return float(found[1])
+
+
+@pytest.mark.parametrize("unit", UNITS)
+def test_systemd_understands_every_line_of_the_unit(machine: Machine, unit: str) -> None:
+    path = machine.unit(unit.replace("@", "@x"), "FragmentPath")
+    said = machine.run("systemd-analyze", "verify", "--man=no", path)
+    assert said.stderr == ""
+    assert said.stdout == ""
+
+
+def test_a_mistake_in_a_unit_would_be_seen(machine: Machine) -> None:
+    machine.write("/tmp/wrong.service", "[Service]\nExecStart=/bin/true\nProtectEverything=yes\n")
+    assert "ProtectEverything" in machine.run("systemd-analyze", "verify", "--man=no", "/tmp/wrong.service").stderr
+
+
+def test_the_daemon_is_exposed_by_0_4_at_most(machine: Machine) -> None:
+    assert exposure(machine, "eximcertd.service") <= 0.4
+
+
+def test_the_publisher_is_exposed_by_2_0_at_most(machine: Machine) -> None:
+    assert exposure(machine, "eximcertd-publish@x.service") <= 2.0
+
+
+def test_only_the_daemon_and_root_can_reach_the_publisher(machine: Machine) -> None:
+    assert machine.sh("stat -c '%U %a' /run/eximcertd-publish").split() == ["eximcertd", "600"]
+    connect = "import socket; socket.socket(socket.AF_UNIX).connect('/run/eximcertd-publish')"
+    said = machine.run("runuser", "-u", "nobody", "--", "python3", "-c", connect, good=False)
+    assert "PermissionError" in said.stderr
