@@ -118,13 +118,14 @@ def _open(path: Path) -> sqlite3.Connection:
     with told(path):
         connection = sqlite3.connect(path, isolation_level=None, timeout=5)
         try:
+            version = _version(connection, path)
             path.chmod(0o600)
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = FULL")
             connection.execute("PRAGMA foreign_keys = ON")
             connection.execute("PRAGMA cache_size = -4096")
             connection.execute("PRAGMA journal_size_limit = 16777216")
-            _upgrade(connection, path)
+            _upgrade(connection, version)
             if path.stat().st_size <= LARGEST_CHECKED:
                 _check(connection, path)
         except BaseException:
@@ -139,8 +140,9 @@ def _check(connection: sqlite3.Connection, path: Path) -> None:
         raise DamagedError(f"{path}: the ledger is damaged: {verdict}")
 
 
-def _upgrade(connection: sqlite3.Connection, path: Path) -> None:
-    version = connection.execute("PRAGMA user_version").fetchone()[0]
+def _version(connection: sqlite3.Connection, path: Path) -> int:
+    """Return the file's version, before anything in it is touched."""
+    version = int(connection.execute("PRAGMA user_version").fetchone()[0])
     if version > VERSION:
         raise LedgerError(
             f"{path}: the ledger has version {version}, written by a newer eximcertd; this one knows up to {VERSION}",
@@ -149,6 +151,10 @@ def _upgrade(connection: sqlite3.Connection, path: Path) -> None:
     application = connection.execute("PRAGMA application_id").fetchone()[0]
     if version and application != APPLICATION_ID:
         raise LedgerError(f"{path}: a SQLite database, but no ledger of eximcertd", hint="Move it out of the way.")
+    return version
+
+
+def _upgrade(connection: sqlite3.Connection, version: int) -> None:
     for number, step in enumerate(UPGRADES[version:], start=version + 1):
         # one transaction a step: a crash leaves a whole older version
         connection.executescript(

@@ -1,0 +1,71 @@
+"""The configuration: every mistake at once, and nothing but what it says."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from eximcertd.config import Config, load, parse
+from eximcertd.errors import ConfigurationError
+
+
+def test_an_empty_file_is_the_defaults() -> None:
+    assert parse("") == Config()
+
+
+def test_every_mistake_is_told_at_once_with_file_key_and_what_was_expected() -> None:
+    text = """
+    [log]
+    source = "pigeon"
+    paht = "/x"
+    [allowlist]
+    list_limit = 0
+    macro = "ABCDEF"
+    [queue]
+    forget_pending_after = "soon"
+    [nonsense]
+    """
+    with pytest.raises(ConfigurationError) as caught:
+        parse(text, Path("/etc/x.toml"))
+    lines = str(caught.value).splitlines()
+    assert len(lines) == 6
+    assert all(line.startswith("/etc/x.toml: ") for line in lines)
+    for part in (
+        '[log] source = \'pigeon\': expected "file" or "journal"',
+        "[log] paht: no such key",
+        "[allowlist] list_limit = '0': expected a whole number from 1 to",
+        "[allowlist] macro",
+        "[queue] forget_pending_after",
+        "[nonsense]: no such section",
+    ):
+        assert any(part in line for line in lines), part
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["x = 1", "[log", "log = 3", "[log]\npath = 'relative'", "[log]\npath = '/a/../b'", "[publish]\nvia = 'x'",
+     "[control]\nreaders = [1]", "[log]\nmessage = 'Größe:'", "[publish]\nmin_interval = true", "[exim]\nreload = 1"],
+)  # fmt: skip
+def test_what_is_wrong_is_refused(text: str) -> None:
+    with pytest.raises(ConfigurationError):
+        parse(text)
+
+
+def test_values_are_taken() -> None:
+    config = parse('[publish]\nmin_interval = "2min"\n[control]\nreaders = ["adm", "mail"]\n[exim]\nreload = "none"')
+    assert config.publish.min_interval == timedelta(minutes=2)
+    assert config.control.readers == ("adm", "mail")
+    assert config.exim.reload == "none"
+
+
+def test_a_file_that_is_named_must_exist(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="no such file"):
+        load(tmp_path / "none.toml")
+
+
+def test_a_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "x").write_bytes(b"\xff\xfe")
+    with pytest.raises(ConfigurationError, match="UTF-8"):
+        load(tmp_path / "x")

@@ -1,0 +1,241 @@
+"""The ledger: counts exactly once, appends decisions, tells what is live, and survives what happens to its file."""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import TYPE_CHECKING
+
+import pytest
+
+from eximcertd.errors import LedgerError, NoSuchFingerprintError, RefusedError
+from eximcertd.fingerprint import NEVER, Fingerprint
+from eximcertd.ledger import DamagedError, Ledger, move_aside
+from eximcertd.ledger.decisions import Decision
+from eximcertd.ledger.publications import Confirmed
+from eximcertd.ledger.schema import VERSION
+from eximcertd.ledger.sightings import Attempts
+from eximcertd.rejection import Peer
+from eximcertd.standing import Standing, Verb
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+ONE, TWO, THREE, FOUR = (Fingerprint(f"{n:08X}".ljust(64, "0")) for n in (1, 2, 3, 4))
+PEER = Peer("192.0.2.1", "laptop", "a@example.org", "b@example.org")
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Iterator[Ledger]:
+    ledger = Ledger(tmp_path, unmatched_limit=2)
+    yield ledger
+    ledger.close()
+
+
+def see(ledger: Ledger, *attempts: Attempts, position: str = "1", known: bool = True) -> list[Fingerprint]:
+    return ledger.sightings.record("file", position, attempts, lambda _: known)
+
+
+def decide(ledger: Ledger, verb: Verb, *fingerprints: Fingerprint, request: str | None = None) -> None:
+    ledger.decisions.decide([Decision(one, verb, "alice", 5, "note", request) for one in fingerprints])
+
+
+def publish(ledger: Ledger, form: str = "list") -> None:
+    number = ledger.publications.begin(form, 1)
+    ledger.publications.confirm(number, Confirmed(form, "digest", 2), "live")
+
+
+def test_attempts_are_counted_with_their_first_and_last_time_and_the_latest_peer(ledger: Ledger) -> None:
+    assert see(ledger, Attempts(ONE, 2, 100, 200)) == [ONE]
+    assert see(ledger, Attempts(ONE, 1, 50, 60, PEER), position="2") == []
+    entry = ledger.entries.get(ONE)
+    assert (entry.attempts, entry.first_seen, entry.last_seen, entry.peer) == (3, 50, 200, PEER)
+    assert ledger.sightings.position("file") == "2"
+
+
+def test_a_peer_that_comes_late_counts_nothing(ledger: Ledger) -> None:
+    see(ledger, Attempts(ONE, 1, 1, 1))
+    see(ledger, Attempts(ONE, 0, None, None, PEER), Attempts(TWO, 0, None, None, PEER))
+    assert (ledger.entries.get(ONE).attempts, ledger.entries.get(ONE).peer) == (1, PEER)
+    assert ledger.entries.get(TWO).standing is Standing.UNSEEN
+
+
+def test_an_attempt_without_a_time_is_counted(ledger: Ledger) -> None:
+    see(ledger, Attempts(ONE, 1, None, None))
+    see(ledger, Attempts(ONE, 1, 7, 8))
+    see(ledger, Attempts(ONE, 1, None, None))
+    entry = ledger.entries.get(ONE)
+    assert (entry.attempts, entry.first_seen, entry.last_seen) == (3, 7, 8)
+
+
+def test_unmatched_fingerprints_are_bounded_and_the_least_recently_seen_go_first(ledger: Ledger) -> None:
+    see(ledger, Attempts(ONE, 1, 1, 1), known=True)
+    see(ledger, Attempts(TWO, 1, 2, 2), Attempts(THREE, 1, 3, 3), Attempts(FOUR, 1, 4, 4), known=False)
+    assert ledger.sightings.unmatched() == {THREE, FOUR}
+    assert ledger.sightings.dropped() == 1
+    assert ledger.entries.get(ONE).attempts == 1
+
+
+def test_an_unmatched_fingerprint_becomes_a_full_entry_when_its_certificate_appears(ledger: Ledger) -> None:
+    see(ledger, Attempts(ONE, 1, 1, 1), known=False)
+    assert not list(ledger.entries.each("pending"))
+    assert ledger.sightings.match([ONE, TWO]) == [ONE]
+    assert [entry.fingerprint for portion in ledger.entries.each("pending") for entry in portion] == [ONE]
+
+
+def test_a_segment_is_counted_once_and_only_by_whoever_knew_what_was_counted_of_it(ledger: Ledger) -> None:
+    seen = [Attempts(ONE, 3, 1, 1)]
+
+    def count(text: str, before: str | None) -> int | None:
+        return ledger.sightings.record_segment(("k", text), before, seen, known=lambda _: True, now=1)
+
+    assert count("half", None) == 3
+    assert count("whole", None) is None
+    assert count("whole", "half") == 3
+    assert ledger.entries.get(ONE).attempts == 6
+    assert ledger.sightings.segments() == {"k": "whole"}
+
+
+def test_decisions_are_all_made_or_none(ledger: Ledger) -> None:
+    decide(ledger, Verb.APPROVE, ONE)
+    with pytest.raises(RefusedError, match="never approved"):
+        decide(ledger, Verb.REVOKE, ONE, TWO)
+    assert ledger.entries.get(ONE).standing is Standing.APPROVED
+
+
+def test_a_decision_that_changes_nothing_is_not_recorded_again(ledger: Ledger) -> None:
+    decide(ledger, Verb.APPROVE, ONE)
+    decide(ledger, Verb.APPROVE, ONE)
+    assert len(ledger.decisions.history(ONE)) == 1
+
+
+@pytest.mark.parametrize("never", sorted(NEVER))
+@pytest.mark.parametrize("verb", [Verb.APPROVE, Verb.ADOPT])
+def test_the_fingerprints_of_no_certificate_are_never_approved(ledger: Ledger, never: Fingerprint, verb: Verb) -> None:
+    with pytest.raises(RefusedError, match="can never be approved"):
+        decide(ledger, verb, never)
+    with pytest.raises(RefusedError, match="can never be approved"):
+        ledger.decisions.enter([Decision(never, verb, "x", 1)], "r")
+
+
+@pytest.mark.parametrize("statement", ["UPDATE decision SET by = 'mallory'", "DELETE FROM decision"])
+def test_a_decision_is_never_edited(tmp_path: Path, ledger: Ledger, statement: str) -> None:
+    decide(ledger, Verb.APPROVE, ONE)
+    with (
+        sqlite3.connect(tmp_path / "ledger.sqlite") as other,
+        pytest.raises(sqlite3.IntegrityError, match="appended, never"),
+    ):
+        other.execute(statement)
+    other.close()
+
+
+def test_an_imported_history_gives_the_same_standings_and_is_taken_once(ledger: Ledger, tmp_path: Path) -> None:
+    decide(ledger, Verb.APPROVE, ONE, TWO)
+    decide(ledger, Verb.REVOKE, TWO)
+    history = [
+        Decision(Fingerprint(row[1]), Verb(row[2]), row[3], row[4], row[5]) for row in ledger.decisions.history()
+    ]
+    (tmp_path / "other").mkdir()
+    other = Ledger(tmp_path / "other")
+    assert other.decisions.enter(history, "a") == 3
+    assert other.decisions.enter(history, "b") == 0
+    assert other.publications.wanted() == [ONE]
+    other.close()
+
+
+def test_an_older_imported_decision_changes_no_standing(ledger: Ledger) -> None:
+    decide(ledger, Verb.APPROVE, ONE)
+    ledger.decisions.enter([Decision(ONE, Verb.REVOKE, "bob", 1)], "r")
+    assert ledger.entries.get(ONE).standing is Standing.APPROVED
+
+
+def test_what_is_decided_is_due_until_it_is_confirmed(ledger: Ledger) -> None:
+    decide(ledger, Verb.APPROVE, ONE)
+    assert ledger.publications.due()
+    number = ledger.publications.begin("list", 1)
+    assert ledger.publications.due()
+    assert ledger.publications.changes() == ([ONE], [])
+    decide(ledger, Verb.APPROVE, TWO)
+    ledger.publications.confirm(number, Confirmed("list", "d", 2), "live")
+    assert ledger.publications.confirmed() == [ONE]
+    assert ledger.publications.due()
+    publish(ledger)
+    assert not ledger.publications.due()
+    assert ledger.publications.last_confirmed() == Confirmed("list", "digest", 2, number + 1)
+
+
+def test_what_a_person_took_out_of_the_file_is_withheld_until_a_person_decides(ledger: Ledger) -> None:
+    decide(ledger, Verb.APPROVE, ONE, TWO)
+    ledger.decisions.withhold([ONE])
+    assert ledger.publications.wanted() == [TWO]
+    decide(ledger, Verb.APPROVE, ONE)
+    assert ledger.publications.wanted() == [ONE, TWO]
+    assert ledger.decisions.withheld() == []
+
+
+def test_adoption_lets_nobody_back_in(ledger: Ledger) -> None:
+    decide(ledger, Verb.APPROVE, ONE)
+    decide(ledger, Verb.REVOKE, ONE)
+    decide(ledger, Verb.REJECT, TWO)
+    found = [Decision(one, Verb.ADOPT, "by hand", 9) for one in (ONE, TWO, THREE)]
+    assert ledger.decisions.adopt(found) == ([THREE], [ONE, TWO])
+    assert ledger.publications.wanted() == [THREE]
+
+
+def test_a_prefix_names_one_entry_or_the_candidates_are_told(ledger: Ledger) -> None:
+    see(ledger, Attempts(ONE, 1, 1, 1), Attempts(Fingerprint(ONE[:-1] + "F"), 1, 1, 1))
+    with pytest.raises(NoSuchFingerprintError) as caught:
+        ledger.entries.resolve("0000 0001")
+    assert len(caught.value.candidates) == 2
+    with pytest.raises(NoSuchFingerprintError, match="no certificate"):
+        ledger.entries.resolve("ABCDEF01")
+    assert ledger.entries.resolve(ONE.lower()) == ONE
+
+
+def test_a_second_eximcertd_on_the_same_directory_is_refused(tmp_path: Path, ledger: Ledger) -> None:
+    with pytest.raises(LedgerError, match="another eximcertd"):
+        Ledger(tmp_path)
+
+
+def test_a_ledger_of_a_newer_version_is_refused_and_not_touched(tmp_path: Path) -> None:
+    with sqlite3.connect(tmp_path / "ledger.sqlite") as db:
+        db.execute(f"PRAGMA user_version = {VERSION + 1}")
+    db.close()
+    before = (tmp_path / "ledger.sqlite").read_bytes()
+    with pytest.raises(LedgerError, match="newer eximcertd"):
+        Ledger(tmp_path)
+    assert (tmp_path / "ledger.sqlite").read_bytes() == before
+
+
+@pytest.mark.parametrize("damage", ["garbage", "hole"])
+def test_a_damaged_ledger_is_told_and_can_be_moved_aside(tmp_path: Path, damage: str) -> None:
+    ledger = Ledger(tmp_path)
+    decide(ledger, Verb.APPROVE, *(Fingerprint(f"{n:064X}") for n in range(5000)))
+    ledger.close()
+    file = tmp_path / "ledger.sqlite"
+    size = file.stat().st_size
+    with file.open("r+b") as stream:
+        if damage == "garbage":
+            stream.write(b"x" * 4096)
+        else:
+            stream.seek(8192)
+            stream.write(b"\0" * (size - 8192))
+    with pytest.raises(DamagedError, match="damaged"):
+        Ledger(tmp_path)
+    aside = move_aside(tmp_path)
+    assert aside.stat().st_size == size
+    Ledger(tmp_path).close()
+
+
+def test_a_full_disk_is_told_and_nothing_is_lost(ledger: Ledger) -> None:
+    decide(ledger, Verb.APPROVE, ONE)
+    with ledger._store.reading() as db:
+        pages = db.execute("PRAGMA page_count").fetchone()[0]
+        db.execute(f"PRAGMA max_page_count = {pages + 2}")
+    with pytest.raises(LedgerError, match="the disk is full"):
+        decide(ledger, Verb.APPROVE, *(Fingerprint(f"{n:064X}") for n in range(5000)))
+    assert ledger.publications.wanted() == [ONE]
+    with ledger._store.reading() as db:
+        db.execute("PRAGMA max_page_count = 1000000")
+    decide(ledger, Verb.APPROVE, TWO)
+    assert ledger.publications.wanted() == [ONE, TWO]
