@@ -23,13 +23,16 @@ def deb() -> str:
 @pytest.fixture(scope="module")
 def unpacked(deb: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("deb")
-    subprocess.run(["dpkg-deb", "-R", deb, str(directory)], check=True)
+    subprocess.run(["/usr/bin/dpkg-deb", "-R", deb, str(directory)], check=True)
     return directory
 
 
 def test_lintian_finds_no_error_and_no_warning(deb: str) -> None:
     said = subprocess.run(
-        ["lintian", "--allow-root", "--fail-on=error,warning", deb], capture_output=True, text=True, check=False
+        ["/usr/bin/lintian", "--allow-root", "--fail-on=error,warning", deb],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert said.stdout == ""
     assert said.returncode == 0, said.stderr
@@ -84,7 +87,7 @@ def test_the_package_and_the_project_have_one_version() -> None:
 
 @pytest.mark.parametrize("page", MAN, ids=lambda page: page.name)
 def test_the_man_page_is_sound(page: Path) -> None:
-    said = subprocess.run(["man", "--warnings", "-l", page], capture_output=True, text=True, check=True)
+    said = subprocess.run(["/usr/bin/man", "--warnings", "-l", page], capture_output=True, text=True, check=True)
     assert said.stderr == ""
     for section in ("NAME", "SYNOPSIS", "DESCRIPTION", "SEE ALSO"):
         assert re.search(rf"^{section}$", said.stdout, re.MULTILINE), section
