@@ -32,6 +32,7 @@ PUBLISH_TIMEOUT: Final = 300.0
 """Seconds until an answer has come to what waits for a publication."""
 
 _PORTION: Final = 1 << 16
+_QUEUE_PAUSE: Final = 0.02
 _GONE: Final = "see whether it runs (systemctl status eximcertd), and its journal (journalctl -u eximcertd)"
 
 
@@ -103,7 +104,7 @@ class Client:
         connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
         connection.settimeout(self._timeout)
         try:
-            connection.connect(str(self._path))
+            _connect(connection, str(self._path), time.monotonic() + self._timeout)
         except PermissionError:
             connection.close()
             raise NotPermittedError(
@@ -114,6 +115,7 @@ class Client:
             reason = {
                 FileNotFoundError: "there is no such socket",
                 ConnectionRefusedError: "nobody listens there",
+                BlockingIOError: "it is busy with others",
             }.get(type(error), str(error))
             raise NoAnswerError(f"eximcertd does not answer at {self._path}: {reason}", hint=_GONE) from None
         self._socket = connection
@@ -160,3 +162,16 @@ class Client:
         raw = bytes(self._buffer[:end])
         del self._buffer[: end + 1]
         return raw
+
+
+def _connect(connection: socket.socket, path: str, deadline: float) -> None:
+    """Connect, waiting while the queue of those who want to is full (a Unix socket says EAGAIN then)."""
+    while True:
+        try:
+            connection.connect(path)
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(_QUEUE_PAUSE)
+        else:
+            return

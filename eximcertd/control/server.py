@@ -12,7 +12,6 @@ calls of different connections run side by side.
 from __future__ import annotations
 
 import asyncio
-import errno
 import logging
 import socket
 from contextlib import suppress
@@ -33,6 +32,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 __all__ = ["Caller", "Handler", "Limits", "Server"]
+
+_AT_ONCE: Final = 16
+"""Connections taken before the loop turns to other things."""
 
 _PAUSE: Final = 0.2
 """Seconds without accepting anybody when the kernel has no descriptor or memory left for one more."""
@@ -64,37 +66,46 @@ class Server:
         self._service = Service(rights, methods, self._limits)
         self._seats = seats or Seats()
         self._listening: Listening | None = None
-        self._accepting: asyncio.Task[None] | None = None
+        self._pause: asyncio.TimerHandle | None = None
         self._connections: dict[asyncio.Task[None], Connection] = {}
 
     async def start(self) -> None:
         """Take the socket's place and begin to answer. Raises EximcertdError if the place cannot be had."""
         self._listening = Listening(self._path)
-        self._accepting = asyncio.create_task(self._accept(self._listening.socket), name="control socket")
+        self._accept_again()
 
     async def close(self, grace: float = 0.5) -> None:
         """Take no more calls, wait ``grace`` seconds for those that are being answered, and end all connections."""
         self._service.closing = True
-        if self._accepting is not None:
-            await _cancel({self._accepting})
         if self._listening is not None:
+            asyncio.get_running_loop().remove_reader(self._listening.socket)
             self._listening.close()
+            self._listening = None
+        if self._pause is not None:
+            self._pause.cancel()
         answering = {task for task, connection in self._connections.items() if connection.answering}
         if answering:
             await asyncio.wait(answering, timeout=grace)
         await _cancel(set(self._connections))
         await _cancel(set(self._service.begun))
 
-    async def _accept(self, listener: socket.socket) -> None:
-        loop = asyncio.get_running_loop()
-        while True:
+    def _accept_again(self) -> None:
+        if self._listening is not None:
+            asyncio.get_running_loop().add_reader(self._listening.socket, self._accept, self._listening.socket)
+
+    def _accept(self, listener: socket.socket) -> None:
+        for _ in range(_AT_ONCE):
             try:
-                connected, _ = await loop.sock_accept(listener)
+                connected, _ = listener.accept()
+            except (BlockingIOError, ConnectionAbortedError):
+                return
             except OSError as error:
-                if error.errno != errno.ECONNABORTED:
-                    _log.warning("the control socket cannot take a connection: %s", error.strerror)
-                    await asyncio.sleep(_PAUSE)
-                continue
+                _log.warning("the control socket cannot take a connection: %s", error.strerror)
+                loop = asyncio.get_running_loop()
+                loop.remove_reader(listener)
+                self._pause = loop.call_later(_PAUSE, self._accept_again)
+                return
+            connected.setblocking(False)  # noqa: FBT003 - its only argument
             try:
                 self._admit(connected)
             except OSError:
