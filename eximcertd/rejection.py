@@ -32,29 +32,17 @@ _TIME = (
 )
 _MESSAGE_ID = rb"(?:[0-9A-Za-z]{6}-(?:[0-9A-Za-z]{6}-[0-9A-Za-z]{2}|[0-9A-Za-z]{11}-[0-9A-Za-z]{4}) )?"
 
-_QUOTED = rb'"(?:[^"\\]|\\.){0,2048}+"'
-
-# Strangers choose most of this line, so nothing in it may backtrack: every loop is possessive and bounded.
+# Strangers choose most of a peer's line, so it is read field by field, none of which can backtrack far. (One
+# regex with possessive groups would do, but those are broken in Python 3.11.2.)
 _PEER = re.compile(
     _TIME
     + _MESSAGE_ID
-    + rb"H=(?:(?P<host>[^ ()\[\]]{1,255}+) )?(?:\((?P<helo>[^ ]{0,512})\) )?"
-    + rb"\[(?P<ip>[0-9A-Fa-f.:]{2,45}+)\](?::\d{1,5}+)? "
-    + rb"(?:(?!CV=|F=<)[A-Za-z0-9]{1,8}+=(?:"
-    + _QUOTED
-    + rb"|[^ \"]{0,256}+) ){0,8}+"
-    + rb"CV=yes "
-    + rb"(?:(?!F=<)[A-Za-z0-9]{1,8}+=(?:"
-    + _QUOTED
-    + rb"|[^ \"]{0,256}+) ){0,8}+"
-    + rb"F=<(?P<sender>(?:"
-    + _QUOTED
-    + rb"|[^\">]){0,512}+)> (?:A=[^ ]{1,256}+ )?"
-    + rb"(?:temporarily )?rejected (?:RCPT <(?P<recipient>(?:"
-    + _QUOTED
-    + rb"|[^\">]){0,512}+)>|after DATA): .*",
-    re.DOTALL,
+    + rb"H=(?:(?P<host>[^ ()\[\]]{1,255}) )?(?:\((?P<helo>[^ ]{0,512})\) )?"
+    + rb"\[(?P<ip>[0-9A-Fa-f.:]{2,45})\](?::\d{1,5})? "
 )
+_FIELD = re.compile(rb'(?P<name>[A-Za-z0-9]{1,8})=(?P<value>"(?:[^"\\]|\\.)*"|<(?:"(?:[^"\\]|\\.)*"|[^">])*>|[^ "<]*) ')
+_REFUSED = re.compile(rb'(?:temporarily )?rejected (?:RCPT <(?P<recipient>(?:"(?:[^"\\]|\\.)*"|[^">])*)>|after DATA): ')
+_MOST_FIELDS: Final = 16
 LONGEST_PEER: Final = 8192
 """Exim's own limit of a log entry; what is longer, no Exim wrote."""
 
@@ -117,13 +105,24 @@ def match_peer(line: bytes) -> tuple[int, Peer] | None:
 
     Nothing but the process id ties such a line to its rejection, so a line without one tells nothing.
     """
-    found = _PEER.fullmatch(line) if len(line) <= LONGEST_PEER else None
+    found = _PEER.match(line) if len(line) <= LONGEST_PEER else None
     if found is None or not found["pid"]:
         return None
-    name = (found["host"] or b"").strip()
-    address = found["ip"]
+    at = found.end()
+    fields: dict[bytes, bytes] = {}
+    for _ in range(_MOST_FIELDS):
+        field = _FIELD.match(line, at)
+        if field is None:
+            break
+        fields.setdefault(field["name"], field["value"])
+        at = field.end()
+    refused = _REFUSED.match(line, at)
+    sender = fields.get(b"F", b"")
+    if refused is None or fields.get(b"CV") != b"yes" or not sender.startswith(b"<"):
+        return None
+    name, address = found["host"], found["ip"]
     host = name + b" [" + address + b"]" if name else address
-    texts = (host, found["helo"] or b"", found["sender"], found["recipient"] or b"")
+    texts = (host, found["helo"] or b"", sender[1:-1], refused["recipient"] or b"")
     return int(found["pid"]), Peer(*(text.decode("utf-8", "backslashreplace") for text in texts))
 
 
