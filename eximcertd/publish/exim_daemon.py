@@ -70,6 +70,7 @@ def _read(pid: int, name: str) -> str:
 
 def find(settings: Settings, facts: Facts) -> Daemon | None:
     """Return the running daemon, None if none runs. Raises Stop if one runs that the pid file does not name."""
+    _join_group(facts)
     named = _pid_file(facts.pid_file)
     daemon, why = (None, f"{facts.pid_file} names no process") if named is None else _look(named, settings, facts)
     if (
@@ -79,6 +80,12 @@ def find(settings: Settings, facts: Facts) -> Daemon | None:
     ):
         raise failed(f"an Exim daemon runs, but cannot be found: {why}; put its process id there, or restart Exim")
     return daemon
+
+
+def _join_group(facts: Facts) -> None:
+    """Become a member of Exim's group: the pid file's directory may be closed to all others, root's service included."""
+    if os.geteuid() == 0:
+        os.setgroups(sorted({*os.getgroups(), facts.user[1]}))
 
 
 def _pid_file(path: Path) -> int | None:
