@@ -30,7 +30,7 @@ from eximcertd.publish.safely import Directory
 from eximcertd.publish.stop import Stop
 from eximcertd.publish.transaction import answer
 
-SLOWEST_REQUEST: Final = 10.0
+SLOWEST_REQUEST: Final = 5.0
 """Seconds in which a request must have come."""
 
 

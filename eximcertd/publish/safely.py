@@ -111,14 +111,16 @@ class Directory:
             return None
         except OSError as error:
             raise _told(error, path) from None
-        with os.fdopen(descriptor, "rb", buffering=0) as file:
+        try:
             check_file(os.fstat(descriptor), path)
             raw = bytearray()
-            while portion := file.read(_PORTION):
+            while portion := os.read(descriptor, _PORTION):
                 raw += portion
                 if len(raw) > largest:
                     raise refused(f"{path} is larger than {largest} bytes: it is not what it should be")
-        return bytes(raw)
+            return bytes(raw)
+        finally:
+            os.close(descriptor)
 
     def write(self, name: str, raw: bytes) -> None:
         """Write a new file, world-readable and synced, in place of what had the name. Raises OSError."""

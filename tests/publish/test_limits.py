@@ -8,7 +8,7 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
-from lab.publisher import Publisher
+from lab.publishing import Publisher
 
 from eximcertd.fingerprint import NEVER
 
