@@ -193,7 +193,7 @@ class Publication:
 
     def _form(self) -> str:
         publications = self._ledger.publications
-        length = publications.count_wanted()
+        length = publications.count_wanted(self.allowlist.list_limit + 1)
         now = publications.last_confirmed().form
         return choose(self.allowlist.form, self.allowlist.list_limit, length, now, rewritten=self._rewritten)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import time
 from datetime import UTC, datetime
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
 from eximcertd.events import Event
@@ -31,7 +32,7 @@ TICK: Final = 600.0
 _HOUR: Final = 3600.0
 _RECONCILE_EVERY: Final = 6 * _HOUR
 _MOST_SHOWN: Final = 20
-_PORTION: Final = 2000
+_PORTION: Final = 500
 
 
 class Upkeep:
@@ -96,11 +97,12 @@ class Upkeep:
         now = time.time()
         decided = self._revoke_scheduled(now)
         if now - self._looked >= _HOUR:
-            self._looked = now
+            first, self._looked = not self._looked, now
             forget = self.config.queue.forget_pending_after.total_seconds()
             self._ledger.sightings.forget(int((now - forget) * 1000))
             decided |= await self._expire()
-            await self._publication.verify()
+            if not first:  # the start has just looked
+                await self._publication.verify()
         if now - self._reconciled >= _RECONCILE_EVERY:
             if self._reconciled:
                 await self._publication.reconcile()
@@ -122,8 +124,9 @@ class Upkeep:
         expired: dict[Fingerprint, Certificate] = {}
         expiring: dict[Fingerprint, Certificate] = {}
         dropped: list[Fingerprint] = []
-        for portion in self._ledger.entries.each(Standing.APPROVED, portion=_PORTION):
-            names = [entry.fingerprint for entry in portion if entry.fingerprint in self._index]
+        known = iter(self._index)
+        while portion := list(islice(known, _PORTION)):
+            names = self._ledger.entries.approved_among(portion)
             for name, certificate in (await asyncio.to_thread(self._index.details_of, names)).items():
                 if certificate.expired(now):
                     expired[name] = certificate

@@ -74,6 +74,16 @@ class Entries:
             row = db.execute(_COLUMNS + "WHERE e.fingerprint = ?", (fingerprint,)).fetchone()
         return Entry(fingerprint, Standing.UNSEEN) if row is None else _entry(row)
 
+    def approved_among(self, fingerprints: Sequence[Fingerprint]) -> list[Fingerprint]:
+        """Return those of at most 500 fingerprints that are approved."""
+        marks = ",".join("?" * len(fingerprints))
+        with self._store.reading() as db:
+            rows = db.execute(
+                f"SELECT fingerprint FROM entry WHERE standing = 'approved' AND fingerprint IN ({marks})",  # noqa: S608 - marks only
+                fingerprints,
+            ).fetchall()
+        return [Fingerprint(row[0]) for row in rows]
+
     def each(self, standing: str, prefix: str = "", portion: int = 500) -> Iterator[list[Entry]]:
         """Return the entries of a standing, or of "unmatched", in portions, ascending by fingerprint.
 

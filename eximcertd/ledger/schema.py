@@ -27,6 +27,7 @@ CREATE TABLE entry (
 CREATE INDEX entry_revoke_at ON entry (revoke_at) WHERE revoke_at IS NOT NULL;
 CREATE INDEX entry_standing ON entry (standing, matched);
 CREATE INDEX entry_unmatched ON entry (last_seen) WHERE standing = 'pending' AND matched = 0;
+CREATE INDEX entry_wanted ON entry (fingerprint) WHERE standing = 'approved' AND withheld = 0;
 CREATE INDEX entry_withheld ON entry (fingerprint) WHERE withheld = 1;
 CREATE INDEX entry_due ON entry (fingerprint)
   WHERE publishing <> (standing = 'approved' AND withheld = 0);
