@@ -81,6 +81,27 @@ class Machine:
         """Return what an eximcertctl verb says with --json."""
         return json.loads(self.ctl(*arguments, "--json").stdout)
 
+    def entry(self, identity: Identity) -> dict[str, Any] | None:
+        """Return what "eximcertctl list" says of a certificate, None if it is not there."""
+        listed: list[dict[str, Any]] = self.json("list")
+        return next((entry for entry in listed if entry["fingerprint"] == identity.fingerprint), None)
+
+    def attempts(self, identity: Identity) -> int:
+        """Return how many attempts of a certificate were counted."""
+        entry = self.entry(identity)
+        return int(entry["attempts"]) if entry else 0
+
+    def counted(self, identity: Identity, number: int) -> None:
+        """Wait until so many attempts of a certificate were counted: never more, and soon no less."""
+
+        def looked() -> bool:
+            found = self.attempts(identity)
+            if found > number:
+                raise AssertionError(f"{found} attempts were counted, and there were {number}")
+            return found == number
+
+        until(looked, f"{number} attempts are counted", limit=30)
+
     def unit(self, name: str, key: str) -> str:
         """Return a property of a unit, as systemctl shows it."""
         return self.run("systemctl", "show", "--value", f"--property={key}", name).stdout.strip()
@@ -88,6 +109,10 @@ class Machine:
     def pid(self, name: str = "eximcertd.service") -> int:
         """Return the main process of a service, as the machine numbers it."""
         return int(self.unit(name, "MainPID"))
+
+    def path(self, path: str) -> Path:
+        """Return where the host finds a file of the machine."""
+        return Path(f"/proc/{self._leader()}/root{path}")
 
     def from_outside(self, pid: int) -> int:
         """Return the number that the host has for a process or thread of the machine."""
@@ -100,10 +125,14 @@ class Machine:
         raise AssertionError(f"no process of the machine has the number {pid}")
 
     def trust(self, identity: Identity) -> None:
-        """Put a certificate into the machine's certificate directory, and a client's key where the client has it."""
+        """Put a certificate into the machine's certificate directory, and the key where its client has it.
+
+        Exim would see it after five seconds or so; it is restarted to see it now.
+        """
         name = f"{identity.name}.pem"
         self.write(f"/etc/ssl/certs/{name}", identity.pem)
         self.write(f"/root/{name}", identity.pem + identity.key.read_text())
+        self.restart_exim()
 
     def rely_on(self, variant: str) -> None:
         """Set Exim up as eximcertd's documentation says. variant: "split", "unsplit" or "handwritten"."""

@@ -17,9 +17,8 @@ try:
     with smtplib.SMTP("127.0.0.1", 25, "client.lab.example", 20, ("127.0.0.2", 0)) as client:
         client.starttls(context=context)
         client.ehlo()
+        client.docmd("MAIL FROM:<s@lab.example>")
         for _ in range(int(times)):
-            client.docmd("RSET")
-            client.docmd("MAIL FROM:<s@lab.example>")
             code, _words = client.docmd("RCPT TO:<r@remote.example>")
         if what == "send" and code == 250:
             code, _words = client.data("Subject: relayed\r\n\r\nrelayed\r\n")

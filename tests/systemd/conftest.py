@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[2]
 SUITES = ("bookworm", "trixie")  # Debian 12, with systemd 252; Debian 13, with 257
+CONFIGURATION = '[control]\napprovers = ["postmasters"]\n[publish]\nmin_interval = "0s"\nmax_shrink = 100\n'
 
 
 @pytest.fixture(scope="session")
@@ -32,3 +33,13 @@ def machine(request: pytest.FixtureRequest, package: Path) -> Iterator[Machine]:
         booted.sink()
         booted.run("dpkg", "-i", f"/mnt/{package.name}")
         yield booted
+
+
+@pytest.fixture(scope="module")
+def relay(machine: Machine) -> Machine:
+    """Set its Exim up as documented, with three people: alice may look, bob may approve, nobody may not."""
+    machine.rely_on("unsplit")
+    machine.sh("groupadd postmasters; useradd -G eximcertd alice; useradd -G postmasters bob")
+    machine.write("/etc/eximcertd/eximcertd.toml", CONFIGURATION)
+    machine.run("systemctl", "restart", "eximcertd")
+    return machine

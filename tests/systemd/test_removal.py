@@ -1,0 +1,72 @@
+"""Upgrade, removal and purge: no decision is lost before the purge, and Exim goes on through all of it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from lab.certificates import Identity, make
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from lab.machine import Machine
+
+
+@pytest.fixture
+def approved(relay: Machine, package: Path, tmp_path: Path, request: pytest.FixtureRequest) -> Identity:
+    """Install the package where it is not, and approve a client."""
+    relay.run("dpkg", "--force-confmiss", "--force-confold", "-i", f"/mnt/{package.name}")
+    identity = make(tmp_path, f"client-{abs(hash(request.node.name))}.example")
+    relay.trust(identity)
+    assert relay.rcpt(identity) == 550
+    relay.counted(identity, 1)
+    relay.ctl("approve", identity.fingerprint)
+    assert relay.rcpt(identity) == 250
+    return identity
+
+
+def test_an_upgrade_starts_the_new_daemon_and_keeps_decisions_and_configuration(
+    relay: Machine, package: Path, approved: Identity
+) -> None:
+    pid, configuration = relay.pid(), relay.sh("cat /etc/eximcertd/eximcertd.toml")
+    relay.run("dpkg", "-i", f"/mnt/{package.name}")
+    assert relay.pid() not in {0, pid}
+    assert relay.sh("cat /etc/eximcertd/eximcertd.toml") == configuration
+    entry = relay.entry(approved)
+    assert entry is not None
+    assert entry["standing"] == "approved"
+    assert relay.rcpt(approved) == 250
+
+
+@pytest.mark.parametrize("form", ["list", "directory"])
+def test_removed_exim_keeps_its_list_purged_it_relays_for_nobody_and_never_answers_451(
+    relay: Machine, approved: Identity, form: str
+) -> None:
+    relay.write("/etc/eximcertd/eximcertd.toml", f'[allowlist]\nform = "{form}"\n')
+    relay.run("systemctl", "restart", "eximcertd")
+    assert relay.json("status")["allowlist"]["form"] == form
+
+    said = relay.run("dpkg", "--remove", "eximcertd")
+    assert "stay" in said.stderr
+    assert relay.run("systemctl", "status", "eximcertd", good=False).returncode == 4  # no such unit
+    assert relay.rcpt(approved) == 250
+    relay.restart_exim()
+    assert relay.rcpt(approved) == 250
+
+    said = relay.run("dpkg", "--purge", "eximcertd")
+    assert "/etc/exim4/relay_from_certs is emptied, not removed" in said.stderr
+    assert "every decision, who made it and when" in said.stderr
+    assert relay.rcpt(approved) in {250, 550}  # a running Exim may have the old list until it is reloaded
+    relay.restart_exim()
+    assert relay.rcpt(approved) == 550
+    assert relay.sh("ls /var/lib/eximcertd 2>/dev/null || true").split() == (["allowed"] if form == "directory" else [])
+    assert relay.sh("ls /etc/eximcertd /run/eximcertd* 2>/dev/null || true") == ""
+
+
+def test_purged_where_exim_does_not_include_it_the_macro_file_goes_too(relay: Machine, approved: Identity) -> None:
+    relay.sh("rm /etc/exim4/exim4.conf.localmacros; update-exim4.conf")
+    said = relay.run("dpkg", "--purge", "eximcertd")
+    assert "/etc/exim4/relay_from_certs is removed" in said.stderr
+    assert relay.sh("ls -d /etc/exim4/relay_from_certs* /var/lib/eximcertd 2>/dev/null || true") == ""
+    relay.restart_exim()

@@ -1,0 +1,86 @@
+"""What the running processes really may and may not do, asked of the kernel."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING
+
+import pytest
+from lab.certificates import make
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from lab.machine import Machine
+
+# Every directory that a process may write, seen from where it is. Its own /tmp is nobody else's.
+WRITABLE = """
+import json, os, sys
+found = []
+for top, names, _files in os.walk("/"):
+    if top == "/":
+        names.remove("proc")
+    if os.access(top, os.W_OK):
+        found.append(top)
+print(json.dumps(found))
+"""
+
+
+def status(machine: Machine, pid: int | str) -> dict[str, str]:
+    return dict(re.findall(r"^(\w+):\s*(.*)$", machine.sh(f"cat /proc/{pid}/status"), re.MULTILINE))
+
+
+def test_the_daemon_has_no_capability_cannot_gain_rights_and_is_filtered(relay: Machine) -> None:
+    own = status(relay, relay.pid())
+    for kind in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"):
+        assert int(own[kind], 16) == 0, kind
+    assert own["NoNewPrivs"] == "1"
+    assert own["Seccomp"] == "2"
+    relay.sh("systemctl is-active bare || systemd-run --quiet --unit=bare sleep infinity")
+    assert int(own["Seccomp_filters"]) > int(status(relay, relay.pid("bare.service"))["Seccomp_filters"])
+    users = set(own["Uid"].split())
+    assert users == {relay.sh("id -u eximcertd").strip()}
+
+
+def test_the_daemon_can_write_its_state_and_nothing_else(relay: Machine) -> None:
+    enter = ("nsenter", "--target", str(relay.pid()), "--mount", "--")
+    user = ("setpriv", "--reuid=eximcertd", "--regid=eximcertd", "--groups=eximcertd,adm", "--inh-caps=-all")
+    said = relay.run(*enter, *user, "python3", "-c", WRITABLE).stdout
+    state = {"/var/lib/eximcertd/ledger", "/var/lib/eximcertd/allowed", "/run/eximcertd"}
+    found = set(json.loads(said))
+    assert found >= state
+    assert found - state <= {"/tmp", "/var/tmp", "/dev/shm", "/dev/mqueue"}
+    # Even root, where the daemon is, finds the rest read-only.
+    for place in ("/etc/exim4", "/var/log/exim4", "/var/lib/eximcertd", "/usr", "/run"):
+        assert "Read-only file system" in relay.run(*enter, "touch", f"{place}/x", good=False).stderr, place
+
+
+def test_the_daemon_reaches_no_network(relay: Machine) -> None:
+    enter = ("nsenter", "--target", str(relay.pid()), "--net", "--")
+    assert relay.run(*enter, "ip", "-o", "link").stdout.count("\n") == 1
+    assert not relay.run(*enter, "ss", "-Hltnu").stdout
+
+
+@pytest.mark.parametrize("form", ["list", "directory"])
+def test_the_publisher_judges_writes_and_reloads_from_within_its_sandbox(
+    relay: Machine, tmp_path: Path, form: str
+) -> None:
+    client = make(tmp_path, f"{form}.example")
+    relay.trust(client)
+    good = relay.sh("cat /etc/eximcertd/eximcertd.toml")
+    relay.write("/etc/eximcertd/eximcertd.toml", f'{good}[allowlist]\nform = "{form}"\n')
+    relay.run("systemctl", "restart", "eximcertd")
+    assert relay.rcpt(client) == 550
+    relay.counted(client, 1)
+    relay.ctl("approve", client.fingerprint)
+    assert relay.json("status")["allowlist"]["form"] == form
+    assert relay.rcpt(client) == 250
+    relay.ctl("revoke", client.fingerprint)
+    assert relay.rcpt(client) == 550
+    relay.write("/etc/eximcertd/eximcertd.toml", good)
+    relay.run("systemctl", "restart", "eximcertd")
+
+
+def test_no_publication_leaves_a_unit_behind(relay: Machine) -> None:
+    assert relay.sh("systemctl list-units --all --plain --no-legend 'eximcertd-publish@*'").strip() == ""
