@@ -1,0 +1,81 @@
+"""Fingerprints as they are typed, pasted or piped."""
+
+from __future__ import annotations
+
+import re
+import sys
+from typing import TYPE_CHECKING, Final
+
+import click
+
+from eximcertd.errors import UsageError
+from eximcertd.fingerprint import LENGTH, SHORTEST_PREFIX, FingerprintError, parse_prefix
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+fingerprints_argument: Final = click.argument("fingerprints", nargs=-1, required=True, metavar="FINGERPRINT...")
+fingerprint_argument: Final = click.argument("fingerprint", nargs=-1, required=True, metavar="FINGERPRINT")
+
+MOST: Final = 10_000
+"""Fingerprints of one decision."""
+
+LONGEST_LINE: Final = 512
+
+_GROUPS: Final = LENGTH // 8
+_LABEL = re.compile(r"\s*sha-?256 fingerprint\s*=\s*", re.IGNORECASE)  # openssl x509 -fingerprint -sha256
+
+
+def prefixes(given: Iterable[str]) -> list[str]:
+    """Return the fingerprints or prefixes that were given, upper-case hex digits, no two alike.
+
+    "-" reads standard input: one a line; blank lines and those that begin with # are passed over. Eight
+    arguments of eight digits in a row are one fingerprint, pasted as it is shown. Raises UsageError.
+    """
+    found: dict[str, None] = {}
+    for text in _joined(list(given)):
+        for one in _lines() if text == "-" else (text,):
+            found[_parsed(one)] = None
+            if len(found) > MOST:
+                raise UsageError(
+                    f"more than {MOST} fingerprints at once",
+                    hint="eximcertctl import approves any number of them",
+                )
+    if not found:
+        raise UsageError("no fingerprint was given: standard input is empty")
+    return list(found)
+
+
+def prefix(given: Iterable[str]) -> str:
+    """Return the one fingerprint or prefix that was given. Raises UsageError."""
+    found = prefixes(given)
+    if len(found) != 1:
+        raise UsageError(f"{len(found)} fingerprints were given: this takes one")
+    return found[0]
+
+
+def _joined(given: list[str]) -> list[str]:
+    joined: list[str] = []
+    while given:
+        groups = given[:_GROUPS]
+        if len(groups) == _GROUPS and all(re.fullmatch(r"[0-9A-Fa-f]{8}", group) for group in groups):
+            joined.append("".join(groups))
+            del given[:_GROUPS]
+        else:
+            joined.append(given.pop(0))
+    return joined
+
+
+def _lines() -> Iterable[str]:
+    while line := sys.stdin.readline(LONGEST_LINE):
+        if line.strip() and not line.lstrip().startswith("#"):
+            yield line
+
+
+def _parsed(text: str) -> str:
+    try:
+        return parse_prefix(_LABEL.sub("", text, count=1))
+    except FingerprintError as error:
+        raise UsageError(
+            str(error), hint=f"give {SHORTEST_PREFIX} to {LENGTH} hex digits, as eximcertctl pending shows them"
+        ) from None
