@@ -68,22 +68,26 @@ def _read(pid: int, name: str) -> str:
         return ""
 
 
+def _stat(pid: int) -> list[str]:
+    """Return name, state and what follows of /proc/PID/stat (proc(5)); empty texts if it has ended."""
+    name, _, rest = _read(pid, "stat").partition("(")[2].rpartition(")")
+    return [name, *(rest.split() or [""] * 21)]
+
+
 def find(settings: Settings, facts: Facts) -> Daemon | None:
     """Return the running daemon, None if none runs. Raises Stop if one runs that the pid file does not name."""
     _join_group(facts)
     named = _pid_file(facts.pid_file)
     daemon, why = (None, f"{facts.pid_file} names no process") if named is None else _look(named, settings, facts)
-    if (
-        daemon is None
-        and facts.notifier
-        and f"@{facts.notifier}\n" in (_read(1, "net/unix") or _read(os.getpid(), "net/unix"))
-    ):
-        raise failed(f"an Exim daemon runs, but cannot be found: {why}; put its process id there, or restart Exim")
+    if daemon is None and facts.notifier:
+        all_sockets = _read(1, "net/unix") or _read(os.getpid(), "net/unix")
+        if f"@{facts.notifier}\n" in all_sockets:
+            raise failed(f"an Exim daemon runs, but cannot be found: {why}; put its process id there, or restart Exim")
     return daemon
 
 
 def _join_group(facts: Facts) -> None:
-    """Become a member of Exim's group: the pid file's directory may be closed to all others, root's service included."""
+    """Become a member of Exim's group: the pid file's directory may be closed to all others, root included."""
     if os.geteuid() == 0:
         os.setgroups(sorted({*os.getgroups(), facts.user[1]}))
 
@@ -110,17 +114,24 @@ def _look(pid: int, settings: Settings, facts: Facts) -> tuple[Daemon | None, st
         descriptor = os.pidfd_open(pid)
     except (OSError, OverflowError):
         return None, f"{facts.pid_file} names process {pid}, which does not run"
-    name, _, rest = _read(pid, "stat").partition("(")[2].rpartition(")")
-    fields = rest.split()
-    users = re.search(r"^Uid:\s*(\d+)\s+(\d+)\s+(\d+)", _read(pid, "status"), re.MULTILINE)
     wanted = str(facts.user[0] if os.geteuid() == 0 else os.geteuid())
     programs = {settings.program.name[:15], settings.program.resolve().name[:15]}
-    if name not in programs or not fields or fields[0] == "Z" or users is None or set(users.groups()) != {wanted}:
+
+    def is_exim() -> bool:
+        fields = _stat(pid)
+        return fields[0] in programs and fields[1] not in {"", "Z"}
+
+    def is_daemon() -> bool:
+        users = re.search(r"^Uid:\s*(\d+)\s+(\d+)\s+(\d+)", _read(pid, "status"), re.MULTILINE)
+        return users is not None and set(users.groups()) == {wanted}
+
+    # while it starts again it is root for some milliseconds
+    if not is_exim() or not _until(lambda: is_daemon() or not is_exim(), _SUCCESSOR) or not is_exim():
         os.close(descriptor)
         return None, f"{facts.pid_file} names process {pid}, which is no {settings.program.name} of Exim's user"
     command = _read(pid, "cmdline").split("\0")[:-1]
     unit = re.search(r"^0::.*?/([A-Za-z0-9@:_.\\-]+\.service)$", _read(pid, "cgroup"), re.MULTILINE)
-    return Daemon(pid, descriptor, int(fields[19]), command, unit[1] if unit else None), ""
+    return Daemon(pid, descriptor, int(_stat(pid)[20]), command, unit[1] if unit else None), ""
 
 
 def _sockets(daemon: Daemon, facts: Facts) -> set[str]:
