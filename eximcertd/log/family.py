@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeAlias
 
+from eximcertd.log.names import Names
 from eximcertd.log.segment import HEAD_LENGTH
-from eximcertd.log.siblings import Sibling, in_directory, open_regular
+from eximcertd.log.siblings import Sibling, in_directory, open_regular, subdirectories
 from eximcertd.log.track import Track, stamp
 from eximcertd.log.unpack import UnpackError, kind, text
 from eximcertd.shown import clean
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from eximcertd.log.collect import Collector
-    from eximcertd.log.names import Names
     from eximcertd.log.trail import Trail
 
 _UNSETTLED: Final = 100_000_000
@@ -47,7 +47,7 @@ class Family:
 
     def __init__(self, path: Path, names: Names, trail: Trail, collector: Collector, hold: float) -> None:
         self._path = path
-        self._names = names
+        self._names = self._target = names
         self._trail = trail
         self._collector = collector
         self._hold = hold
@@ -55,6 +55,7 @@ class Family:
         self._judged: set[tuple[int, int, int, int]] = set()
         self._inodes: set[tuple[int, int]] = set()
         self.first = trail.path != str(path)
+        self._sought = self.first
         self.dated: str | None = None
         self.problems: dict[str, str] = {}
 
@@ -62,6 +63,10 @@ class Family:
         """Return the directories that parts of the log may lie in, without links."""
         found = [log.parent.resolve(), Path(os.path.realpath(log)).parent, *map(Path, self._trail.olddirs)]
         return list(dict.fromkeys(found))
+
+    def is_sibling(self, name: str) -> bool:
+        """Tell whether an older part of the log may lie under this name; a link's target is rotated under its own."""
+        return self._names.is_sibling(name) or self._target.is_sibling(name)
 
     def look_again(self) -> None:
         """Judge everything anew at the next scan: a copy of what was read may lie there now."""
@@ -72,6 +77,8 @@ class Family:
         """Return what lies in the directories now."""
         self._listed.clear()
         self.problems = {name: what for name, what in self.problems.items() if name.startswith("/")}
+        target = Path(os.path.realpath(log))
+        self._target = self._names if target.name == log.name else Names(target)
         siblings = [sibling for directory in self.directories(log) for sibling in self._list(directory)]
         self._inodes = {(sibling.dev, sibling.ino) for sibling in siblings}
         return siblings
@@ -87,23 +94,20 @@ class Family:
             return False
         before = self._collector.consumed
         siblings = self.listing(log)
-        fresh: list[_Fresh] = []
-        for sibling in siblings:
-            if sibling.size and sibling.version not in self._judged:
-                self._judge(sibling, fresh)
-        self._judged = {sibling.version for sibling in siblings}
-        gone = set(self.problems) - {str(sibling.path) for sibling in siblings}
-        for name in gone:
+        for name in set(self.problems) - {str(sibling.path) for sibling in siblings}:
             if name.startswith("/"):
                 del self.problems[name]
-        fresh.sort(key=lambda entry: entry[:3])
+        fresh = self._judge_all(siblings)
+        if not self._sought:
+            self._sought = True
+            if self._seek(log):
+                return True
         if self.first:
             self._pass_over(fresh)
-            self.first = False
-            fresh.clear()
-        for first, _, mtime, sibling in fresh:
-            if self._trail.is_new(first, mtime):
+        for first, _, mtime, sibling in sorted(fresh, key=lambda entry: entry[:3]):
+            if not self.first and self._trail.is_new(first, mtime):
                 self._take_up(sibling)
+        self.first = False
         return self._collector.consumed != before
 
     def let_go(self, most: int) -> None:
@@ -124,7 +128,8 @@ class Family:
     def _list(self, directory: Path) -> list[Sibling]:
         try:
             changed = directory.stat().st_mtime_ns
-            siblings, every = in_directory(directory, self._names, moved=str(directory) in self._trail.olddirs)
+            moved = {self._path.name, self._target.template} if str(directory) in self._trail.olddirs else set()
+            siblings, every = in_directory(directory, lambda name: name in moved or self.is_sibling(name))
         except OSError as error:
             self.problems[f"list {directory}"] = f"{clean(str(directory))}: cannot be listed: {error.strerror}"
             return []
@@ -132,6 +137,16 @@ class Family:
             self.dated = self._names.current(every)
         self._listed[directory] = changed if time.time_ns() - changed > _UNSETTLED else -1
         return siblings
+
+    def _judge_all(self, siblings: list[Sibling]) -> list[_Fresh]:
+        """Read what changed and is known; return what is not known."""
+        fresh: list[_Fresh] = []
+        ours = {(track.dev, track.ino) for track in self._trail}
+        for sibling in sorted(siblings, key=lambda sibling: (sibling.dev, sibling.ino) not in ours):
+            if sibling.size and sibling.version not in self._judged:
+                self._judge(sibling, fresh)
+        self._judged = {sibling.version for sibling in siblings}
+        return fresh
 
     def _judge(self, sibling: Sibling, fresh: list[_Fresh]) -> None:
         """Read what a file holds of what is known; put it with the fresh ones if nothing is."""
@@ -211,6 +226,38 @@ class Family:
     def _read(self, track: Track) -> None:
         track.until = time.monotonic() + self._hold
         self._collector.read(track)
+
+    def _seek(self, log: Path) -> bool:
+        """After a restart: where a file that was followed is not there any more, find the directory it went to."""
+        inodes = self.inodes()
+        lost = [track for track in self._trail if track.fd < 0 and (track.dev, track.ino) not in inodes][:2]
+        if not lost or any(track.packed for track in lost):
+            return False
+        known = self.directories(log)
+        for near in {near.parent for near in known} | set(known):
+            for directory in subdirectories(near):
+                if directory not in known and self._holds(directory, lost):
+                    self._trail.olddirs.append(str(directory))
+                    self._collector.changed = True
+                    self.look_again()
+                    return True
+        return False
+
+    def _holds(self, directory: Path, lost: list[Track]) -> bool:
+        """Tell whether one of the lost files lies in a directory."""
+        for sibling in in_directory(directory, lambda name: name == self._path.name or self.is_sibling(name))[0]:
+            found: list[bool] = []
+            self._with(sibling, lambda file: found.append(self._is_one_of(file, lost)))  # noqa: B023 - called at once
+            if any(found):
+                return True
+        return False
+
+    def _is_one_of(self, file: _Open, lost: list[Track]) -> bool:
+        if kind(file.fd) is not None:
+            head = self._collector.head(text(file.fd, clean(file.name)), HEAD_LENGTH)
+            return any(track.is_in(head) for track in lost)
+        head = os.pread(file.fd, HEAD_LENGTH, 0)
+        return any(track.is_copy(file.fd, head, file.status.st_size) for track in lost)
 
     def _pass_over(self, fresh: list[_Fresh]) -> None:
         """Leave what was rotated before our time; late lines to the newest of it are ours all the same."""

@@ -112,6 +112,8 @@ class Follower:
                 if track is not None:
                     self._read(track)
             turned = self._turn()
+            if turned and not self._family.first and self._trail.current is not None:
+                self._read(self._trail.current)  # before a copy of it is met
             if not (self._family.scan(self._log()) or turned) or self._stopped.is_set():
                 break
         self._family.let_go(MOST_HELD)
@@ -128,17 +130,16 @@ class Follower:
 
     def _concerns(self, name: bytes) -> bool:
         text = os.fsdecode(name)
-        return text in (self._path.name, self._target) or self._names.is_sibling(text)
+        return text in (self._path.name, self._target) or self._family.is_sibling(text)
 
     def _read(self, track: Track) -> None:
-        """Read on in a held file; where its content was replaced, find the rest of the old and begin anew."""
+        """Read on in a held file; where its content was replaced, begin anew, and look for a copy of the old."""
         try:
             while not self._collector.read(track):
                 self._collector.leave(self._trail.add(track.left()))
                 track.reset()
                 self._collector.changed = True
                 self._family.look_again()
-                self._family.scan(self._log())
         except OSError as error:
             self._log_problem = f"{clean(track.name)}: cannot be read: {error.strerror}"
             track.close()

@@ -10,12 +10,12 @@ from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
-
-    from eximcertd.log.names import Names
 
 _MOST_ENTRIES: Final = 20_000
 _MOST_SIBLINGS: Final = 512
+_MOST_SUBDIRECTORIES: Final = 64
 
 
 class NoRegularFileError(OSError):
@@ -57,17 +57,14 @@ def open_regular(path: Path | str) -> tuple[int, os.stat_result]:
     return fd, status
 
 
-def in_directory(directory: Path, names: Names, *, moved: bool = False) -> tuple[list[Sibling], list[str]]:
-    """Return the siblings in one directory, and every name in it. Raises OSError.
-
-    moved: files are moved here from the log's own directory, perhaps under their old name.
-    """
+def in_directory(directory: Path, belongs: Callable[[str], bool]) -> tuple[list[Sibling], list[str]]:
+    """Return the files in one directory whose names belong to the log, and every name in it. Raises OSError."""
     siblings: list[Sibling] = []
     every: list[str] = []
     with os.scandir(directory) as entries:
         for entry in islice(entries, _MOST_ENTRIES):
             every.append(entry.name)
-            if not (names.is_sibling(entry.name) or (moved and entry.name == names.template)):
+            if not belongs(entry.name):
                 continue
             try:
                 status = entry.stat(follow_symlinks=False)
@@ -78,3 +75,13 @@ def in_directory(directory: Path, names: Names, *, moved: bool = False) -> tuple
                 siblings.append(Sibling(path, status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns))
     siblings.sort(key=lambda sibling: sibling.mtime)
     return siblings[-_MOST_SIBLINGS:], every
+
+
+def subdirectories(directory: Path) -> list[Path]:
+    """Return some of the directories in a directory: those a log may have been moved to."""
+    try:
+        with os.scandir(directory) as entries:
+            found = [entry.name for entry in islice(entries, _MOST_ENTRIES) if entry.is_dir(follow_symlinks=False)]
+    except OSError:
+        return []
+    return [directory / name for name in sorted(found)[:_MOST_SUBDIRECTORIES]]

@@ -88,8 +88,8 @@ class Trail:
         this = (status.st_dev, status.st_ino)
         for track in sorted(self.tracks, key=lambda track: (track.dev, track.ino) != this):
             inode = (track.dev, track.ino)
-            if track.fd >= 0 and inode in inodes and inode != this:
-                if (track.distinct or track is self.current) and track.is_copy(fd, text, status.st_size) is not False:
+            if inode != this and inode in inodes and not track.truncated:  # its own file is there
+                if self._may_be_copied(track, status) and track.is_copy(fd, text, status.st_size) is not False:
                     return track
                 continue
             gone = track.fd < 0 and inode not in inodes
@@ -104,6 +104,12 @@ class Trail:
             if (track.dev, track.ino) == this and track.fd < 0:
                 track.truncated = True
         return None
+
+    def _may_be_copied(self, track: Track, status: os.stat_result) -> bool:
+        """Tell whether a file with a track's content may be a copy of it, such as one of a log about to be truncated."""
+        if track is self.current:
+            return track.distinct or status.st_mtime_ns >= os.fstat(track.fd).st_mtime_ns
+        return track.distinct
 
     def packed(self, text: bytes) -> list[Track]:
         """Return the tracks that a packed file which begins with ``text`` may be a copy of."""

@@ -37,7 +37,8 @@ def fingerprint(number: int) -> str:
 class Log:
     """A main log at a path: append, one write per entry, the time stamp a second further on every few entries.
 
-    written: how often each fingerprint was refused; several logs may share one. still: the clock stands still.
+    written: how often each fingerprint was refused; several logs may share one. still: the clock stands still,
+    and the same entry is the same to the byte.
     """
 
     def __init__(self, path: Path, written: Counter[str] | None = None, *, still: bool = False) -> None:
@@ -70,7 +71,11 @@ class Log:
         self._lines += 1
         if not self._still and self._lines % 3 == 0:
             self._at += timedelta(seconds=1)
-        return self._at.strftime("%Y-%m-%d %H:%M:%S")
+        return f"{self._at:%Y-%m-%d %H:%M:%S}"
+
+    def number(self) -> int:
+        """Return what makes an entry unlike the others: nothing, where the clock stands still."""
+        return 0 if self._still else self._lines
 
     def reject(self, who: str = FIRST, *, times: int = 1, pid: int | None = None) -> None:
         """Refuse a certificate: the entry that counts and the one that names the peer."""
@@ -80,13 +85,13 @@ class Log:
             self.written[who] += 1
             self.raw(
                 f"{stamp} H=(client.example) [127.0.0.1] X=TLS1.3:ECDHE_X25519__RSA_PSS_RSAE_SHA256__AES_256_GCM:256"
-                f" CV=yes F=<s{self._lines}@example> rejected RCPT <r@remote.example>: relay not permitted\n".encode()
+                f" CV=yes F=<s{self.number()}@example> rejected RCPT <r@remote.example>: relay not permitted\n".encode()
             )
 
     def noise(self, times: int = 1) -> None:
         """Log something else."""
         for _ in range(times):
-            self.raw(f"{self.stamp()} no host name found for IP address 192.0.2.{self._lines % 250}\n".encode())
+            self.raw(f"{self.stamp()} no host name found for IP address 192.0.2.{self.number() % 250}\n".encode())
 
 
 class Twin:
@@ -136,8 +141,9 @@ class Following:
         self._thread = threading.Thread(target=self._run, name="following")
 
     def __enter__(self) -> Self:
-        """Start it."""
+        """Start it, and wait for its first look: what is rotated before that is not its business."""
         self._thread.start()
+        until(lambda: self.twin.batches or self.error, "the follower has looked once")
         return self
 
     def __exit__(self, *_: object) -> None:
