@@ -106,7 +106,7 @@ class Trail:
         return None
 
     def _may_be_copied(self, track: Track, status: os.stat_result) -> bool:
-        """Tell whether a file with a track's content may be a copy of it, such as one of a log about to be truncated."""
+        """Tell whether a file with a track's content may be a copy, as of a log about to be truncated."""
         if track is self.current:
             return track.distinct or status.st_mtime_ns >= os.fstat(track.fd).st_mtime_ns
         return track.distinct

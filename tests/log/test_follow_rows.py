@@ -49,9 +49,9 @@ def rotate(log: Path, *, keep: int = 6, olddir: Path | None = None) -> None:
 def pack(path: Path, suffix: str) -> None:
     """Compress as logrotate does: the time of the last change is kept, the original removed afterwards."""
     status, text = path.stat(), path.read_bytes()
-    packers: dict[str, Callable[[bytes], bytes]] = {
-        "gz": gzip.compress, "xz": lzma.compress, "bz2": bz2.compress, "zst": zstd,
-    }  # fmt: skip
+    packers: dict[str, Callable[[bytes], bytes]] = {"gz": gzip.compress, "xz": lzma.compress, "bz2": bz2.compress}
+    if suffix == "zst":
+        packers[suffix] = importlib.import_module("zstandard").ZstdCompressor().compress
     packed = path.with_name(f"{path.name}.{suffix}")
     packed.write_bytes(packers[suffix](text))
     os.utime(packed, ns=(status.st_atime_ns, status.st_mtime_ns))
