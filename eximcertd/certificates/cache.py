@@ -11,7 +11,7 @@ import sqlite3
 from contextlib import closing
 from typing import TYPE_CHECKING, Final
 
-from eximcertd.certificates.state import is_sound
+from eximcertd.certificates.state import AGAIN, DIGEST, HEAD, Finding
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -19,6 +19,15 @@ if TYPE_CHECKING:
 
 VERSION: Final = 1
 _BUSY_SECONDS: Final = 2.0
+
+# Asked of SQLite, since asking Python costs a third of the time that a restart may take.
+_UNSOUND: Final = f"""
+SELECT EXISTS (SELECT 1 FROM names WHERE NOT (
+    typeof(name) = 'blob' AND typeof(state) = 'blob' AND length(name) BETWEEN 1 AND 255
+    AND length(state) >= {HEAD} AND (length(state) - {HEAD}) % {DIGEST} = 0
+    AND (substr(state, {HEAD}, 1) BETWEEN x'00' AND x'{max(Finding):02x}'
+         OR substr(state, {HEAD}, 1) BETWEEN x'{AGAIN:02x}' AND x'{AGAIN | max(Finding):02x}')))
+"""  # noqa: S608 - nothing but numbers of this program goes in
 
 
 class Cache:
@@ -36,10 +45,11 @@ class Cache:
             with closing(self._connect()) as connection:
                 if not self._is_ours(connection):
                     return {}
-                rows = dict(connection.execute("SELECT name, state FROM names"))
+                if connection.execute(_UNSOUND).fetchone() != (0,):
+                    return {}
+                return dict(connection.execute("SELECT name, state FROM names"))
         except sqlite3.Error:
             return {}
-        return rows if all(is_sound(name, state) for name, state in rows.items()) else {}
 
     def save(self, before: Mapping[bytes, bytes], now: Mapping[bytes, bytes]) -> str | None:
         """Write how ``now`` differs from ``before``, which is what it holds; return why that failed, or None."""

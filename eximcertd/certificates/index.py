@@ -96,8 +96,8 @@ class Index:
         if self._cache is None:
             return
         with self._looking:
-            self._kept = self._cache.load()
-            self._snapshot = restored(self._kept)
+            self._snapshot = restored(self._cache.load())
+            self._kept = self._snapshot.states
 
     def refresh(self, names: Collection[bytes] | None = None) -> Changes:
         """Look at the directory, or only at these names in it; costs what changed. Never raises for the directory.

@@ -16,7 +16,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from eximcertd.certificates.state import digests, holds
+from eximcertd.certificates.state import DIGEST, HEAD, digests, holds
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,6 +26,7 @@ GRACE: Final = 2.0
 """Seconds between the look that misses a certificate and the one that confirms it."""
 
 _FEW: Final = 8
+_SINGLE: Final = HEAD + DIGEST
 
 Names = bytes | tuple[bytes, ...] | dict[bytes, None]
 """The names that hold one certificate: mostly one, sometimes a few, never a list of thousands to search."""
@@ -166,7 +167,17 @@ class Draft:
 
 def restored(states: Mapping[bytes, bytes]) -> Snapshot:
     """Return the snapshot of states that were kept from an earlier run."""
-    draft = Draft(Snapshot(), 0.0)
+    files: dict[bytes, Names] = {}
+    rest = []
     for name, state in states.items():
+        if len(state) == _SINGLE and state[HEAD:] not in files:
+            files[state[HEAD:]] = name
+        else:
+            rest.append((name, state))
+    simple = dict(states)
+    for name, _ in rest:
+        del simple[name]
+    draft = Draft(Snapshot(simple, files, holding=len(simple)), 0.0)
+    for name, state in rest:
         draft.put(name, state)
     return draft.finish()[0]

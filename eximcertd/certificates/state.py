@@ -97,15 +97,3 @@ def digests(state: bytes) -> list[bytes]:
 def holds(state: bytes) -> bool:
     """Tell whether it holds a certificate."""
     return len(state) > HEAD
-
-
-def is_sound(name: object, state: object) -> bool:
-    """Tell whether what a cache holds can be a name and its state."""
-    return (
-        isinstance(name, bytes)
-        and isinstance(state, bytes)
-        and 0 < len(name) <= 255  # noqa: PLR2004 - NAME_MAX
-        and len(state) >= HEAD
-        and not (len(state) - HEAD) % DIGEST
-        and state[IDENTITY] & ~AGAIN <= max(Finding)
-    )

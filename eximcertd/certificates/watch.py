@@ -29,8 +29,14 @@ MISSING_RESCAN: Final = 2.0
 """Seconds between looks at a directory that cannot be read."""
 
 _GATHER: Final = 0.01
-_LONGEST_GATHER: Final = 1.0
-_QUIET: Final = 0.1
+"""Seconds from the first event to the look: what comes in one go is looked at together."""
+
+_SHARE: Final = 4
+"""After a look at what changed, so many times its length pass before the next: at most a fifth of a core."""
+
+_LONGEST_REST: Final = 1.0
+_NEVER: Final = float("inf")
+
 _MOST_NAMES: Final = 1000
 _JOIN: Final = 5.0
 
@@ -50,7 +56,7 @@ class Watch:
         self._wake = threading.Condition()
         self._names: set[bytes] = set()
         self._whole = True
-        self._stopping = False
+        self._stop = threading.Event()
         self._ears = Ears(index.directory, self._heard)
         self._thread = threading.Thread(target=self._run, name="certificates", daemon=True)
         self._ended = False
@@ -58,7 +64,7 @@ class Watch:
     @property
     def problem(self) -> str | None:
         """Why changes are only seen by a slow look, or not at all; None where all is well."""
-        if self._ended and not self._stopping:
+        if self._ended and not self._stop.is_set():
             return "the watch over the certificate directory has ended: restart eximcertd"
         return self._ears.problem
 
@@ -73,7 +79,7 @@ class Watch:
     def stop(self) -> None:
         """End the watch; returns once its threads have ended, or after a few seconds where a disk is stuck."""
         with self._wake:
-            self._stopping = True
+            self._stop.set()
             self._wake.notify_all()
         if self._thread.ident is not None:
             self._thread.join(_JOIN)
@@ -97,27 +103,31 @@ class Watch:
             self._index.save()
 
     def _follow(self) -> None:
-        gather, first = _GATHER, True
-        whole_at = settle_at = looked_at = 0.0
+        first = True
+        whole_at, settle_at, rest_until = 0.0, _NEVER, 0.0
         while self._wait(min(whole_at, settle_at)):
-            if not first:
-                quiet = time.monotonic() - looked_at > _QUIET
-                gather = _GATHER if quiet else min(2 * gather, _LONGEST_GATHER)
-                if self._rest(gather):
-                    return
-            names = self._taken(due=time.monotonic() >= whole_at, settle=time.monotonic() >= settle_at)
+            if not first and self._stop.wait(max(_GATHER, rest_until - time.monotonic())):
+                return
+            begun = time.monotonic()
+            due, settle = begun >= whole_at, begun >= settle_at
+            names = self._taken(due=due, settle=settle)
             if names is None:
                 self._ears.open()
             changes = self._index.refresh(names)
             if changes or first:
                 self._deliver(changes)
             looked_at = time.monotonic()
+            if not due:
+                rest_until = looked_at + min(_SHARE * (looked_at - begun), _LONGEST_REST)
             if names is None:
                 self._index.save()
                 whole_at = looked_at + self._pause()
             if self._index.problem is not None:
                 whole_at = min(whole_at, looked_at + MISSING_RESCAN)
-            settle_at = looked_at + GRACE if self._index.unsettled() else float("inf")
+            if not self._index.unsettled():
+                settle_at = _NEVER
+            elif settle or due or settle_at == _NEVER:
+                settle_at = looked_at + GRACE
             first = False
 
     def _pause(self) -> float:
@@ -126,17 +136,12 @@ class Watch:
     def _wait(self, until: float) -> bool:
         """Wait for something to look at, at most until that time; return whether to go on."""
         with self._wake:
-            while not (self._stopping or self._whole or self._names):
+            while not (self._stop.is_set() or self._whole or self._names):
                 left = until - time.monotonic()
                 if left <= 0:
                     break
                 self._wake.wait(left)
-            return not self._stopping
-
-    def _rest(self, seconds: float) -> bool:
-        """Let events gather; return whether to stop."""
-        with self._wake:
-            return self._wake.wait_for(lambda: self._stopping, seconds)
+            return not self._stop.is_set()
 
     def _taken(self, *, due: bool, settle: bool) -> frozenset[bytes] | None:
         """Return the names to look at now, None for all of them."""

@@ -93,6 +93,9 @@ def test_a_damaged_cache_is_begun_anew(certs: Path, tmp_path: Path, alice: Ident
     [
         "UPDATE names SET state = x'00'",
         "UPDATE names SET state = 'text'",
+        "UPDATE names SET state = CAST(substr(state, 1, 40) || x'7f' AS BLOB)",
+        "UPDATE names SET state = CAST(state || x'00' AS BLOB)",
+        "UPDATE names SET name = x''",
         "PRAGMA user_version = 99",
         "DROP TABLE names",
         "DROP TABLE whose",
