@@ -35,7 +35,7 @@ def caller(connection: socket.socket) -> Caller:
     """Return who connected. Raises OSError if the kernel does not tell."""
     raw = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
     pid, uid, gid = _CREDENTIALS.unpack(raw)
-    return Caller(uid, gid, pid, groups=_groups(connection) | {gid}, name=_name(uid, pid))
+    return Caller(uid, gid, pid, groups=_groups(connection) | {gid}, name=name_of(uid, pid))
 
 
 def _groups(connection: socket.socket) -> frozenset[int]:
@@ -46,7 +46,8 @@ def _groups(connection: socket.socket) -> frozenset[int]:
     return frozenset(struct.unpack(f"{len(raw) // 4}I", raw))
 
 
-def _name(uid: int, pid: int) -> str:
+def name_of(uid: int, pid: int) -> str:
+    """Return the name of a process's user, with the login user behind it: "alice", "alice (via root)"."""
     login = _login_uid(uid, pid)
     own = _user_name(uid)
     return own if login in {None, uid} else f"{_user_name(login)} (via {own})"
