@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import math
 import os
 import signal
 import sys
@@ -22,7 +23,7 @@ from eximcertd.errors import EximcertdError
 from eximcertd.events import Event
 from eximcertd.intake import Intake
 from eximcertd.ledger import DamagedError, Ledger, move_aside
-from eximcertd.log.choose import source_of
+from eximcertd.log.choose import LOOK_EVERY, source_of
 from eximcertd.methods import Methods, Rooms
 from eximcertd.notify import Notifier
 from eximcertd.offline import take_offline_decisions
@@ -49,6 +50,7 @@ class Daemon:
         self._config = config
         self._recorder = recorder
         self._notifier = Notifier()
+        self._refused = ""  # why the last reload was, for STATUS
         self._stop = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         state = config.state.directory
@@ -82,7 +84,8 @@ class Daemon:
         ready = asyncio.Event()
         watch = Watch(self._index, lambda changes: _call_soon(loop, self._certificates_changed, changes, ready))
         self._upkeep.watch_problem = lambda: watch.problem
-        source, name = source_of(self._config, self._ledger.sightings.position)
+        look_every = min(LOOK_EVERY, (self._notifier.watchdog or math.inf) / _SIGNS)
+        source, name = source_of(self._config, self._ledger.sightings.position, look_every)
         intake = Intake(name, source, self._ledger, index=self._index, recorder=self._recorder, seen=self._seen)
         self._upkeep.intake = intake
         methods = Methods(Rooms(self._ledger, self._index, intake, self._deciding, self._publication, self._upkeep))
@@ -150,13 +153,14 @@ class Daemon:
             self._recorder.record(
                 Event.CONFIGURATION_REFUSED, f"The old configuration stays: {error}", FILE=str(self._config.file)
             )
-            self._notifier.status(f"configuration refused, the old one runs: {error.message}")
+            self._refused = f"configuration refused, the old one runs: {error.message}"
         else:
             self._recorder.record(
                 Event.CONFIGURATION_RELOADED, "The configuration was read again", FILE=str(self._config.file)
             )
-            self._notifier.status("")
+            self._refused = ""
         finally:
+            self._notifier.status(self._refused)
             self._notifier.ready()
 
     def _adopt(self, config: Config) -> None:
@@ -187,7 +191,7 @@ class Daemon:
             if progress.behind_bytes > 1 << 20:
                 self._notifier.status(f"reading {progress.path}: {progress.behind_bytes >> 20} MiB to go")
             else:
-                self._notifier.status(progress.problem or "")
+                self._notifier.status(self._refused or progress.problem or "")
             await asyncio.sleep(self._notifier.watchdog / _SIGNS)
 
 

@@ -16,13 +16,19 @@ if TYPE_CHECKING:
     from eximcertd.config import Config
     from eximcertd.log.source import Source
 
+LOOK_EVERY: Final = 10.0
+"""Seconds between looks at a log of which nothing is heard."""
+
 _USUAL: Final = (Path("/var/log/exim4/mainlog"), Path("/var/log/exim/mainlog"), Path("/var/log/exim/main.log"))
 
 
-def source_of(config: Config, position: Callable[[str], str | None]) -> tuple[Source, str]:
+def source_of(
+    config: Config, position: Callable[[str], str | None], look_every: float = LOOK_EVERY
+) -> tuple[Source, str]:
     """Return the source and the name under which the ledger keeps its position.
 
-    position: gives the stored position of a name. Raises ConfigurationError where no log can be found out.
+    position: gives the stored position of a name. look_every: seconds after which a reader that hears nothing
+    goes round all the same, which the watchdog counts on. Raises ConfigurationError where no log can be found out.
     """
     grammar = Grammar(config.log.message)
     if config.log.source == "journal":
@@ -30,7 +36,7 @@ def source_of(config: Config, position: Callable[[str], str | None]) -> tuple[So
 
         return JournalSource(grammar, position("journal")), "journal"
     path = config.log.path or main_log(config)
-    return Follower(path, grammar, position("file")), "file"
+    return Follower(path, grammar, position("file"), floor=look_every), "file"
 
 
 def main_log(config: Config) -> Path:
