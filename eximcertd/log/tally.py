@@ -75,7 +75,7 @@ class Tally:
                 if end - behind < PEER_WITHIN and len(self._waiting) < _WAITING_LIMIT:
                     self._waiting[pid] = (fingerprint, PEER_WITHIN - (end - behind))
 
-    def add(self, fingerprint: Fingerprint, at: datetime, peer: Peer | None = None) -> bool:
+    def add(self, fingerprint: Fingerprint, at: datetime) -> bool:
         """Count one attempt. False: there is no such time, so Exim did not write it."""
         if self._stamp is None or self._stamp[0] != at or self._stamp[0].tzinfo != at.tzinfo:
             try:
@@ -87,9 +87,11 @@ class Tally:
         if count is None:
             count = self._counts[fingerprint] = _Count()
         count.add(at)
-        if peer is not None:
-            count.peer = peer
         return True
+
+    def meet(self, fingerprint: Fingerprint, peer: Peer) -> None:
+        """Note who the latest attempt came from."""
+        self._counts.setdefault(fingerprint, _Count()).peer = peer
 
     def forget_waiting(self) -> None:
         """Another file comes next: process ids tie nothing across."""
@@ -122,10 +124,7 @@ class Tally:
             begin, newline = buffer.line_at(at, start, end)
             found = match_peer(bytes(buffer.view[begin : min(newline, begin + _LONGEST_LINE)]))
             if found is not None and found[0] == pid:
-                count = self._counts.get(fingerprint)
-                if count is None:
-                    count = self._counts[fingerprint] = _Count()
-                count.peer = found[1]
+                self.meet(fingerprint, found[1])
                 return True
             at = newline
         return False

@@ -1,0 +1,183 @@
+"""Following Exim in systemd's journal: the same lines, wherever syslog puts them.
+
+The position is the journal's own cursor. Anybody on the machine can log under Exim's name; as in a file, what
+is read is a hint and no proof.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import select
+import threading
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from eximcertd.errors import EximcertdError
+from eximcertd.log.entries import Entries
+from eximcertd.log.source import Batch, Progress
+from eximcertd.log.tally import Tally
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import tzinfo
+
+    from eximcertd.log.segment import Segment
+    from eximcertd.rejection import Grammar
+
+IDENTIFIERS: Final = ("exim", "exim4")
+VERSION: Final = 1
+_PIECE: Final = 500
+_FAR: Final = 20_000
+_LONG: Final = 60.0
+_GATHER: Final = 0.02
+_FLOOR_MS: Final = 10_000
+_PAUSE: Final = 5.0
+_PLACES: Final = (Path("/var/log/journal"), Path("/run/log/journal"))
+
+
+class JournalSource:
+    """A source that follows the journal. directory: of journal files, None for this machine's own.
+
+    position: what the last batch told; None: from the journal's beginning. zone: of times that name none; None:
+    the machine's. Raises EximcertdError without systemd-python, or if the position cannot be understood.
+    """
+
+    def __init__(
+        self,
+        grammar: Grammar,
+        position: str | None = None,
+        *,
+        directory: Path | None = None,
+        zone: tzinfo | None = None,
+    ) -> None:
+        self._journal = _library()
+        self._directory = directory
+        self._tally = Tally(grammar, zone)
+        self._entries = Entries(grammar, self._tally)
+        self._cursor = self._restore(position)
+        self._stopped = threading.Event()
+        self._wake_reader, self._wake_writer = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        self._moved = 0
+        self._delivered_at = time.monotonic()
+        self._last: datetime | None = None
+        self._problem: str | None = None
+        self._beat = 0
+
+    def run(self, deliver: Callable[[Batch], None]) -> None:
+        """Follow the journal until ``stop``. What ``deliver`` raises comes out."""
+        while not self._stopped.is_set():
+            try:
+                with self._open() as reader:
+                    self._problem = self._unreadable()
+                    self._follow(reader, deliver)
+            except OSError as error:
+                self._problem = f"the journal cannot be read: {error.strerror or error}; trying again"
+                self._beat += 1
+                self._stopped.wait(_PAUSE)
+        if self._moved:
+            self._deliver(deliver)
+
+    def stop(self) -> None:
+        """Make ``run`` return."""
+        self._stopped.set()
+        os.write(self._wake_writer, b".")
+
+    def progress(self) -> Progress:
+        """Tell how far it is; the journal counts no bytes."""
+        return Progress("journal", 0, 0, self._last, self._problem, self._beat)
+
+    def segments(self) -> tuple[Segment, ...]:
+        """Tell that no file is followed."""
+        return ()
+
+    def _open(self) -> Any:
+        """Return the journal, before the first entry that was not read yet."""
+        converters = {"MESSAGE": bytes, "__REALTIME_TIMESTAMP": int, "SYSLOG_PID": bytes, "_PID": bytes}
+        reader = self._journal.Reader(path=str(self._directory) if self._directory else None, converters=converters)
+        for identifier in IDENTIFIERS:
+            reader.add_match(SYSLOG_IDENTIFIER=identifier)
+        if self._cursor is None:
+            reader.seek_head()
+        else:
+            reader.seek_cursor(self._cursor)
+            entry = reader.get_next()
+            if entry and entry["__CURSOR"] != self._cursor:  # its entry is gone by now: this is the next one
+                self._take(entry)
+        return reader
+
+    def _follow(self, reader: Any, deliver: Callable[[Batch], None]) -> None:
+        poll = select.poll()
+        poll.register(reader.fileno(), reader.get_events())
+        poll.register(self._wake_reader, select.POLLIN)
+        while not self._stopped.is_set():
+            self._read(reader, deliver)
+            self._stopped.wait(_GATHER)
+            timeout = reader.get_timeout_ms()
+            poll.poll(min(timeout, _FLOOR_MS) if timeout >= 0 else _FLOOR_MS)
+            reader.process()
+
+    def _read(self, reader: Any, deliver: Callable[[Batch], None]) -> None:
+        """Read all there is."""
+        self._beat += 1
+        while not self._stopped.is_set() and (entry := reader.get_next()):
+            self._take(entry)
+            if self._moved % _PIECE == 0:
+                self._beat += 1
+                if self._tally or self._moved >= _FAR:
+                    self._deliver(deliver)
+        if self._tally or (self._moved and time.monotonic() - self._delivered_at > _LONG):
+            self._deliver(deliver)
+
+    def _take(self, entry: dict[str, Any]) -> None:
+        self._moved += 1
+        self._cursor = entry["__CURSOR"]
+        message = entry.get("MESSAGE")
+        at = datetime.fromtimestamp(entry["__REALTIME_TIMESTAMP"] / 1e6, UTC)
+        self._last = at
+        if isinstance(message, bytes):
+            self._entries.take(message, _number(entry.get("SYSLOG_PID")) or _number(entry.get("_PID")), at)
+
+    def _deliver(self, deliver: Callable[[Batch], None]) -> None:
+        position = {"version": VERSION, "cursor": self._cursor, "parts": self._entries.parts()}
+        deliver(Batch(self._tally.take(), json.dumps(position)))
+        self._moved, self._delivered_at = 0, time.monotonic()
+
+    def _restore(self, position: str | None) -> str | None:
+        if position is None:
+            return None
+        try:
+            value = json.loads(position)
+            if value["version"] == VERSION:
+                self._entries.restore(value["parts"])
+                return str(value["cursor"])
+        except (ValueError, KeyError, TypeError, AttributeError):
+            pass  # said below
+        raise EximcertdError(
+            "the journal's position in the ledger cannot be understood",
+            hint="It was written by another version of eximcertd, or the ledger is damaged: use that version, or"
+            " restore the ledger.",
+        )
+
+    def _unreadable(self) -> str | None:
+        if self._directory is not None or any(os.access(place, os.R_OK | os.X_OK) for place in _PLACES):
+            return None
+        return "the journal cannot be read: there is none, or eximcertd is not in the group systemd-journal"
+
+
+def _library() -> Any:
+    try:
+        return importlib.import_module("systemd.journal")  # an optional library
+    except ImportError as error:
+        raise EximcertdError(
+            '[log] source = "journal" needs the Python library systemd',
+            hint='Install python3-systemd (from PyPI: systemd-python), or set [log] source = "file".',
+        ) from error
+
+
+def _number(field: Any) -> int:
+    text = field[0] if isinstance(field, list) and field else field
+    return int(text) if isinstance(text, bytes) and text.isdigit() and len(text) < len(b"12345678901") else 0
