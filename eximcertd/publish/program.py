@@ -48,7 +48,7 @@ def main(arguments: list[str] | None = None) -> int:
     given = _grant(options.config) if options.grant_shrink else _answer(options.config, options.allow_shrink)
     if given.outcome == DIED:
         print(f"<2>{given.message}", file=sys.stderr)  # noqa: T201 - sd-daemon(3): critical, in the journal
-    with suppress(BrokenPipeError):
+    with suppress(OSError):
         sys.stdout.buffer.write(encode_answer(given))
         sys.stdout.buffer.flush()
     return 0 if given.outcome in (LIVE, VERIFIED, NOT_RUNNING) else 1

@@ -210,6 +210,9 @@ class Publication:
                 directory.remove(self.name("grant"))
             directory.write(self.name("previous"), standing.raw or b"")
             self._mark()
+        with self._step("rename"):
+            if (self._read().raw or b"") != (standing.raw or b""):
+                raise Stop(CHANGED, f"{settings.file} was changed by somebody else meanwhile: nothing was done")
         try:
             with self._step("rename"):
                 directory.rename(self.name("candidate"), settings.file.name)
@@ -266,15 +269,21 @@ class Publication:
                     loaded, daemon = successor is not None, successor or daemon
             if not loaded:
                 return self._died(facts, daemon, replaced=replaced)
-        at = time.time()
-        with self._step("unmark"):
-            if due:
+        pid = daemon.pid if daemon else None
+        if not due:
+            at = float((self._directory.read(self.name("last-reload"), 256) or b"0").split()[-1])
+            return Answer(LIVE, exim_pid=pid, loaded_at=at)
+        at, message = time.time(), ""
+        try:
+            with self._step("unmark"):
                 self._directory.write(self.name("last-reload"), f"{self._record(self._read())} {at:.3f}\n".encode())
                 self._directory.remove(self.name("reload-due"))
                 self._directory.sync()
-            else:
-                at = float((self._directory.read(self.name("last-reload"), 256) or b"0").split()[-1])
-        return Answer(LIVE, exim_pid=daemon.pid if daemon else None, loaded_at=at)
+        except Stop as stop:
+            message = (
+                f"what was asked for is live, but this was not noted and Exim will be reloaded again: {stop.message}"
+            )
+        return Answer(LIVE, message=message, exim_pid=pid, loaded_at=at)
 
     def _died(self, facts: Facts, daemon: Daemon, *, replaced: bool) -> Answer:
         """Exim is gone after a HUP: put the old file back, and start Exim again if root's configuration says so."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 import time
 from typing import TYPE_CHECKING
 
@@ -159,6 +160,27 @@ def test_a_configuration_that_breaks_between_rename_and_check_puts_the_old_file_
     assert exim.macro_file.read_bytes() == before
     assert exim.alive()
     assert exim.reloads() == 1
+
+
+def test_a_hand_edit_in_the_middle_of_a_publication_is_not_lost(
+    exim: EximServer, publisher: Publisher, alice: Identity
+) -> None:
+    here, go = publisher.directory / "here", publisher.directory / "go"
+    nth_call(publisher, 2, f"touch {here}; while [ ! -e {go} ]; do sleep 0.01; done")
+
+    def edit() -> None:
+        until(here.exists, "the candidate is judged")
+        exim.macro_file.write_text(f"RELAY_FROM_CERTS = {A}\n")
+        go.touch()
+
+    hand = threading.Thread(target=edit)
+    hand.start()
+    changed = publisher.list(alice.fingerprint)
+    hand.join()
+    assert (changed.outcome, changed.step) == ("changed", "rename")
+    assert changed.found is not None
+    assert (changed.found.fingerprints, changed.found.due) == ((A,), True)
+    assert exim.macro_file.read_text() == f"RELAY_FROM_CERTS = {A}\n"
 
 
 def test_an_exim_that_somebody_restarts_meanwhile_is_found_again(
