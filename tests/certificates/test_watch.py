@@ -121,7 +121,7 @@ def test_a_rewrite_of_all_links_makes_nothing_vanish_at_any_moment(
         seen_absent, ended = threading.Event(), threading.Event()
 
         def poll() -> None:
-            while not ended.is_set():
+            while not ended.wait(0.0002):
                 if some[0].fingerprint not in it.index:
                     seen_absent.set()
 
