@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import logging
 import math
 import os
 import signal
@@ -92,12 +93,13 @@ class Daemon:
         self._methods = methods
         rights = Rights.of_groups(self._config.control.readers, self._config.control.approvers)
         server = Server(self._config.control.socket, rights, methods.handlers())
-        await server.start()
         try:
             watch.start()
             await self._wait(ready.wait())
+            # nobody decides before what stands was looked at: a lost ledger is rebuilt from it first
             await self._wait(self._begin_publishing())
             if not self._stop.is_set():
+                await server.start()
                 intake.start()
                 self._recorder.record(Event.STARTED, f"eximcertd {__version__} started")
                 self._notifier.ready()
@@ -233,6 +235,8 @@ def main() -> None:
     parser.add_argument("--version", action="version", version=f"eximcertd {__version__}")
     arguments = parser.parse_args()
     os.umask(0o077)
+    # libraries that talk about themselves (watchdog, asyncio) are heard when something is wrong, not before
+    logging.basicConfig(level=logging.ERROR, format="eximcertd: %(name)s: %(message)s")
     try:
         asyncio.run(_run(load(arguments.config)))
     except EximcertdError as error:

@@ -72,7 +72,8 @@ class Intake:
         """End the reader; what it has delivered is stored."""
         self._stopping.set()
         self.source.stop()
-        await asyncio.to_thread(self._thread.join, _JOIN)
+        if self._thread.ident is not None:
+            await asyncio.to_thread(self._thread.join, _JOIN)
 
     def beat(self) -> int:
         """Return a number that grows as long as the reader is seen to make progress, or waits for a disk."""
