@@ -10,7 +10,8 @@ from eximcertd.ctl import outcome
 from eximcertd.ctl.arguments import fingerprints_argument, prefixes
 from eximcertd.ctl.context import json_option, print_json
 from eximcertd.ctl.decide import ask, note_option, say
-from eximcertd.errors import UsageError
+from eximcertd.errors import RefusedError, UsageError
+from eximcertd.fingerprint import NEVER, grouped
 
 
 @click.command("approve")
@@ -42,10 +43,14 @@ def command(  # noqa: PLR0917 - an argument for each option
     flags = {"without-certificate": without_certificate, "expired": expired, "ca": ca}
     if at is not None and not replace:
         raise UsageError("--at goes with --replace")
+    asked = prefixes(fingerprints)
+    for fingerprint, reason in NEVER.items():
+        if fingerprint in asked:
+            raise RefusedError(f"{grouped(fingerprint)} can never be approved: {reason}")
     answer = ask(
         ctx.obj,
         "approve",
-        prefixes(fingerprints),
+        asked,
         note,
         [name for name, given in flags.items() if given],
         replace=replace,

@@ -115,8 +115,12 @@ class Twin:
 
     def __exit__(self, *_: object) -> None:
         """Stop it."""
-        asyncio.run_coroutine_threadsafe(self._server.close(), self._loop).result(10)
+        self.close()
         self._end()
+
+    def close(self) -> None:
+        """Close its socket and its connections."""
+        asyncio.run_coroutine_threadsafe(self._server.close(), self._loop).result(10)
 
     def _end(self) -> None:
         self._loop.call_soon_threadsafe(self._loop.stop)
@@ -272,9 +276,10 @@ class Twin:
     async def _import(self, caller: Caller, parameters: dict[str, Any]) -> dict[str, Any]:
         self._note("Import", caller, parameters)
         before = len(self.records)
+        known = {tuple(record.values()) for record in self.records}
         for given in parameters["records"]:
             record = {key: given.get(key) for key in ("fingerprint", "verb", "by", "at", "note")}
-            if record not in self.records:
+            if tuple(record.values()) not in known:
                 self.records.append(record)
         return {"added": len(self.records) - before}
 

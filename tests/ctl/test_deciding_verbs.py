@@ -1,0 +1,321 @@
+"""approve, reject and revoke as they are typed: what they send, what they say, how they end."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+import threading
+import uuid
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from lab.ctl import ctl
+from lab.twins import LIVE, Twin, certificate
+
+from eximcertd.fingerprint import NEVER, grouped
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from eximcertd.control.server import Caller
+
+ALICE = "A11CE" + "0" * 59
+BOB = "B0B" + "1" * 61
+FAILED = {
+    "live": False,
+    "outcome": "failed",
+    "step": "judge",
+    "message": "the whole configuration does not pass",
+    "exim": "Exim configuration error in line 7\n  what is this",
+    "retry": "It is tried again at 17:05.",
+    "loaded_at": None,
+}
+
+
+@pytest.fixture
+def twin(tmp_path: Path) -> Iterator[Twin]:
+    """Run a twin that has seen Alice's and Bob's certificates."""
+    with Twin(tmp_path / "control") as twin:
+        twin.see(ALICE, certificate("CN=alice"))
+        twin.see(BOB, certificate("CN=bob"))
+        yield twin
+
+
+@pytest.fixture
+def at(twin: Twin) -> tuple[str, str]:
+    """Give the options that lead to the twin."""
+    return ("--socket", str(twin.path))
+
+
+def spellings(fingerprint: str) -> list[str]:
+    """Return the ways in which people and programs write a fingerprint."""
+    pairs = [fingerprint[i : i + 2] for i in range(0, 64, 2)]
+    return [
+        fingerprint[:8],
+        fingerprint.lower(),
+        ":".join(pairs),
+        ":".join(pairs).lower(),
+        grouped(fingerprint),
+        " ".join(pairs),
+        f"  {fingerprint[:12]} ",
+    ]
+
+
+@pytest.mark.parametrize("spelling", range(7))
+def test_a_fingerprint_is_taken_in_every_spelling_and_echoed_whole(
+    twin: Twin, at: tuple[str, str], spelling: int
+) -> None:
+    done = ctl(*at, "approve", spellings(ALICE)[spelling])
+    assert done.status == 0
+    assert done.out.splitlines()[0] == f"approved {grouped(ALICE)}"
+    assert "CN=alice" in done.out
+    assert "Exim honours it (list form, revision 7)." in done.out
+    assert twin.entries[ALICE]["standing"] == "approved"
+
+
+def test_several_are_one_decision_with_one_request_id(twin: Twin, at: tuple[str, str]) -> None:
+    done = ctl(*at, "approve", ALICE[:8], BOB[:8], ALICE.lower(), "--note", "both of them")
+    assert done.status == 0
+    [sent] = twin.called("Decide")
+    assert sent["fingerprints"] == [ALICE[:8], BOB[:8], ALICE]
+    assert sent["note"] == "both of them"
+    assert uuid.UUID(sent["request"]).version == 4
+    assert grouped(ALICE) in done.out
+    assert grouped(BOB) in done.out
+
+
+def test_fingerprints_come_from_standard_input_too(twin: Twin, at: tuple[str, str]) -> None:
+    openssl = "sha256 Fingerprint=" + ":".join(BOB[i : i + 2] for i in range(0, 64, 2))
+    given = f"# from the other machine\n\n{grouped(ALICE)}\n{openssl}\n"
+    assert ctl(*at, "reject", "-", given=given).status == 0
+    assert twin.called("Decide")[0]["fingerprints"] == [ALICE, BOB]
+    assert ctl(*at, "reject", "-", given="").status == 2
+    assert ctl(*at, "reject", "-", given="nonsense\n").status == 2
+    assert ctl(*at, "reject", "-", given=b"\xff\xfe\n").status == 2
+    assert ctl(*at, "reject", "-", given="A" * 10_000).status == 2
+
+
+def test_too_many_at_once_are_sent_to_import(at: tuple[str, str]) -> None:
+    done = ctl(*at, "approve", "-", given="".join(f"{number:064X}\n" for number in range(10_001)))
+    assert done.status == 2
+    assert "eximcertctl import" in done.err
+
+
+def test_a_thousand_are_one_call(twin: Twin, at: tuple[str, str]) -> None:
+    for number in range(1000):
+        twin.see(f"{number:064X}", certificate(f"CN={number}"))
+    done = ctl(*at, "approve", "-", given="".join(f"{number:064X}\n" for number in range(1000)))
+    assert done.status == 0
+    assert len(twin.called("Decide")) == 1
+    assert done.out.count("approved ") == 1000
+
+
+def test_a_refusal_by_a_rule_is_7_and_names_the_way_to_insist(twin: Twin, at: tuple[str, str]) -> None:
+    unknown = "C0FFEE" + "2" * 58
+    done = ctl(*at, "approve", unknown)
+    assert done.status == 7
+    assert "--without-certificate" in done.err
+    assert ctl(*at, "approve", unknown, "--without-certificate", "--expired", "--ca").status == 0
+    assert twin.called("Decide")[-1]["insist"] == ["without-certificate", "expired", "ca"]
+
+
+def test_a_standing_that_does_not_allow_it_is_7(at: tuple[str, str]) -> None:
+    done = ctl(*at, "revoke", ALICE)
+    assert done.status == 7
+    assert "nothing to revoke" in done.err
+
+
+@pytest.mark.parametrize("never", sorted(NEVER))
+def test_the_hashes_of_no_certificate_are_refused_before_anybody_is_asked(
+    twin: Twin, at: tuple[str, str], never: str
+) -> None:
+    done = ctl(*at, "approve", never.lower(), "--without-certificate")
+    assert done.status == 7
+    assert "can never be approved" in done.err
+    assert twin.called("Decide") == []
+
+
+def test_an_unknown_one_among_several_decides_nothing(twin: Twin, at: tuple[str, str]) -> None:
+    done = ctl(*at, "approve", ALICE, "DEADBEEF")
+    assert done.status == 3
+    assert twin.entries[ALICE]["standing"] == "pending"
+
+
+def test_decided_and_not_live_is_6_with_the_reason_exims_words_and_what_comes_next(
+    twin: Twin, at: tuple[str, str]
+) -> None:
+    twin.publication |= FAILED
+    done = ctl(*at, "approve", ALICE)
+    assert done.status == 6
+    assert done.out.startswith(f"approved {grouped(ALICE)}")
+    assert "NOT YET LIVE" in done.err
+    assert "judge: the whole configuration does not pass" in done.err
+    assert "Exim configuration error in line 7" in done.err
+    assert "tried again at 17:05" in done.err
+    assert ctl(*at, "reject", "--json", BOB).json["publication"]["live"] is False
+
+
+def test_exim_that_died_is_said_first(twin: Twin, at: tuple[str, str]) -> None:
+    twin.publication |= {**FAILED, "outcome": "died", "message": "it ended at the reload"}
+    done = ctl(*at, "approve", ALICE)
+    assert done.status == 6
+    assert done.err.startswith("EXIM IS DOWN: it ended at the reload")
+
+
+@pytest.mark.parametrize(
+    ("publication", "words"),
+    [
+        ({"outcome": "not-running"}, "No Exim daemon runs"),
+        ({"form": "directory"}, "in open sessions too"),
+        ({"form": "list", "revision": 9}, "revision 9"),
+    ],
+)
+def test_live_is_said_as_what_it_means(
+    twin: Twin, at: tuple[str, str], publication: dict[str, Any], words: str
+) -> None:
+    twin.publication |= publication
+    assert words in ctl(*at, "approve", ALICE).out
+
+
+def test_json_has_the_entries_and_the_publication(at: tuple[str, str]) -> None:
+    answer = ctl(*at, "approve", ALICE, "--json").json
+    assert [entry["fingerprint"] for entry in answer["decided"]] == [ALICE]
+    assert answer["publication"] == LIVE
+
+
+def test_deciding_again_changes_nothing_and_is_no_fault(at: tuple[str, str]) -> None:
+    assert [ctl(*at, "approve", ALICE).status for _ in range(2)] == [0, 0]
+    assert [ctl(*at, "revoke", ALICE).status for _ in range(2)] == [0, 0]
+
+
+def test_an_answer_that_is_lost_is_an_unknown_outcome_and_not_a_failure(tmp_path: Path) -> None:
+    path = tmp_path / "control"
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path))
+        listener.listen()
+
+        def hang_up() -> None:
+            connection, _ = listener.accept()
+            with connection:
+                connection.recv(1 << 16)
+
+        thread = threading.Thread(target=hang_up)
+        thread.start()
+        done = ctl("--socket", path, "approve", ALICE)
+        thread.join()
+    assert done.status == 4
+    assert "outcome unknown" in done.err
+    assert f"eximcertctl show {ALICE}" in done.err
+
+
+def test_a_decision_that_was_never_sent_is_no_unknown_outcome(tmp_path: Path) -> None:
+    done = ctl("--socket", tmp_path / "nothing", "approve", ALICE)
+    assert done.status == 4
+    assert "outcome unknown" not in done.err
+
+
+def test_replace_is_asked_for_with_its_day(twin: Twin, at: tuple[str, str]) -> None:
+    day = datetime.now().astimezone() + timedelta(days=30)
+    assert ctl(*at, "approve", ALICE, "--replace", "--at", f"{day:%Y-%m-%d}").status == 0
+    sent = twin.called("Decide")[-1]
+    assert sent["replace"] is True
+    midnight = day.replace(hour=0, minute=0, second=0, microsecond=0)
+    assert datetime.fromisoformat(sent["replace_at"]).astimezone(UTC) == midnight.astimezone(UTC)
+    assert ctl(*at, "approve", BOB, "--replace").status == 0
+    assert twin.called("Decide")[-1]["replace_at"] is None
+
+
+@pytest.mark.parametrize(
+    "options", [["--at", "2099-01-01"], ["--replace", "--at", "soon"], ["--replace", "--at", "2001-01-01"]]
+)
+def test_a_replacement_that_makes_no_sense_is_2(twin: Twin, at: tuple[str, str], options: list[str]) -> None:
+    assert ctl(*at, "approve", ALICE, *options).status == 2
+    assert twin.called("Decide") == []
+
+
+# Export and import
+
+
+def test_what_is_exported_is_imported_and_a_second_time_adds_nothing(
+    twin: Twin, at: tuple[str, str], tmp_path: Path
+) -> None:
+    ctl(*at, "approve", ALICE, "--note", "n\u00f6te")
+    ctl(*at, "reject", BOB)
+    lines, array = ctl(*at, "export").out, ctl(*at, "export", "--json").out
+    assert [json.loads(line)["fingerprint"] for line in lines.splitlines()] == [ALICE, BOB]
+    file = tmp_path / "decisions"
+    file.write_text(array)
+    with Twin(tmp_path / "other") as other:
+        there = ("--socket", str(other.path))
+        assert ctl(*there, "import", given=lines).out.startswith("2 decisions read, 2 of them new.")
+        assert ctl(*there, "import", file, "--json").json["added"] == 0
+        assert other.records == twin.records
+        assert len(other.called("Retry")) == 2
+
+
+def test_a_bare_list_of_fingerprints_is_imported(twin: Twin, at: tuple[str, str]) -> None:
+    assert ctl(*at, "import", "-", given=f"# hand-written\n{grouped(ALICE)}\n\n{BOB.lower()}\n").status == 0
+    [sent] = twin.called("Import")
+    assert [record["fingerprint"] for record in sent["records"]] == [ALICE, BOB]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        ALICE[:12],
+        "{",
+        "[1]",
+        '{"fingerprint": 5}',
+        '{"verb": "approve"}',
+        f'{{"fingerprint": "{ALICE}", "verb": "see"}}',
+        f'{{"fingerprint": "{ALICE}", "verb": 5}}',
+        f'{{"fingerprint": "{ALICE}", "note": []}}',
+        "x" * 10_000,
+        "\udcff",
+        "[" * 8000,
+    ],
+    ids=lambda line: repr(line[:30]),
+)
+def test_one_wrong_line_imports_nothing_and_is_named(twin: Twin, at: tuple[str, str], line: str) -> None:
+    done = ctl(*at, "import", given=f"{ALICE}\n{line}\n".encode("utf-8", "surrogateescape"))
+    assert done.status == 2
+    assert "line 2: " in done.err
+    assert twin.called("Import") == []
+
+
+def test_a_long_import_goes_in_portions(twin: Twin, at: tuple[str, str]) -> None:
+    given = "".join(json.dumps({"fingerprint": f"{number:064X}", "note": "n" * 50}) + "\n" for number in range(25_000))
+    assert ctl(*at, "import", "--json", given=given).json["read"] == 25_000
+    sizes = [len(sent["records"]) for sent in twin.called("Import")]
+    assert sum(sizes) == 25_000
+    assert max(sizes) <= 10_000
+    assert len({sent["request"] for sent in twin.called("Import")}) == len(sizes)
+
+
+def test_an_import_whose_answer_is_lost_says_how_far_it_came(tmp_path: Path) -> None:
+    calls = 0
+    stuck = threading.Event()
+
+    async def tired(_: Caller, given: dict[str, Any]) -> dict[str, Any]:
+        nonlocal calls
+        calls += 1
+        if calls > 1:
+            stuck.set()
+            await asyncio.Event().wait()
+        return {"added": len(given["records"])}
+
+    with Twin(tmp_path / "control", methods={"Import": tired}) as twin:
+
+        def stop_when_stuck() -> None:
+            stuck.wait(20)
+            twin.close()
+
+        thread = threading.Thread(target=stop_when_stuck)
+        thread.start()
+        done = ctl("--socket", twin.path, "import", given="".join(f"{number:064X}\n" for number in range(20_000)))
+        thread.join()
+    assert done.status == 4
+    assert "at least 10,000 of 20,000 were taken" in done.err
