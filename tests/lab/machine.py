@@ -72,6 +72,20 @@ class Machine:
         """Write a file inside, owned by root."""
         self.run("sh", "-ec", f"cat >{shlex.quote(path)}; chmod {mode} {shlex.quote(path)}", given=text)
 
+    def install(self, package: Path) -> None:
+        """Install or upgrade the package, which lies in the shared directory."""
+        self.forget_starts()
+        self.run("dpkg", "--force-confmiss", "--force-confold", "-i", f"/mnt/{package.name}")
+
+    def restart(self) -> None:
+        """Restart eximcertd, as often as a test likes."""
+        self.forget_starts()
+        self.run("systemctl", "restart", "eximcertd")
+
+    def forget_starts(self) -> None:
+        """Have systemd forget how often it has started eximcertd lately."""
+        self.run("systemctl", "reset-failed", "eximcertd", "eximcertd-publish.socket", good=False)
+
     def ctl(self, *arguments: str, user: str = "root", good: bool = True) -> subprocess.CompletedProcess[str]:
         """Run eximcertctl inside, as a user."""
         prefix = () if user == "root" else ("runuser", "-u", user, "--")

@@ -16,28 +16,45 @@ _SEIZE, _INTERRUPT, _DETACH = 0x4206, 0x4207, 17
 _WALL = 0x4000_0000
 
 
+class Stopped:
+    """A thread that is held still."""
+
+    def __init__(self, thread: int) -> None:
+        self._libc = ctypes.CDLL(None, use_errno=True)
+        self._thread = thread
+        self._ended = False
+        self._ptrace(_SEIZE)
+        self._ptrace(_INTERRUPT)
+        os.waitpid(thread, _WALL)
+
+    def ended(self) -> bool:
+        """Tell whether somebody has killed it. Only once this was asked can its process be gone for good."""
+        if not self._ended:
+            found, status = os.waitpid(self._thread, _WALL | os.WNOHANG)
+            self._ended = found != 0 and (os.WIFSIGNALED(status) or os.WIFEXITED(status))
+        return self._ended
+
+    def let_go(self) -> None:
+        """Let it go on, if it is still there."""
+        if not self.ended():
+            self._ptrace(_DETACH)
+
+    def _ptrace(self, request: int) -> None:
+        if self._libc.ptrace(request, self._thread, None, None) != 0:
+            raise OSError(ctypes.get_errno(), f"ptrace of thread {self._thread}")
+
+
 @contextmanager
-def stopped(thread: int) -> Iterator[None]:
+def stopped(thread: int) -> Iterator[Stopped]:
     """Hold one thread still for the length of a block; the other threads of its process go on.
 
-    A SIGKILL for the process ends the thread all the same. Enter and leave in the same thread of the tests.
+    Enter and leave in the same thread of the tests.
     """
-    libc = ctypes.CDLL(None, use_errno=True)
-
-    def ptrace(request: int) -> None:
-        if libc.ptrace(request, thread, None, None) != 0:
-            raise OSError(ctypes.get_errno(), f"ptrace of thread {thread}")
-
-    ptrace(_SEIZE)
-    ptrace(_INTERRUPT)
-    os.waitpid(thread, _WALL)
+    held = Stopped(thread)
     try:
-        yield
+        yield held
     finally:
-        try:
-            ptrace(_DETACH)
-        except OSError:
-            os.waitpid(thread, _WALL)  # it is gone: take notice, or it stays as a zombie
+        held.let_go()
 
 
 def reading_thread(process: int, log: Path, limit: float = 20.0) -> int:

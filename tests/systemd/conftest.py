@@ -31,7 +31,7 @@ def machine(request: pytest.FixtureRequest, package: Path) -> Iterator[Machine]:
     suite: Any = request.param
     with Machine(suite, package.parent) as booted:
         booted.sink()
-        booted.run("dpkg", "-i", f"/mnt/{package.name}")
+        booted.install(package)
         yield booted
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 @pytest.fixture
 def approved(relay: Machine, package: Path, tmp_path: Path, request: pytest.FixtureRequest) -> Identity:
     """Install the package where it is not, and approve a client."""
-    relay.run("dpkg", "--force-confmiss", "--force-confold", "-i", f"/mnt/{package.name}")
+    relay.install(package)
     identity = make(tmp_path, f"client-{abs(hash(request.node.name))}.example")
     relay.trust(identity)
     assert relay.rcpt(identity) == 550
@@ -30,7 +30,7 @@ def test_an_upgrade_starts_the_new_daemon_and_keeps_decisions_and_configuration(
     relay: Machine, package: Path, approved: Identity
 ) -> None:
     pid, configuration = relay.pid(), relay.sh("cat /etc/eximcertd/eximcertd.toml")
-    relay.run("dpkg", "-i", f"/mnt/{package.name}")
+    relay.install(package)
     assert relay.pid() not in {0, pid}
     assert relay.sh("cat /etc/eximcertd/eximcertd.toml") == configuration
     entry = relay.entry(approved)
@@ -44,7 +44,7 @@ def test_removed_exim_keeps_its_list_purged_it_relays_for_nobody_and_never_answe
     relay: Machine, approved: Identity, form: str
 ) -> None:
     relay.write("/etc/eximcertd/eximcertd.toml", f'[allowlist]\nform = "{form}"\n')
-    relay.run("systemctl", "restart", "eximcertd")
+    relay.restart()
     assert relay.json("status")["allowlist"]["form"] == form
 
     said = relay.run("dpkg", "--remove", "eximcertd")

@@ -85,10 +85,10 @@ def form(relay: Machine, request: pytest.FixtureRequest) -> Iterator[str]:
     """Configure one of the forms, for the length of a test."""
     good = relay.sh("cat /etc/eximcertd/eximcertd.toml")
     relay.write("/etc/eximcertd/eximcertd.toml", f'{good}[allowlist]\nform = "{request.param}"\n')
-    relay.run("systemctl", "restart", "eximcertd")
+    relay.restart()
     yield request.param
     relay.write("/etc/eximcertd/eximcertd.toml", good)
-    relay.run("systemctl", "restart", "eximcertd")
+    relay.restart()
 
 
 def test_the_publisher_judges_writes_and_reloads_from_within_its_sandbox(
