@@ -128,12 +128,11 @@ class Demo:
         self.screen.step("1. The laptop sends a message. Nobody has let it in.")
         line = self.send(SEND, " 550 ")
         self.expect("the server refused the message with 550", "relay not permitted" in line)
-        begun = time.monotonic()
         found = _within(lambda: self.daemon.entries("pending"), "the attempt is in the pending list")
         self.screen.step("2. eximcertd has seen it, and knows whose certificate it was.")
         text = self.run("eximcertctl pending")
         fingerprint = next(iter(found))
-        self.expect(f"eximcertctl pending names {NAME}", NAME in text, time.monotonic() - begun)
+        self.expect(f"eximcertctl pending names {NAME}", NAME in text)
         return str(fingerprint)
 
     def approved(self, prefix: str) -> None:
