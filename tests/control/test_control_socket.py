@@ -316,7 +316,7 @@ def test_what_answers_and_is_no_eximcertd_is_told(path: Path, answer: bytes) -> 
     [
         b"\0",
         b"GET / HTTP/1.1\r\n\r\n\0",
-        os.urandom(5000) + b"\0",
+        pytest.param(os.urandom(5000) + b"\0", id="5000 random bytes"),
         b"[" * 100_000 + b"\0",
         b'{"method":"org.eximcertd.Status","parameters":{"a":"\\udfff"}}\0',
         b'{"method":',
