@@ -8,12 +8,30 @@ is none, find does it.
 from __future__ import annotations
 
 import ctypes
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 BUFFER_LENGTH: Final = 256 * 1024
+LONGEST: Final = 16 * 1024
+"""Longer lines are of no interest: Exim's own limit of an entry is 8 KiB."""
+
+
+class Text(Protocol):
+    """Some text of a log in memory; all offsets are from where that begins."""
+
+    def find(self, start: int, end: int) -> int:
+        """Return where the literal begins first in [start, end), or -1."""
+
+    def find_mark(self, mark: bytes, start: int, end: int) -> int:
+        """Return where some other bytes begin first in [start, end), or -1."""
+
+    def entry(self, inside: int, start: int, end: int) -> tuple[bytes, int]:
+        """Return the line around ``inside`` of whole lines [start, end), and the offset of its newline.
+
+        Of a line that is too long to be one of those we look for it may be a part.
+        """
 
 
 class Buffer:
@@ -25,29 +43,33 @@ class Buffer:
     def __init__(self, literal: bytes, length: int = BUFFER_LENGTH) -> None:
         self.bytes: Final = bytearray(length)
         self.view: Final = memoryview(self.bytes)
-        self.literal: Final = literal
-        self._memmem = _memmem()
+        self._literal = literal
         self._address = ctypes.addressof(ctypes.c_char.from_buffer(self.bytes))
 
     def __len__(self) -> int:
         return len(self.bytes)
 
     def find(self, start: int, end: int) -> int:
-        """Return where the literal begins first in [start, end), or -1."""
-        if self._memmem is None:
-            return self.bytes.find(self.literal, start, end)
-        found = self._memmem(self._address + start, end - start, self.literal, len(self.literal))
-        return -1 if found is None else int(found) - self._address
+        """See Text."""
+        if memmem is None:
+            return self.bytes.find(self._literal, start, end)
+        found = memmem(self._address + start, end - start, self._literal, len(self._literal))
+        return -1 if found is None else found - self._address
+
+    def find_mark(self, mark: bytes, start: int, end: int) -> int:
+        """See Text."""
+        return self.bytes.find(mark, start, end)
 
     def lines(self, start: int, end: int) -> int:
         """Return the offset behind the last newline in [start, end), or start if there is none."""
         return max(start, self.bytes.rfind(b"\n", start, end) + 1)
 
-    def line_at(self, inside: int, start: int, end: int) -> tuple[int, int]:
-        """Return the line around the offset ``inside`` of whole lines [start, end): where it begins and ends."""
-        begin = self.bytes.rfind(b"\n", start, inside) + 1
+    def entry(self, inside: int, start: int, end: int) -> tuple[bytes, int]:
+        """See Text."""
+        begin = max(start, self.bytes.rfind(b"\n", start, inside) + 1)
         newline = self.bytes.find(b"\n", inside, end)
-        return max(begin, start), end if newline < 0 else newline
+        newline = end if newline < 0 else newline
+        return bytes(self.view[begin : min(newline, begin + LONGEST)]), newline
 
 
 def _memmem() -> Callable[[int, int, bytes, int], int | None] | None:
@@ -58,3 +80,7 @@ def _memmem() -> Callable[[int, int, bytes, int], int | None] | None:
     function.restype = ctypes.c_void_p
     function.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_char_p, ctypes.c_size_t)
     return function
+
+
+memmem: Final = _memmem()
+"""glibc's memmem(3) on addresses, or None."""

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from datetime import tzinfo
 
     from eximcertd.fingerprint import Fingerprint
-    from eximcertd.log.search import Buffer
+    from eximcertd.log.search import Text
     from eximcertd.rejection import Grammar, Peer
 
 PEER_WITHIN: Final = 64 * 1024
@@ -23,7 +23,6 @@ PEER_WITHIN: Final = 64 * 1024
 
 _WAITING_LIMIT: Final = 64
 _TRIES: Final = 4
-_LONGEST_LINE: Final = 16 * 1024
 
 
 class _Count:
@@ -37,11 +36,6 @@ class _Count:
         self.last: datetime | None = None
         self.peer: Peer | None = None
 
-    def add(self, at: datetime) -> None:
-        self.attempts += 1
-        self.first = at if self.first is None else min(self.first, at)
-        self.last = at if self.last is None else max(self.last, at)
-
 
 class Tally:
     """Takes whole lines, gives sightings. zone: Exim's; None for the machine's own."""
@@ -51,42 +45,49 @@ class Tally:
         self._zone = zone
         self._counts: dict[Fingerprint, _Count] = {}
         self._waiting: dict[int, tuple[Fingerprint, int]] = {}
-        self._stamp: tuple[datetime, datetime] | None = None
+        self._given: datetime | None = None
+        self._at = datetime.min.replace(tzinfo=UTC)
 
     def __len__(self) -> int:
         return len(self._counts)
 
-    def read(self, buffer: Buffer, start: int, end: int, otherwise: datetime) -> None:
-        """Take the whole lines in [start, end) of the buffer. otherwise: the time of lines that tell none."""
+    def read(self, text: Text, start: int, end: int, otherwise: datetime) -> None:
+        """Take the whole lines in [start, end) of a text. otherwise: the time of lines that tell none."""
         if self._waiting:
-            self._meet(buffer, start, end)
-        at, hits = start, {}
-        while (at := buffer.find(at, end)) >= 0:
-            begin, newline = buffer.line_at(at, start, end)
-            rejection = self._grammar.match(buffer.bytes, begin, newline)
+            self._meet(text, start, end)
+        at = start
+        hits: dict[Fingerprint, tuple[int, int]] = {}
+        while (at := text.find(at, end)) >= 0:
+            line, newline = text.entry(at, start, end)
+            rejection = self._grammar.match(line)
             if rejection is not None and self.add(rejection.fingerprint, rejection.at or otherwise) and rejection.pid:
                 hits[rejection.fingerprint] = (rejection.pid, newline + 1)
             at = newline
         misses = 0
         for fingerprint, (pid, behind) in hits.items():
             self._waiting.pop(pid, None)
-            if misses < _WAITING_LIMIT and not self._find_peer(buffer, fingerprint, pid, behind, end):
+            if misses < _WAITING_LIMIT and not self._find_peer(text, fingerprint, pid, behind, end):
                 misses += 1
                 if end - behind < PEER_WITHIN and len(self._waiting) < _WAITING_LIMIT:
                     self._waiting[pid] = (fingerprint, PEER_WITHIN - (end - behind))
 
     def add(self, fingerprint: Fingerprint, at: datetime) -> bool:
         """Count one attempt. False: there is no such time, so Exim did not write it."""
-        if self._stamp is None or self._stamp[0] != at or self._stamp[0].tzinfo != at.tzinfo:
+        if at is not self._given:  # the grammar gives the same object for the same second
             try:
-                self._stamp = (at, _utc(at, self._zone))
+                self._at = _utc(at, self._zone)
             except (OverflowError, ValueError, OSError):
                 return False
-        at = self._stamp[1]
+            self._given = at
+        at = self._at
         count = self._counts.get(fingerprint)
         if count is None:
             count = self._counts[fingerprint] = _Count()
-        count.add(at)
+        count.attempts += 1
+        if count.first is None or at < count.first:
+            count.first = at
+        if count.last is None or at > count.last:
+            count.last = at
         return True
 
     def meet(self, fingerprint: Fingerprint, peer: Peer) -> None:
@@ -105,28 +106,27 @@ class Tally:
             for fingerprint, count in counts.items()
         )
 
-    def _meet(self, buffer: Buffer, start: int, end: int) -> None:
+    def _meet(self, text: Text, start: int, end: int) -> None:
         """Look in a new piece of text for the peers that are still waited for."""
         for pid, (fingerprint, left) in list(self._waiting.items()):
-            if self._find_peer(buffer, fingerprint, pid, start, min(end, start + left)) or end - start >= left:
+            if self._find_peer(text, fingerprint, pid, start, min(end, start + left)) or end - start >= left:
                 del self._waiting[pid]
             else:
                 self._waiting[pid] = (fingerprint, left - (end - start))
 
-    def _find_peer(self, buffer: Buffer, fingerprint: Fingerprint, pid: int, start: int, end: int) -> bool:
+    def _find_peer(self, text: Text, fingerprint: Fingerprint, pid: int, start: int, end: int) -> bool:
         """Look for the peer's line of a process in the text [start, end) behind its rejection."""
-        mark, text = b"[%d] " % pid, buffer.bytes
+        mark = b"[%d] " % pid
         at, end = start, min(end, start + PEER_WITHIN)
         for _ in range(_TRIES):
-            at = text.find(mark, at, end)
+            at = text.find_mark(mark, at, end)
             if at < 0:
                 return False
-            begin, newline = buffer.line_at(at, start, end)
-            found = match_peer(bytes(buffer.view[begin : min(newline, begin + _LONGEST_LINE)]))
+            line, at = text.entry(at, start, end)
+            found = match_peer(line)
             if found is not None and found[0] == pid:
                 self.meet(fingerprint, found[1])
                 return True
-            at = newline
         return False
 
 

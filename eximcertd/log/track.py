@@ -40,12 +40,13 @@ class Track:
     packed: (dev, ino, size, mtime) of packed copies in which there was nothing more. name: for people.
     """
 
-    __slots__ = ("dev", "distinct", "end", "fd", "first", "head", "head_length", "ino", "middle", "mtime", "name",
-                 "packed", "start", "tail", "tail_length", "text_head", "text_tail", "truncated", "until")  # fmt: skip
+    __slots__ = ("_tail", "dev", "distinct", "end", "fd", "first", "head", "head_length", "ino", "middle", "mtime",
+                 "name", "packed", "start", "tail_length", "text_head", "text_tail", "truncated", "until")  # fmt: skip
 
     def __init__(self, name: str = "", *, fd: int = -1, status: os.stat_result | None = None) -> None:
         self.name = name
         self.fd = fd
+        self._tail = ""
         self.dev, self.ino, self.mtime = (status.st_dev, status.st_ino, status.st_mtime_ns) if status else (0, 0, 0)
         self.until = 0.0
         self.reset()
@@ -58,6 +59,17 @@ class Track:
         self.middle = self.distinct = self.truncated = False
         self.first = ""
         self.packed: list[list[int]] = []
+
+    @property
+    def tail(self) -> str:
+        """The digest of the last ``tail_length`` bytes before ``end``."""
+        if not self._tail:  # not made before it is asked for: most pieces of text hold nothing
+            self._tail = digest(self.text_tail)
+        return self._tail
+
+    @tail.setter
+    def tail(self, value: str) -> None:
+        self._tail = value
 
     def __repr__(self) -> str:
         return f"<{self.name} fd={self.fd} ino={self.ino} [{self.start}, {self.end})>"
@@ -193,7 +205,7 @@ class Track:
     def _keep(self, head: bytes, tail: bytes) -> None:
         if head != self.text_head:
             self.text_head, self.head_length, self.head = head, len(head), digest(head)
-        self.text_tail, self.tail_length, self.tail = tail, len(tail), digest(tail)
+        self.text_tail, self.tail_length, self._tail = tail, len(tail), ""
 
 
 def from_json(value: Any) -> Track:
