@@ -23,6 +23,7 @@ from eximcertd.ledger.sightings import Attempts
 from eximcertd.log.segment import from_json
 from eximcertd.rejection import Peer
 from eximcertd.standing import Standing, Verb
+from eximcertd.upkeep import identity
 
 if TYPE_CHECKING:
     from eximcertd.certificates.certificate import Certificate
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
 
 _PORTION: Final = 500
 _MOST_RECORDS: Final = 10_000
-_MOST_APPROVED: Final = 10_000  # above this, renewals are looked for among the most recent only
 _MOST_EVENTS: Final = 1000
 _STANDINGS: Final = ("pending", "unmatched", "approved", "rejected", "revoked")
 
@@ -135,11 +135,10 @@ class Methods:
         if unknown:
             raise UsageError(f"no such standing: {', '.join(sorted(unknown))}; there are {', '.join(_STANDINGS)}")
         prefixes = [_prefix(text) for text in given["prefixes"]] or [""]
-        approvals = await self._approvals() if {"pending", "unmatched"} & set(standings) else Approvals(())
         for standing in standings:
             for prefix in prefixes:
                 for portion in self._ledger.entries.each(standing, prefix, _PORTION):
-                    yield {"entries": await self._shown(portion, approvals)}
+                    yield {"entries": await self._shown(portion)}
 
     async def show(self, _: Caller, given: dict[str, Any]) -> dict[str, Any]:
         """Show one entry with its history."""
@@ -147,7 +146,7 @@ class Methods:
         entry = self._ledger.entries.get(fingerprint)
         if entry.standing is Standing.UNSEEN and fingerprint not in self._rooms.index:
             raise NoSuchFingerprintError(f"nothing is known of {fingerprint}")
-        [shown] = await self._shown([entry], await self._approvals())
+        [shown] = await self._shown([entry])
         rows = self._ledger.decisions.history(fingerprint, limit=_MOST_RECORDS)
         return {"entry": shown, "history": [views.record(row) for row in rows]}
 
@@ -213,12 +212,14 @@ class Methods:
             Verb(given["verb"]), tuple(fingerprints), caller.name, given["note"] or "", insist, given["request"]
         )
         details = await asyncio.to_thread(self._rooms.index.details_of, fingerprints)
-        successors = await self._replaced(fingerprints, details) if given.get("replace") else {}
+        successors = self._replaced(fingerprints, details) if given.get("replace") else {}
         decided = self._rooms.deciding.decide(asked, details)
-        self._rooms.upkeep.replace(successors, replace_at)
+        if asked.verb is Verb.APPROVE:
+            self._ledger.identities.keep(identity(certificate) for certificate in details.values())
+            self._rooms.upkeep.replace(successors, replace_at)
         await self._rooms.publication.settle()
         entries = [self._ledger.entries.get(one.fingerprint) for one in decided]
-        return {"decided": await self._shown(entries, Approvals(())), "publication": self._published()}
+        return {"decided": await self._shown(entries), "publication": self._published()}
 
     async def retry(self, _: Caller, __: dict[str, Any]) -> dict[str, Any]:
         """Publish what is due, now."""
@@ -300,50 +301,52 @@ class Methods:
                 return found[0]
             raise
 
-    async def _shown(self, entries: Sequence[Entry], approvals: Approvals) -> list[dict[str, Any]]:
+    async def _shown(self, entries: Sequence[Entry]) -> list[dict[str, Any]]:
         names = [entry.fingerprint for entry in entries]
         details: dict[Fingerprint, Certificate] = await asyncio.to_thread(self._rooms.index.details_of, names)
+        waiting = [entry.fingerprint for entry in entries if entry.standing is not Standing.APPROVED]
+        approvals = self._approvals(details[one] for one in waiting if one in details)
         now = datetime.now(UTC)
         shown = []
         for entry in entries:
             certificate = details.get(entry.fingerprint)
             renewal = approvals.followed_by(certificate) if certificate else None
             one = views.entry(entry, certificate, now, renewal.as_json() if renewal else None)
-            if certificate is None and entry.standing is Standing.APPROVED:
+            if entry.standing is Standing.APPROVED and entry.fingerprint not in self._rooms.index:
                 one["warnings"] = ["certificate gone: Exim does not verify this client any more"]
             if entry.withheld:
                 one["warnings"].append("taken out of the macro file by hand: settle it by approve or revoke")
             shown.append(one)
         return shown
 
-    async def _approvals(self) -> Approvals:
-        """Return what the approved certificates are recognised by, of those that are in the directory."""
-        rows: list[Entry] = []
-        for portion in self._ledger.entries.each(Standing.APPROVED):
-            rows += [entry for entry in portion if entry.fingerprint in self._rooms.index]
-            if len(rows) >= _MOST_APPROVED:
-                break
-        details = await asyncio.to_thread(self._rooms.index.details_of, [entry.fingerprint for entry in rows])
-        known = [(details.get(entry.fingerprint), entry.decision) for entry in rows]
+    def _approvals(self, certificates: Iterable[Certificate]) -> Approvals:
+        """Return the approved certificates that any of these may renew."""
+        certificates = tuple(certificates)
+        like = self._ledger.identities.approved(
+            {one.spki for one in certificates if one.spki}, {one.subject for one in certificates if one.subject}
+        )
         return Approvals(
-            Approved.of(certificate, decision.by, datetime.fromtimestamp(decision.at / 1000, UTC))
-            for certificate, decision in known
-            if certificate is not None and decision is not None
+            Approved(
+                one.fingerprint, one.spki, one.subject, one.issuer, one.by, datetime.fromtimestamp(one.at / 1000, UTC)
+            )
+            for one in like
         )
 
-    async def _replaced(
+    def _replaced(
         self, fingerprints: Sequence[Fingerprint], details: dict[Fingerprint, Certificate]
-    ) -> dict[Fingerprint, Certificate]:
-        """Return the approved certificates that these renew."""
-        approvals = await self._approvals()
-        renewed = []
+    ) -> dict[Fingerprint, int | None]:
+        """Return the approved certificates that these renew, each with its end (ms since the epoch)."""
+        approvals = self._approvals(details.values())
+        renewed: dict[Fingerprint, int | None] = {}
         for fingerprint in fingerprints:
             certificate = details.get(fingerprint)
             renewal = approvals.followed_by(certificate) if certificate else None
             if renewal is None:
                 raise UsageError(f"{fingerprint} renews no approved certificate: leave --replace out")
-            renewed.append(renewal.of.fingerprint)
-        return await asyncio.to_thread(self._rooms.index.details_of, renewed)
+            for old in self._ledger.identities.approved({renewal.of.spki}, ()):
+                if old.fingerprint == renewal.of.fingerprint:
+                    renewed[old.fingerprint] = old.not_after
+        return renewed
 
     def _published(self) -> dict[str, Any]:
         state, live = self._rooms.publication.state, self._rooms.publication.live

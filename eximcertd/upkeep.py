@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from eximcertd.events import Event
 from eximcertd.intake import Intake, milliseconds
 from eximcertd.ledger.decisions import Decision
+from eximcertd.ledger.identities import Identity
 from eximcertd.shown import clean
 from eximcertd.standing import Standing, Verb
 
@@ -77,12 +78,12 @@ class Upkeep:
                     FINGERPRINT=fingerprint,
                 )
 
-    def replace(self, old: Mapping[Fingerprint, Certificate], at: datetime | None) -> None:
-        """Have these approved certificates revoked at a time, or each when it expires."""
-        for fingerprint, certificate in old.items():
-            when = at or certificate.not_after
+    def replace(self, old: Mapping[Fingerprint, int | None], at: datetime | None) -> None:
+        """Have these approved certificates revoked at a time, or each at its end (ms since the epoch)."""
+        for fingerprint, end in old.items():
+            when = milliseconds(at) or end
             if when is not None:
-                self._ledger.entries.schedule_revocation([fingerprint], milliseconds(when) or 0)
+                self._ledger.entries.schedule_revocation([fingerprint], when)
 
     # What is done now and then
 
@@ -127,7 +128,9 @@ class Upkeep:
         known = iter(self._index)
         while portion := list(islice(known, _PORTION)):
             names = self._ledger.entries.approved_among(portion)
-            for name, certificate in (await asyncio.to_thread(self._index.details_of, names)).items():
+            found = await asyncio.to_thread(self._index.details_of, names)
+            self._ledger.identities.keep(identity(certificate) for certificate in found.values())
+            for name, certificate in found.items():
                 if certificate.expired(now):
                     expired[name] = certificate
                 elif certificate.expires_within(now, certificates.expires_within):
@@ -218,6 +221,17 @@ class Upkeep:
         for what, names in (("expired", self.expired), ("about to expire", self.expiring)):
             if names:
                 yield _line("odd", f"{len(names)} approved certificates are {what}", "see eximcertctl list")
+
+
+def identity(certificate: Certificate) -> Identity:
+    """Return what the ledger keeps of an approved certificate."""
+    return Identity(
+        certificate.fingerprint,
+        certificate.spki,
+        certificate.subject,
+        certificate.issuer,
+        milliseconds(certificate.not_after),
+    )
 
 
 def _line(verdict: str, sentence: str, remedy: str = "") -> dict[str, Any]:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from eximcertd.ledger.decisions import Decisions
 from eximcertd.ledger.entries import Entries
+from eximcertd.ledger.identities import Identities
 from eximcertd.ledger.publications import Publications
 from eximcertd.ledger.sightings import Sightings
 from eximcertd.ledger.store import DamagedError, Store, move_aside
@@ -24,6 +25,7 @@ class Ledger:
         self.sightings: Final = Sightings(self._store, unmatched_limit)
         self.decisions: Final = Decisions(self._store)
         self.publications: Final = Publications(self._store)
+        self.identities: Final = Identities(self._store)
         self.entries: Final = Entries(self._store)
 
     def close(self) -> None:

@@ -9,6 +9,7 @@ APPLICATION_ID: Final = 0x45584344  # "EXCD"
 # Times are milliseconds since the epoch, UTC. An entry is one fingerprint; three facts about it are kept
 # apart, since a crash may part them: what was decided (standing), what is being published (publishing) and
 # what was last confirmed live (confirmed). withheld: approved, but a person took it out of the macro file.
+# identity: what the certificate of an approved fingerprint was, since the file often goes when it is renewed.
 _VERSION_1: Final = """
 CREATE TABLE entry (
   fingerprint TEXT PRIMARY KEY,
@@ -47,6 +48,15 @@ CREATE TRIGGER decision_is_never_edited BEFORE UPDATE ON decision
   BEGIN SELECT RAISE(ABORT, 'decisions are appended, never edited'); END;
 CREATE TRIGGER decision_is_never_removed BEFORE DELETE ON decision
   BEGIN SELECT RAISE(ABORT, 'decisions are appended, never removed'); END;
+CREATE TABLE identity (
+  fingerprint TEXT PRIMARY KEY,
+  spki TEXT NOT NULL,
+  subject TEXT NOT NULL,
+  issuer TEXT NOT NULL,
+  not_after INTEGER
+) WITHOUT ROWID;
+CREATE INDEX identity_spki ON identity (spki);
+CREATE INDEX identity_name ON identity (subject, issuer);
 CREATE TABLE log_position (source TEXT PRIMARY KEY, position TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE segment (key TEXT PRIMARY KEY, segment TEXT NOT NULL, at INTEGER NOT NULL) WITHOUT ROWID;
 CREATE INDEX segment_at ON segment (at);

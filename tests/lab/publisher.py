@@ -10,6 +10,8 @@ from eximcertd.publish import request as wire
 from eximcertd.publish.request import Answer, Found, Request
 
 if TYPE_CHECKING:
+    from collections.abc import Set as AbstractSet
+
     from eximcertd.fingerprint import Fingerprint
 
 
@@ -22,7 +24,7 @@ class Publisher:
 
     form: str = "absent"
     fingerprints: tuple[Fingerprint, ...] = ()
-    loaded: frozenset[str] | None = None
+    loaded: AbstractSet[str] | None = None
     loaded_form: str = ""
     broken: str = ""
     down: bool = False

@@ -87,3 +87,21 @@ def _calls(text: str) -> list[Call]:
             counts[found[1]] += 1
             calls.append(Call(found[1], counts[found[1]], line))
     return calls
+
+
+def kill_points(calls: list[Call]) -> list[Call]:
+    """Return the calls to be killed at: every one that changes something.
+
+    Of the pages that SQLite appends to its log within one transaction only the first and the last are taken: until
+    the last, which carries the commit, all of them are void (sqlite.org/walformat.html, "Reader Algorithm").
+    EVERYWHERE=1 takes them all.
+    """
+    changing = [call for call in calls if call.changes()]
+    if os.environ.get("EVERYWHERE"):
+        return changing
+    inner = {
+        call
+        for before, call, after in zip(changing, changing[1:], changing[2:], strict=False)
+        if before.name == call.name == after.name == "pwrite64"
+    }
+    return [call for call in changing if call not in inner]

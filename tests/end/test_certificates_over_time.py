@@ -1,0 +1,142 @@
+"""Certificates come, go, expire and are renewed; only persons and policies decide."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+from lab.certificates import Identity, make
+from lab.daemon import Eximcertd
+from lab.smtp import ask
+from lab.wait import until
+
+if TYPE_CHECKING:
+    from pathlib import Path
+    from typing import Any
+
+    from lab.exim import EximServer
+
+
+def put(exim: EximServer, who: Identity, name: str = "") -> Path:
+    file = exim.certificates / (name or f"{who.name}.pem")
+    file.write_bytes(who.certificate.read_bytes())
+    return file
+
+
+def warnings(daemon: Eximcertd, who: Identity) -> str:
+    return " ".join(daemon.entries()[who.fingerprint]["warnings"])
+
+
+def test_an_approved_certificate_whose_file_goes_is_shown_as_gone_and_stays_approved(
+    exim: EximServer, alice: Identity
+) -> None:
+    with Eximcertd(exim) as daemon:
+        assert daemon.ctl("approve", alice.fingerprint).returncode == 0
+        for file in exim.certificates.iterdir():
+            if file.read_bytes() == alice.certificate.read_bytes():
+                file.unlink()
+        until(lambda: "certificate gone" in warnings(daemon, alice), "it is shown as gone")
+        assert daemon.entries()[alice.fingerprint]["standing"] == "approved"
+        assert f"{alice.fingerprint} is approved and gone" in daemon.words()
+
+
+def test_a_renewal_that_overwrites_the_old_file_is_known_by_its_key_and_replaces_the_old_one(
+    exim: EximServer, identities: Path
+) -> None:
+    old = make(identities / "old", "relay.example")
+    new = make(identities / "new", "relay.example", key=old.private)
+    put(exim, old, "relay.pem")
+    with Eximcertd(exim) as daemon:
+        assert daemon.ctl("approve", old.fingerprint).returncode == 0
+        put(exim, new, "relay.pem")
+        until(lambda: daemon.ctl("show", new.fingerprint).returncode == 0, "the new one is known")
+        exim.reload()
+        assert ask(exim.port, new).refused
+        until(lambda: new.fingerprint in daemon.entries("pending"), "the new one is pending")
+        renews = daemon.entries("pending")[new.fingerprint]["renews"]
+        assert (renews["fingerprint"], renews["same_key"]) == (old.fingerprint, True)
+        assert "same key" in daemon.ctl("pending").stdout
+        yesterday = (datetime.now(UTC) - timedelta(days=1)).strftime("%Y-%m-%dT%H:%M:%SZ")
+        assert daemon.ctl("approve", "--replace", "--at", yesterday, new.fingerprint).returncode == 0
+        daemon.restart()
+        until(lambda: daemon.entries()[old.fingerprint]["standing"] == "revoked", "the old one is revoked")
+        assert daemon.entries()[new.fingerprint]["standing"] == "approved"
+        assert daemon.entries()[old.fingerprint]["decision"]["by"] == "by policy"
+
+
+def test_the_same_name_with_another_key_is_another_entry_and_says_so(exim: EximServer, identities: Path) -> None:
+    one, two = (make(identities / name, "relay.example") for name in ("one", "two"))
+    put(exim, one, "one.pem")
+    put(exim, two, "two.pem")
+    exim.reload()
+    with Eximcertd(exim) as daemon:
+        assert daemon.ctl("approve", one.fingerprint).returncode == 0
+        assert ask(exim.port, two).refused
+        until(lambda: two.fingerprint in daemon.entries("pending"), "it is pending")
+        assert daemon.entries("pending")[two.fingerprint]["renews"]["same_key"] is False
+        assert "NEW key" in daemon.ctl("pending").stdout
+
+
+def test_expired_and_expiring_ones_are_shown_and_told_once_and_leave_by_policy_alone(
+    exim: EximServer, identities: Path
+) -> None:
+    now = datetime.now(UTC)
+    expired = make(
+        identities, "expired.example", not_before=now - timedelta(days=90), not_after=now - timedelta(days=60)
+    )
+    soon = make(identities, "soon.example", not_after=now + timedelta(days=10))
+    put(exim, expired)
+    put(exim, soon)
+    with Eximcertd(exim) as daemon:
+        refused = daemon.ctl("approve", expired.fingerprint)
+        assert refused.returncode == 7
+        assert "expired" in refused.stderr
+        assert daemon.ctl("approve", "--expired", expired.fingerprint).returncode == 0
+        assert daemon.ctl("approve", soon.fingerprint).returncode == 0
+        daemon.restart()
+
+        def counted() -> tuple[Any, Any]:
+            certificates = daemon.status()["certificates"]
+            return certificates["expired"], certificates["expiring"]
+
+        until(lambda: counted() == (1, 1), "status counts them")
+        assert "expired" in warnings(daemon, expired)
+        daemon.restart()
+        until(lambda: counted() == (1, 1), "status counts them again")
+        assert daemon.words().count(f"{expired.fingerprint} (CN=expired.example) expired on") == 1
+        assert daemon.words().count(f"{soon.fingerprint} (CN=soon.example) expires on") == 1
+        assert daemon.entries()[expired.fingerprint]["standing"] == "approved"
+        daemon.configure({"allowlist": {"drop_expired_after": "30d"}})
+        daemon.restart()
+        until(lambda: daemon.entries()[expired.fingerprint]["standing"] == "revoked", "the policy drops it")
+        assert daemon.entries()[expired.fingerprint]["decision"]["by"] == "by policy"
+        until(lambda: expired.fingerprint not in exim.macro_file.read_text(), "it has left the allowlist")
+        assert soon.fingerprint in exim.macro_file.read_text()
+
+
+def test_a_rewrite_of_the_whole_directory_touches_no_decision_and_no_pending_entry(
+    exim: EximServer, alice: Identity, mallory: Identity
+) -> None:
+    with Eximcertd(exim) as daemon:
+        assert daemon.ctl("approve", alice.fingerprint).returncode == 0
+        assert ask(exim.port, mallory).refused
+        until(lambda: mallory.fingerprint in daemon.entries("pending"), "it is pending")
+        for _ in range(20):
+            kept = {file.name: file.read_bytes() for file in exim.certificates.iterdir()}
+            for name in kept:
+                (exim.certificates / name).unlink()
+            for name, content in kept.items():
+                (exim.certificates / name).write_bytes(content)
+            assert mallory.fingerprint in daemon.entries("pending")
+        assert daemon.entries()[alice.fingerprint]["standing"] == "approved"
+        assert "gone" not in daemon.words()
+
+
+def test_a_cas_certificate_is_approved_by_insistence_alone(exim: EximServer, identities: Path) -> None:
+    authority = make(identities, "authority.example", ca=True)
+    put(exim, authority)
+    with Eximcertd(exim) as daemon:
+        refused = daemon.ctl("approve", authority.fingerprint)
+        assert refused.returncode == 7
+        assert "--ca insists" in refused.stderr
+        assert daemon.ctl("approve", "--ca", authority.fingerprint).returncode == 0

@@ -1,0 +1,84 @@
+"""A state directory and a macro file beside a real Exim, and what eximcertd does with them, in this process.
+
+For tests that kill a process between any two of its system calls: starting a whole daemon hundreds of times
+would take too long. Ledger, publication, publisher and Exim are the real ones.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from eximcertd.allowlist.directory import AllowedDirectory
+from eximcertd.config import load
+from eximcertd.fingerprint import Fingerprint
+from eximcertd.ledger import Ledger
+from eximcertd.ledger.decisions import Decision
+from eximcertd.publication import Publication
+from eximcertd.publish import client
+from lab.daemon import Eximcertd
+from lab.records import Records
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from eximcertd.publish.request import Answer, Request
+    from eximcertd.standing import Verb
+    from lab.exim import EximServer
+
+HAND = Fingerprint("AB" * 32)
+"""What a hand puts into the macro file."""
+
+
+class Relay:
+    """A relay that is published to from this process. form: as configured; change it at will."""
+
+    def __init__(self, exim: EximServer) -> None:
+        self.exim = exim
+        self.daemon = Eximcertd(exim)  # for its configuration file; never started
+        self.config = load(self.daemon.config)
+        (self.daemon.state / "ledger").mkdir()
+        self.directory = AllowedDirectory(self.daemon.state / "allowed")
+        self.directory.prepare()
+        self.form = self.config.allowlist.form
+
+    def run(self, *decisions: tuple[Verb, Fingerprint], edit: Callable[[], None] | None = None) -> bool:
+        """Start, decide, publish, stop; tell whether all of it is live. edit: a hand in it, before publishing."""
+        ledger = Ledger(self.daemon.state / "ledger")
+        allowlist = replace(self.config.allowlist, form=self.form)
+
+        async def ask(request: Request) -> Answer:
+            return client.ask(self.config.publish.via, self.config.file, request, 60)
+
+        async def work() -> bool:
+            publication = Publication(ledger, self.directory, ask, allowlist=allowlist, recorder=Records())
+            if not decisions:
+                await publication.start()
+                await publication.reconcile()
+            else:
+                await publication.verify()
+                ledger.decisions.decide([Decision(one, verb, "alice", 1) for verb, one in decisions])
+                if edit is not None:
+                    edit()
+            await publication.settle()
+            live = publication.live
+            await publication.stop()
+            return live
+
+        try:
+            return asyncio.run(work())
+        finally:
+            ledger.close()
+
+    def wanted(self) -> set[str]:
+        ledger = Ledger(self.daemon.state / "ledger")
+        try:
+            return set(ledger.publications.wanted())
+        finally:
+            ledger.close()
+
+    def add_by_hand(self) -> None:
+        text = self.exim.macro_file.read_text()
+        with self.exim.macro_file.open("w") as stream:
+            stream.write(text.replace("RELAY_FROM_CERTS =", f"RELAY_FROM_CERTS = {HAND} :", 1))
