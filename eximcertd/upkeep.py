@@ -6,6 +6,7 @@ Runs in the loop, slowly; what reads many certificates does so in a thread.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from datetime import UTC, datetime
 from itertools import islice
@@ -61,6 +62,7 @@ class Upkeep:
         self.expiring: frozenset[Fingerprint] = frozenset()
         self._dropped = ledger.sightings.dropped()
         self._looked = self._reconciled = 0.0
+        self._scheduled = asyncio.Event()
 
     # Certificates come and go
 
@@ -84,14 +86,19 @@ class Upkeep:
             when = milliseconds(at) or end
             if when is not None:
                 self._ledger.entries.schedule_revocation([fingerprint], when)
+        self._scheduled.set()
 
     # What is done now and then
 
     async def run(self) -> None:
         """Go round for ever."""
         while True:
+            self._scheduled.clear()
             await self.tick()
-            await asyncio.sleep(TICK)
+            due = self._ledger.entries.next_revocation()
+            pause = TICK if due is None else max(0.0, min(TICK, due / 1000 - time.time()))
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._scheduled.wait(), pause)
 
     async def tick(self) -> None:
         """Do what is due."""

@@ -161,6 +161,14 @@ class Entries:
                 ).rowcount
             ]
 
+    def next_revocation(self) -> int | None:
+        """Return when the next scheduled revocation comes (ms since the epoch), or None."""
+        with self._store.reading() as db:
+            row = db.execute(
+                "SELECT min(revoke_at) FROM entry WHERE revoke_at IS NOT NULL AND standing = 'approved'"
+            ).fetchone()
+        return None if row is None else row[0]
+
     def revocations_due(self, now: int) -> list[Fingerprint]:
         """Return the approved fingerprints whose scheduled revocation has come."""
         with self._store.reading() as db:
