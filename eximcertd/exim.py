@@ -132,6 +132,16 @@ class Exim:
             raise self._nonsense(f"-bP macro {name}", text)
         return found
 
+    def printed(self) -> str:
+        """Return the whole configuration as Exim has read it (``-bP config``). Raises EximError.
+
+        Included files stand in their places, each announced by a line ``# 1 "FILE"``; macros are replaced.
+        """
+        text = self._ask("-bP", "config")
+        if not text.startswith("# Exim Configuration"):
+            raise self._nonsense("-bP config", text)
+        return text
+
     def expand(self, text: str, *, user: str | None = None) -> str:
         """Return what ``text`` expands to (``-be``), asked as ``user`` if one is named. Raises EximError.
 
@@ -179,7 +189,7 @@ class Exim:
                 _kill(process)
         words = (complained + "\n" + said).strip() if complained else said.strip()
         if process.returncode != 0:
-            last = words[-500:] or f"nothing (status {process.returncode})"
+            last = (complained.strip() or words)[-500:] or f"nothing (status {process.returncode})"
             raise EximError(f"{shown} failed; it said: {last}", words=words)
         return said
 

@@ -119,6 +119,18 @@ def count(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
+def wrapped(start: str, text: str) -> Iterator[str]:
+    """Yield ``text`` behind ``start``, broken at blanks where it is too wide, and then below its beginning."""
+    line, empty = start, True
+    for word in shown(text, _LONGEST).split(" "):
+        if not empty and columns(line) + 1 + columns(word) > WIDTH:
+            yield line
+            line, empty = " " * len(start), True
+        line += word if empty else f" {word}"
+        empty = False
+    yield line
+
+
 def _certificate(certificate: dict[str, Any] | None) -> Iterator[str]:
     if certificate is None:
         yield f"{_INDENT}no certificate found"
@@ -144,7 +156,7 @@ def _doubts(entry: dict[str, Any]) -> Iterator[str]:
         yield f"{_INDENT}renews {renews['fingerprint'][:16]} ({what}),"
         yield _cut(f"{_INDENT}  approved by {renews['by']} on {_date(renews['at'])}")
     for warning in entry["warnings"]:
-        yield from _wrapped(f"{_INDENT}! ", warning)
+        yield from wrapped(f"{_INDENT}! ", warning)
 
 
 def _decision(decision: dict[str, Any]) -> str:
@@ -155,19 +167,7 @@ def _decision(decision: dict[str, Any]) -> str:
 
 
 def _field(name: str, value: str) -> Iterator[str]:
-    yield from _wrapped(f"{_INDENT}{name:<12}", value)
-
-
-def _wrapped(start: str, text: str) -> Iterator[str]:
-    """Yield ``text`` behind ``start``, broken at blanks where it is too wide, and then below its beginning."""
-    line, empty = start, True
-    for word in shown(text, _LONGEST).split(" "):
-        if not empty and columns(line) + 1 + columns(word) > WIDTH:
-            yield line
-            line, empty = " " * len(start), True
-        line += word if empty else f" {word}"
-        empty = False
-    yield line
+    yield from wrapped(f"{_INDENT}{name:<12}", value)
 
 
 def _date(time: str | None) -> str:
