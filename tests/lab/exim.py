@@ -57,8 +57,9 @@ class EximServer:
     trusted: certificates in the certificate directory from the start. allowed: fingerprints in the macro file
     from the start (an empty value without any). log_selector: "+pid" ties a rejection to its peer. log_path:
     Exim's log_file_path below the log directory. before: text of the main section before the macro file is
-    included (earlier macros). main: more text of the main section. acl: the clauses of the RCPT ACL. queue:
-    arguments such as "-q30m". directory: where it all lies; by default a new one below /tmp.
+    included (earlier macros). main: more text of the main section; an option in it replaces ours. acl: the
+    clauses of the RCPT ACL. queue: arguments such as "-q30m". directory: where it all lies; by default a new one
+    below /tmp.
     """
 
     def __init__(
@@ -135,19 +136,20 @@ class EximServer:
     def configure(self, **options: str) -> None:
         """Write the configuration; ``before``, ``main``, ``acl`` and ``log_selector`` given here replace the old."""
         self._options.update(options)
-        _replace(
-            self.configuration,
-            CONFIGURATION.format(
-                **self._options,
-                home=self.directory,
-                macro_file=self.macro_file,
-                user=USER,
-                log_file_path=self._log_file_path,
-                port=self.port,
-                certificate=self.identity.certificate,
-                key=self.identity.key,
-            ),
+        text = CONFIGURATION.format(
+            **self._options,
+            home=self.directory,
+            macro_file=self.macro_file,
+            user=USER,
+            log_file_path=self._log_file_path,
+            port=self.port,
+            certificate=self.identity.certificate,
+            key=self.identity.key,
         )
+        ours, main, rest = text.partition(self._options["main"] + "\n\nbegin acl")
+        theirs = set(re.findall(r"^(\w+)", self._options["main"], re.MULTILINE))
+        kept = [line for line in ours.splitlines(keepends=True) if line.partition(" ")[0] not in theirs]
+        _replace(self.configuration, "".join(kept) + main + rest)
 
     def break_configuration(self) -> None:
         """Make the configuration one that Exim refuses, as somebody else's hand might; ``configure`` mends it."""
@@ -226,10 +228,8 @@ class EximServer:
         return self._process is not None and not self._ended.is_set()
 
     def listening(self) -> bool:
-        """Tell whether its port takes connections."""
-        with socket.socket() as probe:
-            probe.settimeout(1)
-            return probe.connect_ex(("127.0.0.1", self.port)) == 0
+        """Tell whether its port takes connections; looked up, since a connection would be a session."""
+        return f" 0100007F:{self.port:04X} 00000000:0000 0A " in Path("/proc/net/tcp").read_text()
 
     def sessions(self) -> list[int]:
         """Return the process ids of the daemon's children: one for each open session."""

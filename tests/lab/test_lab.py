@@ -88,3 +88,9 @@ def test_a_leaf_verifies_where_its_ca_is_trusted_and_an_expired_one_does_not(tmp
     with EximServer(trusted=[root, expired, weak], allowed=allowed) as exim:
         assert ask(exim.port, leaf).accepted
         assert ask(exim.port, expired).refused
+
+
+def test_an_option_of_a_tests_own_replaces_the_labs() -> None:
+    with EximServer(main="smtp_accept_max = 1") as exim:
+        assert exim.configuration.read_text().count("smtp_accept_max") == 1
+        assert exim.alive()
