@@ -54,8 +54,8 @@ def older(daemon: int, than: float) -> list[Session]:
         if stat is None or stat.parent != daemon or boot + stat.start > than + _SLACK:
             continue
         inodes = _sockets(pid)
-        peer = next((peers[inode] for inode in inodes if inode in peers), "")
-        if peer or not inodes:  # a process whose descriptors are hidden may be one; one without a peer is none
+        peer = next((peers[inode] for inode in inodes or () if inode in peers), "")
+        if peer or inodes is None:  # who has no peer, such as a queue runner, is none
             found.append(Session(pid, boot + stat.start, peer))
     return found
 
@@ -126,15 +126,19 @@ def _children(pid: int) -> list[int]:
         return [child for child in found if (stat := _stat(child)) is not None and stat.parent == pid]
 
 
-def _sockets(pid: int) -> list[str]:
-    """Return the inodes of a process's sockets; [] where this user may not see them."""
+def _sockets(pid: int) -> list[str] | None:
+    """Return the inodes of a process's sockets; None where this user may not see them."""
     found = []
-    with suppress(OSError):
+    try:
         for entry in (_PROC / str(pid) / "fd").iterdir():
-            with suppress(OSError):
+            with suppress(FileNotFoundError):
                 target = re.fullmatch(r"socket:\[(\d+)\]", str(entry.readlink()))
                 if target:
                     found.append(target[1])
+    except PermissionError:
+        return None
+    except OSError:
+        return []  # it has just ended
     return found
 
 
