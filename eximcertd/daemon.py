@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 
 PUBLISHER_LIMIT: Final = 300.0  # Exim needs 220 s to read a list of a million
 _FIRST_PUBLICATION: Final = 60.0
+_WHILE_BEHIND: Final = 0.5  # seconds between two STATUS lines
 _SIGNS: Final = 3  # signs of life per watchdog interval
 
 
@@ -180,21 +181,24 @@ class Daemon:
         self._tasks.append(asyncio.get_running_loop().create_task(self._publication.republish()))
 
     async def _signs_of_life(self, intake: Intake) -> None:
-        """Tell systemd that loop and reader make progress, as long as both do."""
-        if self._notifier.watchdog is None:
+        """Tell systemd that loop and reader make progress, as long as both do, and how far the reader is."""
+        if not self._notifier.wanted:
             return
-        beat = -1
+        interval = self._notifier.watchdog / _SIGNS if self._notifier.watchdog else LOOK_EVERY
+        beat, pause = -1, min(_WHILE_BEHIND, interval)  # the reader has only just begun
         while True:
             now = intake.beat()
             if now != beat:
                 beat = now
                 self._notifier.alive()
             progress = intake.progress()
-            if progress.behind_bytes > 1 << 20:
-                self._notifier.status(f"reading {progress.path}: {progress.behind_bytes >> 20} MiB to go")
+            behind = progress.behind_bytes >> 20
+            if behind:
+                self._notifier.status(f"reading {progress.path}: {behind} MiB to go")
             else:
                 self._notifier.status(self._refused or progress.problem or "")
-            await asyncio.sleep(self._notifier.watchdog / _SIGNS)
+            await asyncio.sleep(pause)
+            pause = min(_WHILE_BEHIND, interval) if behind else interval
 
 
 def _open_ledger(directory: Path, unmatched_limit: int) -> tuple[Ledger, Path | None]:

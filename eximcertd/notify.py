@@ -10,10 +10,14 @@ import sdnotify
 
 
 class Notifier:
-    """Tells the service manager how it stands. watchdog: seconds between two signs of life, or None."""
+    """Tells the service manager how it stands. wanted: whether there is one that listens.
+
+    watchdog: seconds between two signs of life, or None.
+    """
 
     def __init__(self) -> None:
         self._notifier = sdnotify.SystemdNotifier()
+        self.wanted: Final = bool(os.environ.get("NOTIFY_SOCKET"))
         self.watchdog: Final = _watchdog()
         self._status = ""
 
