@@ -81,6 +81,8 @@ class Interface:
         self.name: Final = self._word()
         while (word := self._take()) != "":
             name = self._word()
+            if name in {*self.types, *self.methods, *self.errors}:
+                raise self._wrong(name)  # they share one space of names
             if word == "type":
                 self.types[name] = self._type()
             elif word == "method":

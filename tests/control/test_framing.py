@@ -155,7 +155,17 @@ def test_true_is_no_number() -> None:
     assert shipped().fault({"fingerprint": None, "limit": True}, shipped().methods["History"].inputs) == "limit"
 
 
-@pytest.mark.parametrize("text", ["", "interface", "interface a.b type", "interface a.b method M(", "interface a.b !"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "interface",
+        "interface a.b type",
+        "interface a.b method M(",
+        "interface a.b !",
+        "interface a.b type M () method M() -> ()",
+    ],
+)
 def test_a_definition_that_is_none_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r"line \d+ of the interface definition"):
         Interface(text)
