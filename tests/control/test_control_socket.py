@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import shutil
 import socket
 import struct
 import subprocess
@@ -612,3 +613,16 @@ def test_the_credentials_are_the_kernels(twin: Twin) -> None:
     with connected(twin.path) as peer:
         raw = peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
         assert struct.unpack("3i", raw)[1] == os.getuid()
+
+
+@pytest.mark.skipif(shutil.which("varlinkctl") is None, reason="varlinkctl comes with systemd 255 and newer")
+def test_varlinkctl_understands_the_service_and_its_interface(twin: Twin) -> None:
+    def varlinkctl(*arguments: str) -> str:
+        done = subprocess.run(["varlinkctl", *arguments], capture_output=True, text=True, timeout=30, check=True)
+        return done.stdout
+
+    twin.see(ALICE, certificate("CN=laptop"))
+    assert "org.eximcertd" in varlinkctl("info", str(twin.path))
+    assert "method Decide" in varlinkctl("introspect", str(twin.path), "org.eximcertd")
+    listed = varlinkctl("call", "--more", str(twin.path), "org.eximcertd.List", '{"standings":[],"prefixes":[]}')
+    assert ALICE in listed
