@@ -71,11 +71,15 @@ def _put_in_place(candidate: Path, live: Path) -> Callable[[], None]:
 
 
 def can_have_namespace() -> bool:
-    """Tell whether this process may make a mount namespace (root may, unless its service took that away)."""
+    """Tell whether this process may have a mount namespace to itself.
+
+    Root may, unless its service or container took that away; in a chroot, whose / is no mount, it cannot.
+    """
     libc = ctypes.CDLL(None, use_errno=True)
     child = os.fork()
     if child == 0:
-        os._exit(0 if libc.unshare(_CLONE_NEWNS) == 0 else 1)
+        private = ctypes.c_ulong(_MS_REC | _MS_PRIVATE)
+        os._exit(0 if libc.unshare(_CLONE_NEWNS) == 0 and libc.mount(None, b"/", None, private, None) == 0 else 1)
     return os.waitpid(child, 0)[1] == 0
 
 
