@@ -94,10 +94,12 @@ class Follower:
         self._watch.wake()
 
     def progress(self) -> Progress:
-        """Tell how far it is; while much is read at once, as it was when that began, but for the beat."""
-        told = self._told
+        """Tell how far it is; while much is read at once, the end is where it was when that began."""
+        told, current = self._told, self._trail.current
         last = self._collector.last or told.last_line_at
-        return Progress(told.path, told.position, told.behind_bytes, last, told.problem, self._collector.beat)
+        done = max(0, current.end - told.position) if current is not None and current.name == told.path else 0
+        behind = max(0, told.behind_bytes - done)
+        return Progress(told.path, told.position + done, behind, last, told.problem, self._collector.beat)
 
     def segments(self) -> tuple[Segment, ...]:
         """Tell which files are followed, or were until lately."""
@@ -193,6 +195,7 @@ class Follower:
         self._target = Path(os.path.realpath(log)).name
         self._collector.changed = True
         self._family.look_again()
+        self._tell()
 
     def _tell(self) -> None:
         """Make known how far it is."""
