@@ -1,4 +1,4 @@
-"""Run with fewer powers: as Exim's own user instead of root, or as root with two capabilities and no namespace.
+"""Run with fewer powers: as Exim's own user, as root with two capabilities and no namespace, or in a chroot.
 
 Without a mount namespace the candidate is renamed, judged, and put back if it fails.
 """
@@ -22,9 +22,24 @@ EXIM_USER = pwd.getpwnam(USER)
 
 AS_USER = ("setpriv", f"--reuid={EXIM_USER.pw_uid}", f"--regid={EXIM_USER.pw_gid}", "--clear-groups")
 TWO_CAPABILITIES = ("setpriv", "--inh-caps=-all", "--bounding-set=-all,+setuid,+setgid")
+# A chroot's / is no mount, so no namespace can be made private there.
+CHROOT = """
+mount -t tmpfs tmpfs /mnt
+mkdir /mnt/root
+for path in /*; do
+  if [ -L "$path" ]; then cp -P "$path" /mnt/root/
+  elif [ -d "$path" ] && [ "$path" != /mnt ]; then mkdir "/mnt/root$path"; mount --rbind "$path" "/mnt/root$path"
+  fi
+done
+exec chroot /mnt/root "$@"
+"""
+IN_A_CHROOT = ("unshare", "--mount", "sh", "-ec", CHROOT, "chroot")
 
 
-@pytest.fixture(params=[AS_USER, TWO_CAPABILITIES], ids=["as Exim's user", "root with two capabilities"])
+@pytest.fixture(
+    params=[AS_USER, TWO_CAPABILITIES, IN_A_CHROOT],
+    ids=["as Exim's user", "root with two capabilities", "root in a chroot"],
+)
 def publisher(exim: EximServer, request: pytest.FixtureRequest) -> Publisher:
     if request.param is AS_USER:
         for path in (exim.etc, exim.macro_file):
