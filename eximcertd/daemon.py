@@ -55,6 +55,7 @@ class Daemon:
         self._refused = ""  # why the last reload was, for STATUS
         self._stop = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
+        self._republishing: asyncio.Task[None] | None = None
         state = config.state.directory
         self._ledger, aside = _open_ledger(state / "ledger", config.queue.unmatched_limit)
         if aside is not None:
@@ -105,7 +106,7 @@ class Daemon:
                 self._recorder.record(Event.STARTED, f"eximcertd {__version__} started")
                 self._notifier.ready()
                 self._tasks = [loop.create_task(self._upkeep.run()), loop.create_task(self._signs_of_life(intake))]
-                await self._stop.wait()
+                await self._serve()
         finally:
             self._notifier.stopping()
             for task in self._tasks:
@@ -115,6 +116,15 @@ class Daemon:
             await self._publication.stop()
             watch.stop()
             self._ledger.close()
+
+    async def _serve(self) -> None:
+        """Wait until told to stop. A task that failed ends the daemon, aloud: systemd starts it again."""
+        stop = asyncio.create_task(self._stop.wait())
+        await asyncio.wait({stop, *self._tasks}, return_when=asyncio.FIRST_COMPLETED)
+        stop.cancel()
+        for task in self._tasks:
+            if task.done():
+                task.result()
 
     async def _begin_publishing(self) -> None:
         await self._publication.start()
@@ -178,11 +188,12 @@ class Daemon:
         self._publication.allowlist = config.allowlist
         self._upkeep.config = config
         self._ledger.sightings.unmatched_limit = config.queue.unmatched_limit
-        self._tasks.append(asyncio.get_running_loop().create_task(self._publication.republish()))
+        self._republishing = asyncio.get_running_loop().create_task(self._publication.republish())
 
     async def _signs_of_life(self, intake: Intake) -> None:
         """Tell systemd that loop and reader make progress, as long as both do, and how far the reader is."""
         if not self._notifier.wanted:
+            await self._stop.wait()
             return
         interval = self._notifier.watchdog / _SIGNS if self._notifier.watchdog else LOOK_EVERY
         beat, pause = -1, min(_WHILE_BEHIND, interval)  # the reader has only just begun

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Final
 from eximcertd.allowlist.directory import AllowedDirectory, DirectoryError
 from eximcertd.allowlist.form import AUTO, DIRECTORY, LIST, choose
 from eximcertd.allowlist.handedit import HandEdit, difference
+from eximcertd.errors import EximcertdError
 from eximcertd.events import Event
 from eximcertd.fingerprint import Fingerprint, grouped
 from eximcertd.ledger.decisions import Decision
@@ -122,8 +123,7 @@ class Publication:
         async with self._lock:
             if self._served < ticket:
                 self._served = self._asked
-                if not (self.live and self.state.ok):
-                    await self._publish()
+                await self._publish_if_due()
             return self.state
 
     async def republish(self) -> None:
@@ -147,9 +147,13 @@ class Publication:
             await self.settle()
 
     async def reconcile(self) -> None:
-        """Make the directory hold the allowlist and nothing else. Never removes more than a few files."""
+        """Make the directory hold the allowlist and nothing else. Never removes more than a few files.
+
+        Nothing is done by a new ledger that has not yet seen what stands: everybody would be nobody's.
+        """
         async with self._lock:
-            await self._reconcile()
+            if self._digest is not None or self._ledger.publications.last_confirmed().form:
+                await self._reconcile()
 
     async def stop(self) -> None:
         """End the waiting for a retry, and let a publication that runs come to its end."""
@@ -158,6 +162,13 @@ class Publication:
             pass
 
     # One publication
+
+    async def _publish_if_due(self) -> None:
+        try:
+            if not (self.live and self.state.ok):
+                await self._publish()
+        except EximcertdError as error:  # the ledger's disk is full: the decision is kept, and this is tried again
+            self._failed(Answer(wire.FAILED, "ledger", str(error)))
 
     async def _publish(self) -> None:
         self._cancel_retry()
@@ -246,6 +257,7 @@ class Publication:
             STEP=answer.step,
             EXIM=answer.exim,
         )
+        self._cancel_retry()
         self._retry = asyncio.get_running_loop().create_task(self._again(self._pause))
         self._pause = min(self._pause * 2, _LAST_RETRY)
 

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
+from eximcertd.errors import EximcertdError
 from eximcertd.events import Event
 from eximcertd.intake import Intake, milliseconds
 from eximcertd.ledger.decisions import Decision
@@ -68,10 +69,10 @@ class Upkeep:
 
     def changed(self, changes: Changes) -> None:
         """Take note of certificates that appeared in the directory, or went."""
-        waiting = self._ledger.sightings.unmatched()
-        fresh = self._ledger.sightings.match([one for one in waiting if one in self._index])
-        if fresh:
-            self._seen(fresh)
+        try:
+            self._match()
+        except EximcertdError as error:  # a full disk: the next round does it
+            self._recorder.record(Event.LOG_PROBLEM, str(error))
         for fingerprint in changes.vanished:
             if self._ledger.entries.get(fingerprint).standing is Standing.APPROVED:
                 self._recorder.record(
@@ -79,6 +80,13 @@ class Upkeep:
                     f"The certificate {fingerprint} is approved and gone from the directory: Exim does not verify it",
                     FINGERPRINT=fingerprint,
                 )
+
+    def _match(self) -> None:
+        """Make full entries of those whose certificate has come."""
+        waiting = self._ledger.sightings.unmatched()
+        fresh = self._ledger.sightings.match([one for one in waiting if one in self._index])
+        if fresh:
+            self._seen(fresh)
 
     def replace(self, old: Mapping[Fingerprint, int | None], at: datetime | None) -> None:
         """Have these approved certificates revoked at a time, or each at its end (ms since the epoch)."""
@@ -94,15 +102,20 @@ class Upkeep:
         """Go round for ever."""
         while True:
             self._scheduled.clear()
-            await self.tick()
-            due = self._ledger.entries.next_revocation()
-            pause = TICK if due is None else max(0.0, min(TICK, due / 1000 - time.time()))
+            pause = TICK
+            try:
+                await self.tick()
+                due = self._ledger.entries.next_revocation()
+                pause = TICK if due is None else max(1.0, min(TICK, due / 1000 - time.time()))
+            except EximcertdError as error:  # a full disk: the next round does it
+                self._recorder.record(Event.PUBLICATION_FAILED, f"Upkeep was left for later: {error}")
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._scheduled.wait(), pause)
 
     async def tick(self) -> None:
         """Do what is due."""
         now = time.time()
+        self._match()
         decided = self._revoke_scheduled(now)
         if now - self._looked >= _HOUR:
             first, self._looked = not self._looked, now

@@ -60,9 +60,7 @@ def clients(tmp_path_factory: pytest.TempPathFactory) -> list[Identity]:
 
 @pytest.fixture
 def relay(clients: list[Identity], mallory: Identity) -> Iterator[Relay]:
-    with EximServer(
-        trusted=[*clients, mallory], main="smtp_accept_max_nonmail = 100000"
-    ) as exim:
+    with EximServer(trusted=[*clients, mallory], main="smtp_accept_max_nonmail = 100000") as exim:
         relay = Relay(exim)
         relay.form = "list"
         assert relay.run(*((Verb.APPROVE, Fingerprint(one.fingerprint)) for one in clients))
