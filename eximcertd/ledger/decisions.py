@@ -161,7 +161,7 @@ def _apply(db: sqlite3.Connection, decisions: Sequence[Decision]) -> tuple[list[
             )
             db.execute(
                 "INSERT INTO entry (fingerprint, standing, decision) VALUES (?1, ?2, ?3) ON CONFLICT (fingerprint)"
-                " DO UPDATE SET standing = ?2, decision = ?3, withheld = 0",
+                " DO UPDATE SET standing = ?2, decision = ?3, withheld = 0, revoke_at = NULL",
                 (fingerprint, cell.standing, row.lastrowid),
             )
             found[fingerprint] = (cell.standing, 0)
@@ -183,7 +183,7 @@ def _enter(db: sqlite3.Connection, decision: Decision, request: str) -> bool:
     if known[0] is None or decision.at >= known[0]:
         db.execute(
             "INSERT INTO entry (fingerprint, standing, decision) VALUES (?1, ?2, ?3) ON CONFLICT (fingerprint)"
-            " DO UPDATE SET standing = ?2, decision = ?3, withheld = 0",
+            " DO UPDATE SET standing = ?2, decision = ?3, withheld = 0, revoke_at = NULL",
             (decision.fingerprint, _ENTERED[decision.verb], row.lastrowid),
         )
     return True

@@ -11,8 +11,9 @@ from eximcertd.errors import LedgerError, NoSuchFingerprintError, RefusedError
 from eximcertd.fingerprint import NEVER, Fingerprint
 from eximcertd.ledger import DamagedError, Ledger, move_aside
 from eximcertd.ledger.decisions import Decision
+from eximcertd.ledger.identities import Identity
 from eximcertd.ledger.publications import Confirmed
-from eximcertd.ledger.schema import VERSION
+from eximcertd.ledger.schema import UPGRADES, VERSION
 from eximcertd.ledger.sightings import Attempts
 from eximcertd.rejection import Peer
 from eximcertd.standing import Standing, Verb
@@ -239,3 +240,68 @@ def test_a_full_disk_is_told_and_nothing_is_lost(ledger: Ledger) -> None:
         db.execute("PRAGMA max_page_count = 1000000")
     decide(ledger, Verb.APPROVE, TWO)
     assert ledger.publications.wanted() == [ONE, TWO]
+
+
+def test_an_older_ledger_is_upgraded_step_by_step_and_keeps_what_it_holds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = Ledger(tmp_path)
+    decide(old, Verb.APPROVE, ONE)
+    old.close()
+    step = "ALTER TABLE entry ADD COLUMN colour TEXT NOT NULL DEFAULT 'blue';"
+    monkeypatch.setattr("eximcertd.ledger.store.UPGRADES", (*UPGRADES, step))
+    monkeypatch.setattr("eximcertd.ledger.store.VERSION", VERSION + 1)
+    new = Ledger(tmp_path)
+    assert new.publications.wanted() == [ONE]
+    with new._store.reading() as db:
+        assert db.execute("SELECT colour FROM entry").fetchone()[0] == "blue"
+        assert db.execute("PRAGMA user_version").fetchone()[0] == VERSION + 1
+    new.close()
+
+
+def test_an_upgrade_that_fails_half_way_leaves_the_older_version_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Ledger(tmp_path).close()
+    monkeypatch.setattr(
+        "eximcertd.ledger.store.UPGRADES", (*UPGRADES, "CREATE TABLE half (x); INSERT INTO nowhere VALUES (1);")
+    )
+    with pytest.raises(LedgerError):
+        Ledger(tmp_path)
+    monkeypatch.undo()
+    ledger = Ledger(tmp_path)
+    with ledger._store.reading() as db:
+        assert db.execute("SELECT count(*) FROM sqlite_master WHERE name = 'half'").fetchone()[0] == 0
+    ledger.close()
+
+
+def test_an_approved_certificate_is_known_again_by_key_or_name_after_its_file_has_gone(ledger: Ledger) -> None:
+    decide(ledger, Verb.APPROVE, ONE, TWO)
+    ledger.identities.keep([Identity(ONE, "key", "CN=a", "CN=a", 9), Identity(TWO, "other", "CN=b", "CN=b", None)])
+    assert [one.fingerprint for one in ledger.identities.approved({"key"}, {"CN=b"})] == [ONE, TWO]
+    decide(ledger, Verb.REVOKE, ONE)
+    assert ledger.identities.approved({"key"}, ()) == []
+
+
+def test_a_scheduled_revocation_is_due_at_its_time_and_only_while_approved(ledger: Ledger) -> None:
+    decide(ledger, Verb.APPROVE, ONE)
+    ledger.entries.schedule_revocation([ONE, TWO], 100)
+    assert ledger.entries.next_revocation() == 100
+    assert ledger.entries.revocations_due(99) == []
+    assert ledger.entries.revocations_due(100) == [ONE]
+    decide(ledger, Verb.REVOKE, ONE)
+    assert ledger.entries.next_revocation() is None
+
+
+def test_what_was_told_once_is_not_told_again(ledger: Ledger) -> None:
+    assert ledger.entries.first_time("expired", [ONE]) == [ONE]
+    assert ledger.entries.first_time("expired", [ONE, TWO]) == [TWO]
+    assert ledger.entries.first_time("soon", [ONE]) == [ONE]
+
+
+def test_a_new_decision_ends_what_was_scheduled_before(ledger: Ledger) -> None:
+    decide(ledger, Verb.APPROVE, ONE)
+    ledger.entries.schedule_revocation([ONE], 100)
+    decide(ledger, Verb.REVOKE, ONE)
+    decide(ledger, Verb.APPROVE, ONE)
+    assert ledger.entries.revocations_due(200) == []
