@@ -184,7 +184,7 @@ def segments(client: Client | None) -> dict[str, str]:
     """Return what was counted of log files, as key -> JSON text. Raises EximcertdError."""
     if client is None:
         return {}
-    kept = {}
+    kept: dict[str, str] = {}
     for portion in client.stream("Segments"):
         for text in portion["segments"]:
             segment = from_json(json.loads(text))
