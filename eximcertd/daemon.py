@@ -148,11 +148,14 @@ class Daemon:
         self._upkeep.changed(changes)
 
     def _seen(self, fresh: Sequence[Fingerprint]) -> None:
+        details = self._index.details_of(fresh)
         for fingerprint in fresh:
+            certificate = details.get(fingerprint)
             self._recorder.record(
                 Event.ATTEMPT_SEEN,
                 f"A client with certificate {fingerprint} was refused and waits for a decision",
                 FINGERPRINT=fingerprint,
+                SUBJECT=certificate.subject if certificate else "",
             )
         self._methods.tell("seen", fresh)
 

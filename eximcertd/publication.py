@@ -237,7 +237,13 @@ class Publication:
         self.state = State(
             form, answer.outcome, "", answer.message, "", answer.exim_pid, answer.loaded_at or time.time()
         )
-        self._recorder.record(Event.PUBLISHED, f"The allowlist is published in the {form} form", OUTCOME=answer.outcome)
+        self._recorder.record(
+            Event.PUBLISHED,
+            f"The allowlist is published in the {form} form",
+            FORM=form,
+            REVISION=str(number),
+            OUTCOME=answer.outcome,
+        )
 
     def _failed(self, answer: Answer) -> None:
         if answer.outcome in {wire.UNKNOWN, wire.DIED}:

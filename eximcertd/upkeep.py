@@ -199,6 +199,7 @@ class Upkeep:
                 Event.UNMATCHED_DROPPED,
                 f"{dropped - self._dropped} fingerprints that match no certificate were dropped from the queue:"
                 f" it keeps {self.config.queue.unmatched_limit} of them",
+                COUNT=str(dropped - self._dropped),
             )
             self._dropped = dropped
 
