@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import pwd
 import socket
 import struct
 import subprocess
@@ -627,3 +628,23 @@ def test_varlinkctl_understands_the_service_and_its_interface(twin: Twin) -> Non
     assert "method Decide" in varlinkctl("introspect", str(twin.path), "org.eximcertd")
     listed = varlinkctl("call", "--more", str(twin.path), "org.eximcertd.List", '{"standings":[],"prefixes":[]}')
     assert ALICE in listed
+
+
+@needs_root
+def test_the_login_user_behind_sudo_is_named_where_the_kernel_tells(twin: Twin) -> None:
+    login = pwd.getpwnam("daemon")
+    script = f"""
+import os, sys
+try:
+    open("/proc/self/loginuid", "w").write("{login.pw_uid}")
+except OSError:
+    sys.exit(77)
+from pathlib import Path
+from eximcertd.control.client import Client
+Client(Path(sys.argv[1])).call("Status")
+"""
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", script, str(twin.path)], timeout=30, check=False)
+    if done.returncode == 77:
+        pytest.skip("this kernel keeps no login user, or does not let it be set here")
+    assert done.returncode == 0
+    assert twin.callers[-1].name == "daemon (via root)"
