@@ -50,11 +50,11 @@ class Trail:
 
     def add(self, track: Track) -> Track:
         """Remember one more; the oldest without a descriptor are forgotten."""
-        self.tracks.append(track)
         spare = sorted((old for old in self.tracks if old.fd < 0), key=lambda old: (old.first, old.mtime))
         for old in spare[: max(0, len(spare) - _REMEMBERED)]:
             self.before(old.first, old.mtime)
             self.tracks.remove(old)
+        self.tracks.append(track)
         return track
 
     def before(self, first: str, mtime: int) -> None:
@@ -64,7 +64,9 @@ class Trail:
 
     def is_new(self, first: str, mtime: int) -> bool:
         """Tell whether a file that is none of the tracks is newer than what was counted."""
-        return first > self.since if first and self.since else mtime > self.horizon
+        if not (first and self.since):
+            return mtime > self.horizon
+        return first > self.since or (first == self.since and mtime > self.horizon)
 
     def held(self) -> list[Track]:
         """Return the tracks that are held open, but for the current one."""

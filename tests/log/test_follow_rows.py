@@ -171,13 +171,13 @@ def rotated_three_times_with_looks_between(path: Path, log: Log) -> Iterator[boo
     yield MAY
 
 
-def rotated_ten_times_and_packed(suffix: str) -> Story:
+def rotated_thirty_times_and_packed(suffix: str) -> Story:
     def story(path: Path, log: Log) -> Iterator[bool]:
-        for number in range(10):
+        for number in range(30):
             log.reject(fingerprint(number), times=4)
             yield MAY
             log.reject(fingerprint(number), times=4)
-            rotate(path, keep=20)
+            rotate(path, keep=40)
             log.close()
             yield MAY
             if number:
@@ -186,7 +186,7 @@ def rotated_ten_times_and_packed(suffix: str) -> Story:
         log.reject(times=5)
         yield MAY
 
-    story.__name__ = f"rotated_ten_times_and_packed_as_{suffix}"
+    story.__name__ = f"rotated_thirty_times_and_packed_as_{suffix}"
     return story
 
 
@@ -398,7 +398,7 @@ STORIES: Final[list[Story]] = [
     lines_to_a_deleted_file,
     rotated_three_times_without_a_pause,
     rotated_three_times_with_looks_between,
-    *[rotated_ten_times_and_packed(suffix) for suffix in SUFFIXES],
+    *[rotated_thirty_times_and_packed(suffix) for suffix in SUFFIXES],
     packed_while_somebody_looks,
     copied_slowly_and_truncated,
     half_an_entry_and_the_rest_later,
