@@ -122,9 +122,10 @@ class Directory:
         finally:
             os.close(descriptor)
 
-    def write(self, name: str, raw: bytes) -> None:
+    def write(self, name: str, raw: bytes, *, replace: bool = True) -> None:
         """Write a new file, world-readable and synced, in place of what had the name. Raises OSError."""
-        self.remove(name)
+        if replace:
+            self.remove(name)
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         with os.fdopen(os.open(name, flags, 0o600, dir_fd=self.descriptor), "wb") as file:
             file.write(raw)

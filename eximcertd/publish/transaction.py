@@ -195,7 +195,7 @@ class Publication:
         self._wait()
         with self._step("write"):
             if standing.raw is None:
-                directory.write(settings.file.name, b"")  # something to mount over; it says nothing
+                directory.write(settings.file.name, b"", replace=False)  # something to mount over; it says nothing
             directory.write(self.name("candidate"), text)
         daemon = facts = None
         try:
