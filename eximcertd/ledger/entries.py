@@ -85,28 +85,28 @@ class Entries:
         return [Fingerprint(row[0]) for row in rows]
 
     def each(self, standing: str, prefix: str = "", portion: int = 500) -> Iterator[list[Entry]]:
-        """Return the entries of a standing, or of "unmatched", in portions, ascending by fingerprint.
+        """Return the entries of a standing, or of "unmatched", in portions.
 
-        What changes meanwhile is seen as it stands when its portion is read.
+        Those without a certificate when they were seen come first, each kind ascending by fingerprint: so every
+        portion is found by the index, at a million too. What changes meanwhile is seen as it stands when its
+        portion is read.
         """
-        condition, name = "e.standing = ?", standing
-        if standing == "unmatched":
-            condition, name = "e.standing = ? AND e.matched = 0", "pending"
-        elif standing == Standing.PENDING:
-            condition = "e.standing = ? AND e.matched = 1"
-        last, end = prefix, prefix + "G"
-        while True:
-            with self._store.reading() as db:
-                rows = db.execute(
-                    _COLUMNS + f"WHERE {condition} AND e.fingerprint >= ? AND e.fingerprint < ?"
-                    " ORDER BY e.fingerprint LIMIT ?",
-                    (name, last, end, portion),
-                ).fetchall()
-            if rows:
-                yield [_entry(row) for row in rows]
-            if len(rows) < portion:
-                return
-            last = rows[-1][0] + "0"
+        kinds = {"unmatched": (0,), Standing.PENDING.value: (1,)}.get(standing, (0, 1))
+        name = Standing.PENDING.value if standing == "unmatched" else standing
+        for matched in kinds:
+            last = prefix
+            while True:
+                with self._store.reading() as db:
+                    rows = db.execute(
+                        _COLUMNS + "WHERE e.standing = ? AND e.matched = ? AND e.fingerprint >= ? AND e.fingerprint < ?"
+                        " ORDER BY e.fingerprint LIMIT ?",
+                        (name, matched, last, prefix + "G", portion),
+                    ).fetchall()
+                if rows:
+                    yield [_entry(row) for row in rows]
+                if len(rows) < portion:
+                    break
+                last = rows[-1][0] + "0"
 
     def resolve(self, text: str) -> Fingerprint:
         """Return the one fingerprint of the ledger that ``text`` names, whole or by prefix.
