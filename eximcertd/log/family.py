@@ -89,10 +89,10 @@ class Family:
         return self._inodes | ({(current.dev, current.ino)} if current is not None else set())
 
     def scan(self, log: Path) -> bool:
-        """Where a directory has changed, judge and read the files that did; tell whether anything was read."""
+        """Where a directory has changed, judge and read the files that did; tell whether to look again."""
         if not self._has_changed(log):
             return False
-        before = self._collector.consumed
+        before, dated = self._collector.consumed, self.dated
         siblings = self.listing(log)
         for name in set(self.problems) - {str(sibling.path) for sibling in siblings}:
             if name.startswith("/"):
@@ -108,7 +108,7 @@ class Family:
             if not self.first and self._trail.is_new(first, mtime):
                 self._take_up(sibling)
         self.first = False
-        return self._collector.consumed != before
+        return self._collector.consumed != before or self.dated != dated
 
     def let_go(self, most: int) -> None:
         """Close what was held long enough, and what is too much."""

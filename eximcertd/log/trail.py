@@ -91,16 +91,15 @@ class Trail:
         for track in sorted(self.tracks, key=lambda track: (track.dev, track.ino) != this):
             inode = (track.dev, track.ino)
             if inode != this and inode in inodes and not track.truncated:  # its own file is there
-                if self._may_be_copied(track, status) and track.is_copy(fd, text, status.st_size) is not False:
+                match = self._may_be_copied(track, status) and track.is_copy(fd, text, status.st_size)
+                if match or (match is None and track is self.current):  # else a copy is whole before it is met
                     return track
                 continue
             gone = track.fd < 0 and inode not in inodes
             if not (inode == this or track.truncated or track.distinct or gone):
                 continue
-            match = track.is_copy(fd, text, status.st_size)
-            if match:
+            if track.is_copy(fd, text, status.st_size):
                 track.hold(fd, status, name)
-            if match or (match is None and inode != this):
                 return track
         for track in self.tracks:
             if (track.dev, track.ino) == this and track.fd < 0:

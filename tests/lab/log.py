@@ -38,13 +38,13 @@ class Log:
     """A main log at a path: append, one write per entry, the time stamp a second further on every few entries.
 
     written: how often each fingerprint was refused; several logs may share one. still: the clock stands still,
-    and the same entry is the same to the byte.
+    and the same entry is the same to the byte. days: so much later it begins.
     """
 
-    def __init__(self, path: Path, written: Counter[str] | None = None, *, still: bool = False) -> None:
+    def __init__(self, path: Path, written: Counter[str] | None = None, *, still: bool = False, days: int = 0) -> None:
         self.path = path
         self.written: Counter[str] = Counter() if written is None else written
-        self._at = datetime(2026, 11, 22, 17, 3, 3, tzinfo=UTC)
+        self._at = datetime(2026, 11, 22, 17, 3, 3, tzinfo=UTC) + timedelta(days=days)
         self._still = still
         self._lines = 0
         self._fd = -1
@@ -171,3 +171,33 @@ class Following:
             return taken == +written
 
         until(there, f"all of {written.total()} attempts are counted; {self.twin.taken().total()} are", limit=limit)
+
+
+class Looking:
+    """A follower that looks when it is told to, and can be killed and started again between."""
+
+    def __init__(self, path: Path, **settings: Any) -> None:
+        self.path = path
+        self.settings = settings
+        self.twin = Twin()
+        self.follower: Follower | None = None
+
+    def start(self) -> None:
+        """Start it anew, without a look."""
+        self.kill()
+        self.follower = Follower(self.path, Grammar(), self.twin.position, **self.settings)
+        self.follower._collector.deliver = self.twin.deliver
+
+    def look(self) -> None:
+        """Look once; start it if it does not run."""
+        if self.follower is None:
+            self.start()
+        assert self.follower is not None
+        self.follower.look()
+
+    def kill(self) -> None:
+        """Forget everything but what was delivered."""
+        if self.follower is not None:
+            for track in self.follower._trail.tracks:
+                track.close()
+            self.follower = None

@@ -17,10 +17,9 @@ import shutil
 from typing import TYPE_CHECKING, Final
 
 import pytest
-from lab.log import FIRST, Following, Log, Twin, fingerprint
+from lab.log import FIRST, Following, Log, Looking, fingerprint
 
-from eximcertd.log.follow import Follower
-from eximcertd.rejection import DEFAULT_MESSAGE, Grammar
+from eximcertd.rejection import DEFAULT_MESSAGE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -428,33 +427,6 @@ NOT_UNSEEN_WHEN_ALL_IS_ALIKE: Final = {
 """Two files with the same lines to the byte, both written to in the same instant, neither of them seen before."""
 
 rows = pytest.mark.parametrize("story", STORIES, ids=lambda story: story.__name__)
-
-
-class Looking:
-    """A follower that looks when it is told to, and can be killed and started again between."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.twin = Twin()
-        self.follower: Follower | None = None
-
-    def start(self) -> None:
-        self.kill()
-        self.follower = Follower(self.path, Grammar(), self.twin.position)
-        self.follower._collector.deliver = self.twin.deliver
-
-    def look(self) -> None:
-        if self.follower is None:
-            self.start()
-        assert self.follower is not None
-        self.follower.look()
-
-    def kill(self) -> None:
-        """Forget everything but what was delivered."""
-        if self.follower is not None:
-            for track in self.follower._trail.tracks:
-                track.close()
-            self.follower = None
 
 
 def play(story: Story, directory: Path, choose: Callable[[], str], *, still: bool = False) -> None:
