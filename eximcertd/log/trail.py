@@ -92,14 +92,16 @@ class Trail:
             inode = (track.dev, track.ino)
             if inode != this and inode in inodes and not track.truncated:  # its own file is there
                 match = self._may_be_copied(track, status) and track.is_copy(fd, text, status.st_size)
-                if match or (match is None and track is self.current):  # else a copy is whole before it is met
+                if match or (match is None and (len(text) == HEAD_LENGTH or track is self.current)):
                     return track
                 continue
             gone = track.fd < 0 and inode not in inodes
             if not (inode == this or track.truncated or track.distinct or gone):
                 continue
-            if track.is_copy(fd, text, status.st_size):
+            match = track.is_copy(fd, text, status.st_size)
+            if match:
                 track.hold(fd, status, name)
+            if match or (match is None and len(text) == HEAD_LENGTH and inode != this):
                 return track
         for track in self.tracks:
             if (track.dev, track.ino) == this and track.fd < 0:
