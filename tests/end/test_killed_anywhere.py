@@ -63,7 +63,7 @@ def test_killed_at_any_system_call_exim_honours_one_of_two_lists_and_then_the_le
                 continue
             _, status = run_traced(partial(work, verb), kill_at=call)
             killed += os.waitstatus_to_exitcode(status) < 0
-            assert relay.exim.alive(), call
+            assert relay.exim.alive(), f"{call}: {relay.exim.words()}{relay.exim.lines()[-20:]}"
             # one of two lists: who is in both is honoured all the while, and nobody gets an error
             assert rcpt(port, mallory).accepted, call
             assert rcpt(port, alice).code in {250, 550}, call
