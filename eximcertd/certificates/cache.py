@@ -77,7 +77,11 @@ class Cache:
 
     def _connect(self) -> sqlite3.Connection:
         connection = sqlite3.connect(self._path, timeout=_BUSY_SECONDS, isolation_level=None)
-        connection.execute("PRAGMA synchronous = NORMAL")
+        try:
+            connection.execute("PRAGMA synchronous = NORMAL")
+        except sqlite3.Error:  # a damaged file is seen here first
+            connection.close()
+            raise
         return connection
 
     def _is_ours(self, connection: sqlite3.Connection) -> bool:
