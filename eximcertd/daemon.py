@@ -66,7 +66,7 @@ class Daemon:
             )
         directory = AllowedDirectory(state / "allowed")
         directory.prepare()
-        taken = take_offline_decisions(state / "offline", self._ledger)
+        taken = take_offline_decisions(state / "offline", self._ledger, state / "ledger" / "offline-taken")
         if taken:
             recorder.record(Event.REVOKED, f"{taken} decisions were made while eximcertd was down")
         self._index = Index(config.certificates.directory, state / "ledger" / "certificates.sqlite")

@@ -52,6 +52,10 @@ class Asked:
     insist: frozenset[str]
     request: str
 
+    def pairs(self) -> frozenset[tuple[Verb, Fingerprint]]:
+        """Return what is asked for whom."""
+        return frozenset((self.verb, fingerprint) for fingerprint in self.fingerprints)
+
 
 class Deciding:
     """The room in which decisions are made; lives in the loop's thread. known: told of what was decided."""
@@ -71,9 +75,13 @@ class Deciding:
             raise UsageError(f"{asked.verb} is nothing that a person decides")
         if len(asked.note) > LONGEST_NOTE:
             raise UsageError(f"the note is longer than {LONGEST_NOTE} characters")
+        if not asked.request:
+            raise UsageError("the request has no id: give it one of its own, so that asking twice is asking once")
         before = self._ledger.decisions.of_request(asked.request)
         if before:
-            return before
+            if any((one.verb, one.fingerprint) not in asked.pairs() for one in before):
+                raise UsageError(f"the request id {asked.request[:80]!r} was used for another decision")
+            return [self._stands(fingerprint) for fingerprint in dict.fromkeys(asked.fingerprints)]
         if asked.verb is Verb.APPROVE:
             self._check(asked, details)
         decided = self._ledger.decisions.decide(
@@ -88,17 +96,18 @@ class Deciding:
             watcher(changed)
         return decided
 
-    def enter(self, decisions: Sequence[Decision], request: str) -> int:
-        """Add decisions that were made elsewhere or before (an import); return how many were new.
+    def enter(self, decisions: Sequence[Decision], by: str, request: str) -> int:
+        """Add decisions that were made elsewhere or before (an import, by somebody); return how many were new.
 
         Raises RefusedError for what a standing does not allow, LedgerError.
         """
-        if not decisions or self._ledger.decisions.of_request(request):
-            return 0
-        added = self._ledger.decisions.enter(decisions, request)
+        added = self._ledger.decisions.enter(decisions, f"imported by {by}: {request}")
         if added:
-            self._recorder.record(Event.APPROVED, f"{added} decisions were imported by {decisions[0].by}")
+            self._recorder.record(Event.APPROVED, f"{added} decisions were imported by {by}", BY=by)
         return added
+
+    def _stands(self, fingerprint: Fingerprint) -> Decided:
+        return Decided(fingerprint, self._ledger.entries.get(fingerprint).standing, changed=False)
 
     def _check(self, asked: Asked, details: dict[Fingerprint, Certificate]) -> None:
         refusals: list[str] = []

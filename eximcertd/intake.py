@@ -137,7 +137,7 @@ class Intake:
             now=time.time_ns() // 1_000_000,
         )
         if fresh:
-            self._seen(fresh)
+            self._loop.call_soon(self._seen, fresh)  # later: the batch is stored, whatever comes of telling
 
 
 def _attempts(sighting: Sighting) -> Attempts:

@@ -24,8 +24,11 @@ if TYPE_CHECKING:
 LARGEST: Final = 16 << 20
 
 
-def take_offline_decisions(file: Path, ledger: Ledger) -> int:
-    """Enter what is new in the file into the ledger; return how many. Raises LedgerError if it cannot be trusted."""
+def take_offline_decisions(file: Path, ledger: Ledger, taken_file: Path) -> int:
+    """Enter what is new in the file into the ledger; return how many. Raises LedgerError if it cannot be trusted.
+
+    taken_file: remembers how far the file was taken before, also over the loss of the ledger.
+    """
     try:
         descriptor = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except FileNotFoundError:
@@ -37,14 +40,41 @@ def take_offline_decisions(file: Path, ledger: Ledger) -> int:
         if not stat.S_ISREG(there.st_mode) or there.st_uid not in {0, os.getuid()} or there.st_mode & 0o022:
             raise _untrusted(file, "it is no regular file that root alone can write")
         raw = stream.read(LARGEST)
+    # What a power cut left of a last line was never said to be done. What a ledger took that was lost since is not
+    # taken again: later decisions were lost with it.
+    whole = raw.rfind(b"\n") + 1
+    start = _taken(taken_file)
+    start = start if start <= whole else 0
     taken = 0
-    for number, line in enumerate(raw.splitlines(), 1):
+    for number, line in enumerate(raw[start:whole].splitlines(), raw[:start].count(b"\n") + 1):
         try:
             decision, request = _decision(json.loads(line))
         except (ValueError, KeyError, TypeError) as error:
             raise _untrusted(file, f"line {number} is no decision: {error}") from error
-        taken += ledger.decisions.enter([decision], request)
+        taken += ledger.decisions.enter([decision], request, as_they_come=True)
+    if whole != start:
+        _take(taken_file, whole)
     return taken
+
+
+def _taken(file: Path) -> int:
+    try:
+        return int(file.read_text(encoding="ascii"))
+    except (OSError, ValueError):
+        return 0
+
+
+def _take(file: Path, offset: int) -> None:
+    """Remember how far the file was taken; the ledger has it already, so this may be late but not early."""
+    fresh = file.with_name(file.name + ".new")
+    try:
+        with fresh.open("w", encoding="ascii") as stream:
+            stream.write(str(offset))
+            stream.flush()
+            os.fsync(stream.fileno())
+        fresh.replace(file)
+    except OSError as error:
+        raise LedgerError(f"{file}: cannot be written: {error.strerror}") from error
 
 
 def _decision(value: dict[str, Any]) -> tuple[Decision, str]:

@@ -91,6 +91,7 @@ class Publication:
         self.state = State(form=ledger.publications.last_confirmed().form)
         self.strangers = 0
         self._digest: str | None = None
+        self._decided: set[Fingerprint] = set()
         self._rewritten = False
         self._loaded = False
         self._lock = asyncio.Lock()
@@ -116,8 +117,17 @@ class Publication:
                 return
         await self.settle()
 
-    async def settle(self) -> State:
-        """Publish what was decided up to now; return how that ended. The retry of a failure is seen to."""
+    @property
+    def retrying(self) -> bool:
+        """Tell whether a failure waits to be tried again."""
+        return self._retry is not None
+
+    async def settle(self, decided: Iterable[Fingerprint] = ()) -> State:
+        """Publish what was decided up to now; return how that ended. The retry of a failure is seen to.
+
+        decided: whose files in the directory are put right even if nothing of theirs is due.
+        """
+        self._decided.update(decided)
         self._asked += 1
         ticket = self._asked
         async with self._lock:
@@ -165,7 +175,7 @@ class Publication:
 
     async def _publish_if_due(self) -> None:
         try:
-            if not (self.live and self.state.ok):
+            if self._decided or not (self.live and self.state.ok):
                 await self._publish()
         except EximcertdError as error:  # the ledger's disk is full: the decision is kept, and this is tried again
             self._failed(Answer(wire.FAILED, "ledger", str(error)))
@@ -214,23 +224,32 @@ class Publication:
         try:
             if form == DIRECTORY and confirmed.form != DIRECTORY:
                 await self._reconcile()
+                if self.strangers:
+                    what = "so many files of nobody approved that a person must look at them first"
+                    return Answer(wire.FAILED, "directory", f"{self._directory.path} holds {what}")
             else:
-                await self._change(*publications.changes())
+                await self._follow(*publications.changes())
         except DirectoryError as error:
             if form == DIRECTORY:
                 return Answer(wire.FAILED, "directory", str(error))
             # the list form does not need it; its reconciliation says so again
             self._recorder.record(Event.PUBLICATION_FAILED, str(error))
-        if form == DIRECTORY and confirmed.form == DIRECTORY and confirmed.digest == self._digest and self.state.ok:
+        if form == DIRECTORY and confirmed.form == DIRECTORY and self._stands(confirmed.digest):
             # honoured for the next RCPT: there is nothing to load
             return replace(_LOOKED_UP, exim_pid=self.state.exim_pid, loaded_at=time.time())
         wanted = tuple(publications.publishing()) if form == LIST else ()
         return await self._ask(Request(form, wanted, self._digest))
 
+    def _stands(self, digest: str) -> bool:
+        """Tell whether the macro file is still the one that Exim was seen to have loaded."""
+        untouched = self._file is not None and _signature([self._file]) == self._seen
+        return untouched and self._loaded and self.state.ok and digest == self._digest
+
     def _confirmed(self, number: int, form: str, answer: Answer) -> None:
         if answer.found is not None:
             self._digest = answer.found.digest
         self._loaded = True
+        self._decided.clear()
         self._remember(answer)
         self._ledger.publications.confirm(number, Confirmed(form, self._digest or "", _now()), answer.outcome)
         self._pause = _FIRST_RETRY
@@ -332,18 +351,25 @@ class Publication:
             missing += [fingerprint for fingerprint in portion if fingerprint not in left]
             left.difference_update(portion)
             await asyncio.sleep(0)
-        self.strangers = len(left)
+        out = self._ledger.entries.thrown_out(left)  # those go, however many: a person has said so
+        unknown = left - out
+        few = len(unknown) <= _FEW
+        self.strangers = 0 if few else len(unknown)
         if left:
-            few = len(left) <= _FEW
             what = "removed" if few else "left alone, being so many: look at them, then remove them or approve them"
             self._recorder.record(
-                Event.HAND_EDIT_FOUND, f"{self._directory.path} holds files of nobody approved, {what}: {_names(left)}"
+                Event.HAND_EDIT_FOUND,
+                f"{self._directory.path} holds files of nobody approved: {len(out)} of fingerprints that were rejected"
+                f" or revoked, removed; {len(unknown)} of others, {what}: {_names(sorted(left))}",
             )
-            if not few:
-                left.clear()
-            else:
-                self.strangers = 0
-        await self._change(missing, sorted(left))
+        await self._change(missing, sorted(left if few else out))
+
+    async def _follow(self, add: Sequence[Fingerprint], remove: Sequence[Fingerprint]) -> None:
+        """Put right the files of what changed, and of whatever somebody has just decided."""
+        wanted = self._ledger.publications.wanted_among(self._decided)
+        add = [*add, *(wanted - set(add))]
+        remove = [*remove, *(self._decided - wanted - set(remove))]
+        await self._change(add, remove)
 
     async def _change(self, add: Sequence[Fingerprint], remove: Sequence[Fingerprint]) -> None:
         if len(add) + len(remove) <= _AT_ONCE:

@@ -129,7 +129,7 @@ class Upkeep:
                 await self._publication.reconcile()
             self._reconciled = now
         self._tell_dropped()
-        if decided:
+        if decided or not (self._publication.live or self._publication.retrying):
             await self._publication.settle()
 
     def _revoke_scheduled(self, now: float) -> bool:

@@ -17,7 +17,10 @@ def rfc3339(milliseconds: float | None) -> str | None:
     """Return a time in milliseconds since the epoch as RFC 3339 text in UTC, to the second."""
     if milliseconds is None:
         return None
-    at = datetime.fromtimestamp(milliseconds / 1000, UTC)
+    try:
+        at = datetime.fromtimestamp(milliseconds / 1000, UTC)
+    except (ValueError, OverflowError, OSError):
+        return None  # a log line may tell any time: one that no calendar has is none
     return f"{at:%Y-%m-%dT%H:%M:%SZ}"
 
 

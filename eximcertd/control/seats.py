@@ -12,7 +12,8 @@ class Rank(Enum):
     """Whose seats a connection is counted among."""
 
     ROOT = "root"
-    MEMBER = "member"  # somebody who may at least read
+    APPROVER = "approver"
+    READER = "reader"
     STRANGER = "stranger"
 
 
@@ -24,7 +25,12 @@ class Bound:
     all: int
 
 
-BOUNDS: Final = {Rank.ROOT: Bound(64, 64), Rank.MEMBER: Bound(16, 64), Rank.STRANGER: Bound(4, 16)}
+BOUNDS: Final = {
+    Rank.ROOT: Bound(64, 64),
+    Rank.APPROVER: Bound(16, 64),
+    Rank.READER: Bound(16, 64),
+    Rank.STRANGER: Bound(4, 16),
+}
 
 
 @dataclass(slots=True)

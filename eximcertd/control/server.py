@@ -29,6 +29,7 @@ from eximcertd.errors import EximcertdError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from collections.abc import Set as AbstractSet
     from pathlib import Path
 
 __all__ = ["Caller", "Handler", "Limits", "Server"]
@@ -114,7 +115,7 @@ class Server:
     def _admit(self, connected: socket.socket) -> None:
         who = caller(connected)
         held = self._service.rights.held(who.uid, who.groups)
-        rank = Rank.ROOT if who.uid == 0 else Rank.MEMBER if Right.READ in held else Rank.STRANGER
+        rank = _rank(who.uid, held)
         if not self._seats.take(rank, who.uid):
             _turn_away(connected, who)
             return
@@ -152,3 +153,11 @@ async def _cancel(tasks: set[asyncio.Task[None]] | set[asyncio.Future[dict[str, 
         task.cancel()
     if tasks:
         await asyncio.wait(tasks)
+
+
+def _rank(uid: int, held: AbstractSet[Right]) -> Rank:
+    if uid == 0:
+        return Rank.ROOT
+    if Right.APPROVE in held:
+        return Rank.APPROVER
+    return Rank.READER if Right.READ in held else Rank.STRANGER

@@ -6,6 +6,7 @@ then the fingerprint's file goes, and then the list is published without it.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
@@ -36,6 +37,7 @@ from eximcertd.publish.request import (
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+    from io import FileIO
 
     from eximcertd.ctl.context import Context
     from eximcertd.fingerprint import Fingerprint
@@ -165,13 +167,20 @@ def _write_down(file: Path, chosen: Iterable[str], note: str) -> list[dict[str, 
             whole = stream.read().rfind(b"\n") + 1
             stream.truncate(whole)
             stream.seek(whole)
-            stream.write(text)
+            _write_whole(stream, whole, text)
             os.fchmod(number, 0o644)
             os.fsync(number)
         _sync(file.parent)
     except OSError as error:
         raise EximcertdError(f"{file}: the decision cannot be written down: {error.strerror}") from error
     return decisions
+
+
+def _write_whole(stream: FileIO, start: int, text: bytes) -> None:
+    """Write all of it or nothing: a full disk takes a part without a word. Raises OSError."""
+    if stream.write(text) != len(text):
+        stream.truncate(start)
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def _remove(directory: Path, names: Iterable[str]) -> None:

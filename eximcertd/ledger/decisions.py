@@ -73,26 +73,26 @@ class Decisions:
                 (refused if refusals else adopted).append(decision.fingerprint)
         return adopted, refused
 
-    def enter(self, decisions: Sequence[Decision], request: str) -> int:
+    def enter(self, decisions: Sequence[Decision], request: str, *, as_they_come: bool = False) -> int:
         """Add decisions that were made elsewhere or before; return how many were not known yet.
 
         They are history and not argued with: a later one sets the standing, one that is older than what the
-        ledger knows of its fingerprint is recorded and changes nothing. Raises RefusedError, LedgerError.
+        ledger knows of its fingerprint is recorded and changes nothing, unless they count as they come, whatever
+        a clock said. Raises RefusedError, LedgerError.
         """
         never = [one.fingerprint for one in decisions if one.fingerprint in NEVER and one.verb in _LETS_IN]
         if never:
             raise RefusedError(f"{grouped(never[0])} can never be approved: {NEVER[never[0]]}")
         with self._store.transaction() as db:
-            return sum(_enter(db, decision, request) for decision in decisions)
+            return sum(_enter(db, decision, request, as_they_come=as_they_come) for decision in decisions)
 
-    def of_request(self, request: str) -> list[Decided]:
+    def of_request(self, request: str) -> list[Decision]:
         """Return what a request with this id has decided before, if it has."""
         with self._store.reading() as db:
             rows = db.execute(
-                "SELECT e.fingerprint, e.standing FROM decision d JOIN entry e USING (fingerprint) WHERE d.request = ?",
-                (request,),
+                "SELECT fingerprint, verb, by, at, note, request FROM decision WHERE request = ?", (request,)
             ).fetchall()
-        return [Decided(Fingerprint(row[0]), Standing(row[1]), changed=False) for row in rows]
+        return [Decision(Fingerprint(row[0]), Verb(row[1]), *row[2:]) for row in rows]
 
     def history(
         self, fingerprint: Fingerprint | None = None, beyond: int = 0, limit: int = 500
@@ -169,7 +169,7 @@ def _apply(db: sqlite3.Connection, decisions: Sequence[Decision]) -> tuple[list[
     return results, refusals
 
 
-def _enter(db: sqlite3.Connection, decision: Decision, request: str) -> bool:
+def _enter(db: sqlite3.Connection, decision: Decision, request: str, *, as_they_come: bool) -> bool:
     values = (decision.fingerprint, decision.verb, decision.by, decision.at, decision.note)
     known = db.execute(
         "SELECT max(at), max(verb = ?2 AND by = ?3 AND at = ?4 AND note = ?5) FROM decision WHERE fingerprint = ?1",
@@ -180,7 +180,7 @@ def _enter(db: sqlite3.Connection, decision: Decision, request: str) -> bool:
     row = db.execute(
         "INSERT INTO decision (fingerprint, verb, by, at, note, request) VALUES (?, ?, ?, ?, ?, ?)", (*values, request)
     )
-    if known[0] is None or decision.at >= known[0]:
+    if as_they_come or known[0] is None or decision.at >= known[0]:
         db.execute(
             "INSERT INTO entry (fingerprint, standing, decision) VALUES (?1, ?2, ?3) ON CONFLICT (fingerprint)"
             " DO UPDATE SET standing = ?2, decision = ?3, withheld = 0, revoke_at = NULL",

@@ -84,6 +84,17 @@ class Entries:
             ).fetchall()
         return [Fingerprint(row[0]) for row in rows]
 
+    def thrown_out(self, fingerprints: Iterable[Fingerprint]) -> set[Fingerprint]:
+        """Return those that were rejected or revoked."""
+        with self._store.reading() as db:
+            return {
+                fingerprint
+                for fingerprint in fingerprints
+                if db.execute(
+                    "SELECT 1 FROM entry WHERE fingerprint = ? AND standing IN ('rejected', 'revoked')", (fingerprint,)
+                ).fetchone()
+            }
+
     def each(self, standing: str, prefix: str = "", portion: int = 500) -> Iterator[list[Entry]]:
         """Return the entries of a standing, or of "unmatched", in portions.
 

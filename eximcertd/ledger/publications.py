@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 from eximcertd.fingerprint import Fingerprint
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from eximcertd.ledger.store import Store
 
@@ -39,6 +39,18 @@ class Publications:
     def wanted(self) -> list[Fingerprint]:
         """Return the allowlist that follows from the decisions, ascending."""
         return self._select(WANTED)
+
+    def wanted_among(self, fingerprints: Iterable[Fingerprint]) -> set[Fingerprint]:
+        """Return those that the allowlist holds."""
+        with self._store.reading() as db:
+            return {
+                fingerprint
+                for fingerprint in fingerprints
+                if db.execute(
+                    f"SELECT 1 FROM entry WHERE fingerprint = ? AND {WANTED}",  # noqa: S608 - a constant
+                    (fingerprint,),
+                ).fetchone()
+            }
 
     def confirmed(self) -> list[Fingerprint]:
         """Return the fingerprints of the list that was last confirmed live, ascending."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 from eximcertd.methods.changes import Changes
@@ -23,7 +24,13 @@ class Methods:
 
     def __init__(self, rooms: Rooms) -> None:
         self._questions, self._changes, self._scans = Questions(rooms), Changes(rooms), Scans(rooms)
-        rooms.deciding.watchers.append(lambda changed: self.tell("decided", changed))
+        # told later: nothing that a watcher is told may keep a decision from being published
+        later = asyncio.get_running_loop().call_soon
+
+        def decided(changed: Sequence[Fingerprint]) -> None:
+            later(self.tell, "decided", changed)
+
+        rooms.deciding.watchers.append(decided)
 
     def tell(self, kind: str, fingerprints: Sequence[Fingerprint]) -> None:
         """Tell those who watch that something happened."""

@@ -13,7 +13,7 @@ from eximcertd.deciding import RULES, Asked
 from eximcertd.errors import UsageError
 from eximcertd.intake import milliseconds
 from eximcertd.ledger.decisions import Decision
-from eximcertd.methods.rooms import Rooms, time_of, whole
+from eximcertd.methods.rooms import Rooms, past_time_of, time_of, whole
 from eximcertd.standing import Verb
 from eximcertd.upkeep import identity
 
@@ -51,10 +51,12 @@ class Changes:
         details = await asyncio.to_thread(self._rooms.index.details_of, fingerprints)
         successors = self._replaced(fingerprints, details) if given.get("replace") else {}
         decided = self._rooms.deciding.decide(asked, details)
-        if asked.verb is Verb.APPROVE:
-            self._ledger.identities.keep(identity(certificate) for certificate in details.values())
-            self._rooms.upkeep.replace(successors, replace_at)
-        await self._rooms.publication.settle()
+        try:
+            if asked.verb is Verb.APPROVE:
+                self._ledger.identities.keep(identity(certificate) for certificate in details.values())
+                self._rooms.upkeep.replace(successors, replace_at)
+        finally:  # what is decided is published, whatever else goes wrong
+            await self._rooms.publication.settle(fingerprints)
         entries = [self._ledger.entries.get(one.fingerprint) for one in decided]
         return {"decided": await self._rooms.shown(entries), "publication": self._published()}
 
@@ -82,12 +84,12 @@ class Changes:
                 whole(record["fingerprint"]),
                 _verb(record.get("verb")),
                 record.get("by") or caller.name,
-                milliseconds(time_of(record.get("at"))) or now,
+                milliseconds(past_time_of(record.get("at"))) or now,
                 record.get("note") or "",
             )
             for record in records
         ]
-        added = self._rooms.deciding.enter(decisions, given["request"] or str(uuid.uuid4()))
+        added = self._rooms.deciding.enter(decisions, caller.name, given["request"] or str(uuid.uuid4()))
         self._soon(self._rooms.publication.settle())
         return {"added": added}
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, Final
 
 from eximcertd import views
 from eximcertd.certificates.renewal import Approvals, Approved
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from eximcertd.ledger.entries import Entry
     from eximcertd.publication import Publication
     from eximcertd.upkeep import Upkeep
+
+_EARLIEST: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,11 +112,22 @@ def whole(text: str) -> Fingerprint:
 
 
 def time_of(text: str | None) -> datetime | None:
-    """Return the aware time that RFC 3339 text tells. Raises UsageError."""
+    """Return the aware time that RFC 3339 text tells, not before 1970. Raises UsageError."""
     if not text:
         return None
     try:
         at = datetime.fromisoformat(text)
-    except ValueError:
-        raise UsageError(f"{text!r} is no time: expected RFC 3339, such as 2026-11-22T17:03:03Z") from None
-    return at if at.tzinfo else at.replace(tzinfo=UTC)
+        at = at.astimezone(UTC) if at.tzinfo else at.replace(tzinfo=UTC)
+    except (ValueError, OverflowError):
+        raise UsageError(f"{text[:60]!r} is no time: expected RFC 3339, such as 2026-11-22T17:03:03Z") from None
+    if at < _EARLIEST:
+        raise UsageError(f"{text[:60]!r} is before 1970")
+    return at
+
+
+def past_time_of(text: str | None) -> datetime | None:
+    """Return the time of something that has happened, by a clock that is a day ahead at most. Raises UsageError."""
+    at = time_of(text)
+    if at is not None and at > datetime.now(UTC) + timedelta(days=1):
+        raise UsageError(f"{str(text)[:60]!r} is in the future")
+    return at

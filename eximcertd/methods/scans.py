@@ -10,7 +10,7 @@ from eximcertd.errors import UsageError
 from eximcertd.intake import milliseconds
 from eximcertd.ledger.sightings import Attempts
 from eximcertd.log.segment import from_json
-from eximcertd.methods.rooms import Rooms, time_of, whole
+from eximcertd.methods.rooms import Rooms, past_time_of, whole
 from eximcertd.rejection import Peer
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def _attempts(sighting: dict[str, Any]) -> Attempts:
     return Attempts(
         whole(sighting["fingerprint"]),
         sighting["attempts"],
-        milliseconds(time_of(sighting.get("first_seen"))),
-        milliseconds(time_of(sighting.get("last_seen"))),
+        milliseconds(past_time_of(sighting.get("first_seen"))),
+        milliseconds(past_time_of(sighting.get("last_seen"))),
         None if peer is None else Peer(peer["host"], peer["helo"], peer["sender"], peer["recipient"]),
     )

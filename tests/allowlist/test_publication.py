@@ -33,7 +33,7 @@ class House:
 
     def __init__(self, state: Path) -> None:
         self.state = state
-        self.publisher = Publisher()
+        self.publisher = Publisher(state / "macro")
         self.records = Records()
         self.allowlist = Allowlist(form="list")
         (state / "ledger").mkdir()
@@ -347,6 +347,59 @@ def test_files_of_nobody_are_removed_but_never_many_of_them_without_a_person(hou
     house.start()
     assert len(house.directory.contents().fingerprints) == 101
     assert any("left alone" in message for _, message, _ in house.records.kept)
+
+
+def test_files_of_those_who_were_thrown_out_are_removed_however_many(house: House) -> None:
+    many = [Fingerprint(f"{n:064X}") for n in range(100, 200)]
+    house.decide(Verb.APPROVE, ONE, *many)
+    house.start()
+    house.decide(Verb.REVOKE, *many)
+    house.start()
+    house.directory.change(many, [])  # an old directory, put back
+    house.start()
+    assert house.directory.contents().fingerprints == {ONE}
+
+
+def test_the_directory_form_is_not_taken_over_many_files_of_nobody(house: House) -> None:
+    house.decide(Verb.APPROVE, ONE)
+    house.start()
+    house.directory.change([Fingerprint(f"{n:064X}") for n in range(100, 200)], [])
+    house.allowlist = Allowlist(form="directory")
+    assert not house.start()
+    assert house.publisher.form == "list"
+
+
+def test_a_revocation_that_is_asked_for_again_takes_its_file_away_again(house: House) -> None:
+    house.allowlist = Allowlist(form="directory")
+    house.decide(Verb.APPROVE, ONE, TWO)
+
+    async def run() -> None:
+        publication = house.publication()
+        await publication.start()
+        house.decide(Verb.REVOKE, ONE)
+        await publication.settle([ONE])
+        house.directory.change([ONE], [])  # somebody put it back
+        await publication.settle([ONE])
+
+    asyncio.run(run())
+    assert house.directory.contents().fingerprints == {TWO}
+
+
+def test_live_is_not_said_of_a_file_that_somebody_has_touched_since(house: House) -> None:
+    house.allowlist = Allowlist(form="directory")
+    house.decide(Verb.APPROVE, ONE, TWO)
+
+    async def run() -> None:
+        publication = house.publication()
+        await publication.start()
+        house.publisher.edit(ONE, TWO)  # the list form, put back by hand and loaded
+        house.publisher.loaded, house.publisher.loaded_form = frozenset({ONE, TWO}), "list"
+        house.decide(Verb.REVOKE, ONE)
+        await publication.settle([ONE])
+        assert publication.live
+
+    asyncio.run(run())
+    assert house.publisher.loaded_form == "directory"
 
 
 def test_a_directory_that_cannot_be_used_does_not_keep_the_list_form_from_working(house: House) -> None:

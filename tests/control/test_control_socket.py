@@ -391,7 +391,7 @@ def test_a_watcher_who_goes_away_is_noticed(path: Path) -> None:
 
 
 def test_a_thousand_connections_of_one_user_leave_room_for_others(path: Path) -> None:
-    rank = Rank.ROOT if os.getuid() == 0 else Rank.MEMBER
+    rank = Rank.ROOT if os.getuid() == 0 else Rank.APPROVER
     with Twin(path), ExitStack() as stack:
         peers = [stack.enter_context(connected(path)) for _ in range(1000)]
         for peer in peers[BOUNDS[rank].each :]:

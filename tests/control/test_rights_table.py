@@ -70,10 +70,10 @@ def test_the_group_of_everybody_unknown_is_no_group() -> None:
 
 
 def test_nobody_takes_more_than_his_seats_nor_strangers_more_than_theirs() -> None:
-    seats = Seats({Rank.ROOT: Bound(2, 2), Rank.MEMBER: Bound(2, 3), Rank.STRANGER: Bound(1, 2)})
-    assert [seats.take(Rank.MEMBER, uid) for uid in (1, 1, 1, 2, 3)] == [True, True, False, True, False]
+    seats = Seats({Rank.ROOT: Bound(2, 2), Rank.READER: Bound(2, 3), Rank.STRANGER: Bound(1, 2)})
+    assert [seats.take(Rank.READER, uid) for uid in (1, 1, 1, 2, 3)] == [True, True, False, True, False]
     assert [seats.take(Rank.STRANGER, uid) for uid in (7, 7, 8, 9)] == [True, False, True, False]
     assert [seats.take(Rank.ROOT, 0) for _ in range(3)] == [True, True, False]
-    seats.leave(Rank.MEMBER, 1)
-    assert seats.take(Rank.MEMBER, 3)
-    assert seats.taken(Rank.MEMBER) == 3
+    seats.leave(Rank.READER, 1)
+    assert seats.take(Rank.READER, 3)
+    assert seats.taken(Rank.READER) == 3

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import pytest
+from lab.control import CallError, Control
 from lab.daemon import Eximcertd
 from lab.exim import EximServer
 from lab.smtp import ask, session
@@ -234,3 +236,61 @@ def test_a_ledger_of_a_newer_version_ends_it_with_a_sentence_and_is_not_touched(
         assert daemon.wait() == 1
         assert "newer eximcertd" in daemon.words()
         assert exim.macro_file.read_bytes() == before
+
+
+def test_a_clock_that_ran_ahead_does_not_undo_a_revocation_made_offline(exim: EximServer, alice: Identity) -> None:
+    with Eximcertd(exim, {"allowlist": {"form": "directory"}}) as daemon:
+        ahead = (datetime.now(UTC) + timedelta(hours=1)).isoformat()
+        record = {"fingerprint": alice.fingerprint, "verb": "approve", "by": "bob", "at": ahead, "note": ""}
+        assert daemon.ctl("import", given=json.dumps(record) + "\n").returncode == 0
+        until(lambda: ask(exim.port, alice).accepted, "it is live")
+        daemon.stop()
+        assert daemon.ctl("revoke", "--offline", alice.fingerprint).returncode == 0
+        daemon.start()
+        assert ask(exim.port, alice).refused
+        assert daemon.entries()[alice.fingerprint]["standing"] == "revoked"
+
+
+def test_what_was_decided_after_a_revocation_made_offline_outlives_a_damaged_ledger(
+    exim: EximServer, alice: Identity
+) -> None:
+    with Eximcertd(exim) as daemon:
+        assert daemon.ctl("approve", alice.fingerprint).returncode == 0
+        daemon.stop()
+        assert daemon.ctl("revoke", "--offline", alice.fingerprint).returncode == 0
+        daemon.start()
+        assert daemon.ctl("approve", alice.fingerprint).returncode == 0
+        daemon.stop()
+        with (daemon.state / "offline").open("a") as stream:
+            stream.write('{"request": "torn')  # a power cut
+        for file in (daemon.state / "ledger").glob("ledger.sqlite*"):
+            file.write_bytes(b"garbage" * 1000)
+        daemon.start()
+        assert ask(exim.port, alice).accepted
+        assert daemon.entries()[alice.fingerprint]["standing"] == "approved"
+
+
+def test_a_request_id_that_was_used_for_another_decision_is_refused(exim: EximServer, alice: Identity) -> None:
+    with Eximcertd(exim) as daemon, Control(daemon.socket) as control:
+
+        def decide(verb: str, request: str) -> list[str]:
+            decided = control.call(
+                "Decide", verb=verb, fingerprints=[alice.fingerprint], note="", insist=[], request=request
+            )["decided"]
+            return [entry["standing"] for entry in decided]
+
+        assert decide("approve", "one") == ["approved"]
+        assert decide("approve", "one") == ["approved"]
+        for request in ("one", ""):
+            with pytest.raises(CallError, match="request"):
+                decide("revoke", request)
+        assert decide("revoke", "two") == ["revoked"]
+        assert ask(exim.port, alice).refused
+
+
+@pytest.mark.parametrize("at", ["9999-12-31T23:59:59-23:59", "0001-01-01T00:00:00Z", "2999-01-01T00:00:00Z"])
+def test_a_time_that_cannot_be_is_refused(exim: EximServer, alice: Identity, at: str) -> None:
+    with Eximcertd(exim) as daemon:
+        record = {"fingerprint": alice.fingerprint, "verb": "approve", "by": "bob", "at": at, "note": ""}
+        assert daemon.ctl("import", given=json.dumps(record) + "\n").returncode == 2
+        assert daemon.ctl("list").returncode == 0

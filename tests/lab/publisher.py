@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from eximcertd.publish import request as wire
@@ -11,17 +11,20 @@ from eximcertd.publish.request import Answer, Found, Request
 
 if TYPE_CHECKING:
     from collections.abc import Set as AbstractSet
+    from pathlib import Path
 
     from eximcertd.fingerprint import Fingerprint
 
 
 @dataclass
 class Publisher:
-    """form, fingerprints: what stands in the file. loaded: what Exim honours. answers: given instead, once each.
+    """A file and an Exim. path: stands for the macro file, so that a hand in it can be seen.
 
+    form, fingerprints: what stands in the file. loaded: what Exim honours. answers: given instead, once each.
     broken: Exim's words about a configuration that somebody else broke; while it is set nothing is published.
     """
 
+    path: Path
     form: str = "absent"
     fingerprints: tuple[Fingerprint, ...] = ()
     loaded: AbstractSet[str] | None = None
@@ -41,14 +44,24 @@ class Publisher:
     def edit(self, *fingerprints: Fingerprint) -> None:
         """Write a list into the file by hand."""
         self.form, self.fingerprints = "list", fingerprints
+        self._write()
 
     def found(self) -> Found:
         """Return the file as an answer tells it."""
         due = self.loaded is None or (self.form, frozenset(self.fingerprints)) != (self.loaded_form, self.loaded)
         return Found(self.form, self.fingerprints, self.digest, (), due)
 
+    def _write(self) -> None:
+        fresh = self.path.with_name("candidate")
+        fresh.write_text(self.digest)
+        fresh.replace(self.path)
+
     async def ask(self, request: Request) -> Answer:
         """Answer as the real one does."""
+        answer = self._answer(request)
+        return answer if answer.outcome == wire.UNREACHABLE else replace(answer, file=str(self.path))
+
+    def _answer(self, request: Request) -> Answer:
         self.asked.append(request)
         if self.down:
             return Answer(wire.UNREACHABLE, "ask", "the publisher's socket cannot be reached")
@@ -61,5 +74,6 @@ class Publisher:
         if request.form is None:
             return Answer(wire.VERIFIED, found=self.found())
         self.form, self.fingerprints = request.form, request.fingerprints
+        self._write()
         self.loaded, self.loaded_form = frozenset(self.fingerprints), self.form
         return Answer(wire.LIVE, found=self.found(), exim_pid=1, loaded_at=1.0)
