@@ -3,24 +3,23 @@
 The pid file lies where Exim's user can write, so it is a hint: what it names must be the configured program, run
 by Exim's user, and is held through a pidfd while it is looked at and signalled. A HUP makes the daemon execute
 itself again under the same pid; it reads its configuration, then opens its sockets, then catches SIGHUP again
-(seen with strace on 4.96). So once SIGHUP is seen caught AFTER the rename, any socket that appears later was
-opened by a daemon that read the file after the rename, whoever sent the HUP.
+(seen with strace on 4.96). So once SIGHUP is seen caught AFTER the rename, any listening socket of Exim's (see
+listening.py) that appears later was opened by a daemon that read the file after the rename, whoever sent the HUP.
 """
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
 import re
 import select
 import signal
-import socket
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from eximcertd.publish import listening
 from eximcertd.publish.run import run
 from eximcertd.publish.stop import failed, shown
 
@@ -37,7 +36,6 @@ _SUCCESSOR: Final = 2.0
 """Seconds in which another daemon may take a dead one's place (a restart by somebody else)."""
 _RESTART: Final = 30.0
 _HUP_BIT: Final = 1 << (signal.SIGHUP - 1)
-_LISTENING: Final = "0A"
 _NOT_YET: Final = "what was asked for stands, not yet loaded"
 
 
@@ -92,6 +90,11 @@ def _join_group(facts: Facts) -> None:
         os.setgroups(sorted({*os.getgroups(), facts.user[1]}))
 
 
+def _user(facts: Facts) -> int:
+    """Return the user id of Exim's daemon: whoever runs this without being root runs Exim as well."""
+    return facts.user[0] if os.geteuid() == 0 else os.geteuid()
+
+
 def _pid_file(path: Path) -> int | None:
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
@@ -114,7 +117,7 @@ def _look(pid: int, settings: Settings, facts: Facts) -> tuple[Daemon | None, st
         descriptor = os.pidfd_open(pid)
     except (OSError, OverflowError):
         return None, f"{facts.pid_file} names process {pid}, which does not run"
-    wanted = str(facts.user[0] if os.geteuid() == 0 else os.geteuid())
+    wanted = str(_user(facts))
     programs = {settings.program.name[:15], settings.program.resolve().name[:15]}
 
     def is_exim() -> bool:
@@ -134,28 +137,11 @@ def _look(pid: int, settings: Settings, facts: Facts) -> tuple[Daemon | None, st
     return Daemon(pid, descriptor, int(_stat(pid)[20]), command, unit[1] if unit else None), ""
 
 
-def _sockets(daemon: Daemon, facts: Facts) -> set[str]:
-    """Return the inodes of the sockets that the daemon opens anew each time it starts.
-
-    The notifier socket has a name of its own; a daemon started with -oX has none, and is known by its ports.
-    """
-    rows = [line.split() for line in _read(daemon.pid, "net/unix").splitlines()]
-    found = {row[6] for row in rows if len(row) > 7 and row[7] == f"@{facts.notifier}"}  # noqa: PLR2004 - proc(5)
-    if found:
-        return found
+def _sockets(daemon: Daemon, facts: Facts) -> set[tuple[str, str]]:
+    """Return the sockets that the daemon opens anew each time it starts."""
     at = daemon.command.index("-oX") + 1 if "-oX" in daemon.command[:-1] else 0
-    ports = _ports(daemon.command[at] if at else facts.ports)
-    rows = [line.split() for table in ("tcp", "tcp6") for line in _read(daemon.pid, f"net/{table}").splitlines()[1:]]
-    return {row[9] for row in rows if row[3] == _LISTENING and int(row[1].rpartition(":")[2], 16) in ports}
-
-
-def _ports(listed: str) -> set[int]:
-    """Return the ports in a list such as "smtp : 587", "127.0.0.1.2525" or "[::1]:2525"."""
-    ports = {int(port) for port in re.findall(r"[0-9]+(?=\s*(?::(?!:)|$))", listed)}
-    for name in re.findall(r"[a-z]{2,}", listed):
-        with contextlib.suppress(OSError):
-            ports.add(socket.getservbyname(name, "tcp"))
-    return ports
+    ports = listening.ports(daemon.command[at] if at else "", facts.interfaces, facts.ports)
+    return listening.sockets(daemon.pid, ports, {0, _user(facts)})
 
 
 def _until(condition: Callable[[], bool], limit: float) -> bool:
@@ -173,8 +159,8 @@ def reload(daemon: Daemon, facts: Facts) -> bool:
     Returns True once it was seen to have done so. Raises Stop if that was not seen within the limit.
     """
     patience = max(_PATIENCE, 3 * facts.seconds)
-    if not _until(lambda: daemon.gone() or (daemon.catches_hup() and bool(_sockets(daemon, facts))), 5 * patience):
-        raise failed(f"Exim's daemon {daemon.pid} is not seen to listen, or never heeds a HUP: {_NOT_YET}")
+    if not _until(lambda: daemon.gone() or daemon.catches_hup(), 5 * patience):
+        raise failed(f"Exim's daemon {daemon.pid} never heeds a HUP: {_NOT_YET}")
     before = _sockets(daemon, facts)
 
     def loaded() -> bool:
@@ -184,6 +170,12 @@ def reload(daemon: Daemon, facts: Facts) -> bool:
         _signal(daemon, facts)
         if _until(loaded, patience):
             return not daemon.gone()
+    if not _sockets(daemon, facts):
+        raise failed(
+            f"Exim's daemon {daemon.pid} got {_ATTEMPTS} HUPs, but listens on none of its TCP ports as Exim's user or "
+            "root, and nothing else shows what it has loaded: what was asked for stands; restart Exim, and see its "
+            "daemon_smtp_ports and local_interfaces"
+        )
     raise failed(
         f"Exim's daemon {daemon.pid} got {_ATTEMPTS} HUPs and was not seen to load its configuration: {_NOT_YET}"
     )

@@ -36,6 +36,7 @@ LIMIT: Final = 30.0
 _CLONE_NEWNS, _MS_BIND, _MS_REC, _MS_PRIVATE = 0x20000, 0x1000, 0x4000, 0x40000
 _OPTIONS: Final = (
     "exim_user", "exim_group", "pid_file_path", "spool_directory", "notifier_socket", "daemon_smtp_ports",
+    "local_interfaces",
 )  # fmt: skip
 
 
@@ -47,6 +48,7 @@ class Facts:
     pid_file: Path
     notifier: str
     ports: str
+    interfaces: str
     seconds: float
 
 
@@ -112,6 +114,7 @@ def judge(settings: Settings, value: str | None, candidate: Path | None) -> Fact
         settings.pid_file or Path(options["pid_file_path"].replace("%s", options["spool_directory"])),
         options.get("notifier_socket", "").replace("$spool_directory", options["spool_directory"]),
         options.get("daemon_smtp_ports", ""),
+        options.get("local_interfaces", ""),
         checked.seconds,
     )
 
