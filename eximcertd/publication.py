@@ -17,18 +17,16 @@ from typing import TYPE_CHECKING, Final
 
 from eximcertd.allowlist.directory import AllowedDirectory, DirectoryError
 from eximcertd.allowlist.form import AUTO, DIRECTORY, LIST, choose
-from eximcertd.allowlist.handedit import HandEdit, difference
 from eximcertd.errors import EximcertdError
 from eximcertd.events import Event
-from eximcertd.fingerprint import Fingerprint, grouped
-from eximcertd.ledger.decisions import Decision
 from eximcertd.ledger.publications import Confirmed
 from eximcertd.publish import request as wire
 from eximcertd.publish.request import Answer, Request
-from eximcertd.standing import Verb
+from eximcertd.reconciliation import Files, Hands
 
 if TYPE_CHECKING:
     from eximcertd.config import Allowlist
+    from eximcertd.fingerprint import Fingerprint
     from eximcertd.ledger import Ledger
     from eximcertd.records import Recorder
 
@@ -39,9 +37,6 @@ _FIRST_RETRY: Final = 30.0
 _LAST_RETRY: Final = 3600.0
 _LOOK_EVERY: Final = 5.0  # at the configuration's files, and only while something waits
 _LONGEST_PAUSE: Final = 5.0
-_AT_ONCE: Final = 200  # so many files are made in the loop itself; more of them in a thread
-_FEW: Final = 20  # so many files of nobody's are removed without a person
-_NAMED: Final = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +84,8 @@ class Publication:
         self._recorder = recorder
         self._watched = tuple(watched)
         self.state = State(form=ledger.publications.last_confirmed().form)
-        self.strangers = 0
+        self._files = Files(ledger, directory, recorder)
+        self._hands = Hands(ledger, self._files, recorder)
         self._digest: str | None = None
         self._decided: set[Fingerprint] = set()
         self._rewritten = False
@@ -116,6 +112,11 @@ class Publication:
                 self._failed(answer)
                 return
         await self.settle()
+
+    @property
+    def strangers(self) -> int:
+        """Return how many files of nobody's were left in the directory for a person to look at."""
+        return self._files.strangers
 
     @property
     def retrying(self) -> bool:
@@ -163,7 +164,7 @@ class Publication:
         """
         async with self._lock:
             if self._digest is not None or self._ledger.publications.last_confirmed().form:
-                await self._reconcile()
+                await self._files.reconcile()
 
     async def stop(self) -> None:
         """End the waiting for a retry, and let a publication that runs come to its end."""
@@ -223,12 +224,12 @@ class Publication:
         confirmed = publications.last_confirmed()
         try:
             if form == DIRECTORY and confirmed.form != DIRECTORY:
-                await self._reconcile()
-                if self.strangers:
+                await self._files.reconcile()
+                if self._files.strangers:
                     what = "so many files of nobody approved that a person must look at them first"
                     return Answer(wire.FAILED, "directory", f"{self._directory.path} holds {what}")
             else:
-                await self._follow(*publications.changes())
+                await self._files.follow(self._decided)
         except DirectoryError as error:
             if form == DIRECTORY:
                 return Answer(wire.FAILED, "directory", str(error))
@@ -286,96 +287,18 @@ class Publication:
         self._retry = asyncio.get_running_loop().create_task(self._again(self._pause))
         self._pause = min(self._pause * 2, _LAST_RETRY)
 
-    # What a person did to the file
-
     async def _take(self, answer: Answer) -> bool:
-        """Adopt or report what a person did to the file; return whether it could be looked at."""
+        """See what stands, and what a person did to it; return whether it could be looked at."""
         found = answer.found
         self._remember(answer)
         if found is None:
             return False
-        publications = self._ledger.publications
-        confirmed = publications.last_confirmed()
-        edit = HandEdit(frozenset(), frozenset())
-        if found.form == LIST:
-            edit = difference(found.fingerprints, publications.confirmed(), publications.publishing())
-            if confirmed.form != LIST:
-                edit = replace(edit, removed=frozenset())  # an old file, put back: it says nothing of what came after
-        elif not confirmed.form:
-            edit = replace(edit, added=await self._standing_in_directory())
-        self._adopt(edit.added, first=not confirmed.form)
-        self._withhold(edit.removed)
+        confirmed = self._ledger.publications.last_confirmed()
+        await self._hands.take(found)
         self._digest = found.digest
         if found.due or found.corrected or found.digest != confirmed.digest or found.form != confirmed.form:
             self._loaded = False  # Exim may have loaded what stands, or not: nobody has seen it
         return True
-
-    async def _standing_in_directory(self) -> frozenset[Fingerprint]:
-        """Return what the directory holds, of which a lost ledger knows nothing."""
-        contents = await asyncio.to_thread(self._directory.contents)
-        return frozenset(contents.fingerprints)
-
-    def _adopt(self, added: Iterable[Fingerprint], *, first: bool) -> None:
-        note = "stood there at the first start" if first else "found in the macro file"
-        now = _now()
-        adopted, refused = self._ledger.decisions.adopt(
-            [Decision(fingerprint, Verb.ADOPT, "by hand", now, note) for fingerprint in sorted(added)]
-        )
-        if adopted:
-            self._recorder.record(
-                Event.ADOPTED_BY_HAND, f"Put into the macro file by hand, and adopted: {_names(adopted)}"
-            )
-        if refused:
-            self._recorder.record(
-                Event.HAND_EDIT_FOUND,
-                f"Put into the macro file by hand though rejected or revoked, and removed again: {_names(refused)}",
-            )
-
-    def _withhold(self, removed: Iterable[Fingerprint]) -> None:
-        gone = sorted(removed)
-        if gone:
-            self._ledger.decisions.withhold(gone)
-            self._recorder.record(
-                Event.HAND_EDIT_FOUND,
-                f"Taken out of the macro file by hand, to be settled by approve or revoke: {_names(gone)}",
-            )
-
-    # The directory
-
-    async def _reconcile(self) -> None:
-        contents = await asyncio.to_thread(self._directory.contents)
-        left = set(contents.fingerprints)
-        del contents
-        missing: list[Fingerprint] = []
-        for portion in self._ledger.publications.each_wanted():
-            missing += [fingerprint for fingerprint in portion if fingerprint not in left]
-            left.difference_update(portion)
-            await asyncio.sleep(0)
-        out = self._ledger.entries.thrown_out(left)  # those go, however many: a person has said so
-        unknown = left - out
-        few = len(unknown) <= _FEW
-        self.strangers = 0 if few else len(unknown)
-        if left:
-            what = "removed" if few else "left alone, being so many: look at them, then remove them or approve them"
-            self._recorder.record(
-                Event.HAND_EDIT_FOUND,
-                f"{self._directory.path} holds files of nobody approved: {len(out)} of fingerprints that were rejected"
-                f" or revoked, removed; {len(unknown)} of others, {what}: {_names(sorted(left))}",
-            )
-        await self._change(missing, sorted(left if few else out))
-
-    async def _follow(self, add: Sequence[Fingerprint], remove: Sequence[Fingerprint]) -> None:
-        """Put right the files of what changed, and of whatever somebody has just decided."""
-        wanted = self._ledger.publications.wanted_among(self._decided)
-        add = [*add, *(wanted - set(add))]
-        remove = [*remove, *(self._decided - wanted - set(remove))]
-        await self._change(add, remove)
-
-    async def _change(self, add: Sequence[Fingerprint], remove: Sequence[Fingerprint]) -> None:
-        if len(add) + len(remove) <= _AT_ONCE:
-            self._directory.change(add, remove)
-        else:
-            await asyncio.to_thread(self._directory.change, add, remove)
 
     # Trying again
 
@@ -407,12 +330,6 @@ _LOOKED_UP: Final = Answer(wire.LIVE)
 
 def _now() -> int:
     return time.time_ns() // 1_000_000
-
-
-def _names(fingerprints: Iterable[Fingerprint]) -> str:
-    names = list(fingerprints)
-    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-    return ", ".join(grouped(name) for name in names[:_NAMED]) + more
 
 
 def _signature(paths: Iterable[Path]) -> tuple[int, ...]:

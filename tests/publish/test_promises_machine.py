@@ -27,7 +27,7 @@ from hypothesis.stateful import (
 )
 from lab.world import MACRO, World
 
-from eximcertd import publication as daemon
+from eximcertd import reconciliation
 from eximcertd.allowlist import handedit
 from eximcertd.errors import RefusedError
 from eximcertd.fingerprint import Fingerprint
@@ -307,15 +307,15 @@ def no_mark(stack: ExitStack) -> None:
 
 def adoption_against_the_decisions(stack: ExitStack) -> None:
     """Take the difference between the file and the decisions for a hand edit, not that to what was published."""
-    real = daemon.Publication._take
+    real = reconciliation.Hands.take
 
-    async def take(self: daemon.Publication, answer: Any) -> bool:
+    async def take(self: reconciliation.Hands, found: Any) -> None:
         wanted = self._ledger.publications.wanted()
         compare = handedit.difference
-        with patch.object(daemon, "difference", lambda found, *_: compare(found, wanted, wanted)):
-            return await real(self, answer)
+        with patch.object(reconciliation, "difference", lambda found, *_: compare(found, wanted, wanted)):
+            await real(self, found)
 
-    stack.enter_context(patch.object(daemon.Publication, "_take", take))
+    stack.enter_context(patch.object(reconciliation.Hands, "take", take))
 
 
 def an_empty_list_on_a_read_error(stack: ExitStack) -> None:
@@ -346,12 +346,12 @@ def a_hup_before_judging(stack: ExitStack) -> None:
 
 def reconciliation_against_an_empty_ledger(stack: ExitStack) -> None:
     """Do not rebuild a lost ledger from what stands, and let an empty list follow from it."""
-    real = daemon.Publication._adopt
+    real = reconciliation.Hands.adopt
 
-    def adopt(self: daemon.Publication, added: Any, *, first: bool) -> None:
+    def adopt(self: reconciliation.Hands, added: Any, *, first: bool) -> None:
         real(self, [] if first else added, first=first)
 
-    stack.enter_context(patch.object(daemon.Publication, "_adopt", adopt))
+    stack.enter_context(patch.object(reconciliation.Hands, "adopt", adopt))
 
 
 @pytest.mark.parametrize(
