@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from eximcertd.publish import listening
+from eximcertd.publish.process import catches, field, names, read, unnamed_daemon
 from eximcertd.publish.run import run
 from eximcertd.publish.stop import failed, shown
 
@@ -35,7 +36,6 @@ _PATIENCE: Final = 1.0
 _SUCCESSOR: Final = 2.0
 """Seconds in which another daemon may take a dead one's place (a restart by somebody else)."""
 _RESTART: Final = 30.0
-_HUP_BIT: Final = 1 << (signal.SIGHUP - 1)
 _NOT_YET: Final = "what was asked for stands, not yet loaded"
 
 
@@ -55,33 +55,40 @@ class Daemon:
 
     def catches_hup(self) -> bool:
         """Tell whether a HUP would be heeded now: not so while it starts again."""
-        found = re.search(r"^SigCgt:\s*([0-9a-f]+)$", _read(self.pid, "status"), re.MULTILINE)
-        return found is not None and bool(int(found[1], 16) & _HUP_BIT)
-
-
-def _read(pid: int, name: str) -> str:
-    try:
-        return Path(f"/proc/{pid}/{name}").read_text("utf-8", "backslashreplace")
-    except OSError:
-        return ""
+        return catches(read(self.pid, "status"), signal.SIGHUP)
 
 
 def _stat(pid: int) -> list[str]:
     """Return name, state and what follows of /proc/PID/stat (proc(5)); empty texts if it has ended."""
-    name, _, rest = _read(pid, "stat").partition("(")[2].rpartition(")")
+    name, _, rest = read(pid, "stat").partition("(")[2].rpartition(")")
     return [name, *(rest.split() or [""] * 21)]
 
 
 def find(settings: Settings, facts: Facts) -> Daemon | None:
     """Return the running daemon, None if none runs. Raises Stop if one runs that the pid file does not name."""
     _join_group(facts)
-    named = _pid_file(facts.pid_file)
-    daemon, why = (None, f"{facts.pid_file} names no process") if named is None else _look(named, settings, facts)
-    if daemon is None and facts.notifier:
-        all_sockets = _read(1, "net/unix") or _read(os.getpid(), "net/unix")
-        if f"@{facts.notifier}\n" in all_sockets:
-            raise failed(f"an Exim daemon runs, but cannot be found: {why}; put its process id there, or restart Exim")
-    return daemon
+    daemon, why = _named(settings, facts)
+    if daemon is not None:
+        return daemon
+    running = unnamed_daemon(settings, _user(facts), facts.configuration)
+    if running is None:
+        return None
+    deadline = time.monotonic() + _SUCCESSOR  # one that was just started writes its pid file a little later
+    while time.monotonic() < deadline:
+        time.sleep(0.02)
+        daemon, why = _named(settings, facts)
+        if daemon is not None:
+            return daemon
+    raise failed(
+        f"an Exim daemon runs as process {running}, but cannot be found: {why}. Start it with -oP {facts.pid_file} "
+        "(with -oX it writes no pid file unasked), or put its process id there"
+    )
+
+
+def _named(settings: Settings, facts: Facts) -> tuple[Daemon | None, str]:
+    """Return the daemon that the pid file names, or why it names none. Raises Stop if it cannot be read."""
+    pid = _pid_file(facts.pid_file)
+    return (None, f"{facts.pid_file} names no process") if pid is None else _look(pid, settings, facts)
 
 
 def _join_group(facts: Facts) -> None:
@@ -118,22 +125,21 @@ def _look(pid: int, settings: Settings, facts: Facts) -> tuple[Daemon | None, st
     except (OSError, OverflowError):
         return None, f"{facts.pid_file} names process {pid}, which does not run"
     wanted = str(_user(facts))
-    programs = {settings.program.name[:15], settings.program.resolve().name[:15]}
+    programs = names(settings)
 
     def is_exim() -> bool:
         fields = _stat(pid)
         return fields[0] in programs and fields[1] not in {"", "Z"}
 
     def is_daemon() -> bool:
-        users = re.search(r"^Uid:\s*(\d+)\s+(\d+)\s+(\d+)", _read(pid, "status"), re.MULTILINE)
-        return users is not None and set(users.groups()) == {wanted}
+        return set(field(read(pid, "status"), "Uid")[:3]) == {wanted}
 
     # while it starts again it is root for some milliseconds
     if not is_exim() or not _until(lambda: is_daemon() or not is_exim(), _SUCCESSOR) or not is_exim():
         os.close(descriptor)
         return None, f"{facts.pid_file} names process {pid}, which is no {settings.program.name} of Exim's user"
-    command = _read(pid, "cmdline").split("\0")[:-1]
-    unit = re.search(r"^0::.*?/([A-Za-z0-9@:_.\\-]+\.service)$", _read(pid, "cgroup"), re.MULTILINE)
+    command = read(pid, "cmdline").split("\0")[:-1]
+    unit = re.search(r"^0::.*?/([A-Za-z0-9@:_.\\-]+\.service)$", read(pid, "cgroup"), re.MULTILINE)
     return Daemon(pid, descriptor, int(_stat(pid)[20]), command, unit[1] if unit else None), ""
 
 

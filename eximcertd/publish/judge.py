@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from eximcertd.fingerprint import is_exact
+from eximcertd.publish.process import configuration_file
 from eximcertd.publish.request import FAILED
 from eximcertd.publish.run import Said, run
 from eximcertd.publish.safely import open_directory
@@ -35,8 +36,7 @@ LIMIT: Final = 30.0
 
 _CLONE_NEWNS, _MS_BIND, _MS_REC, _MS_PRIVATE = 0x20000, 0x1000, 0x4000, 0x40000
 _OPTIONS: Final = (
-    "exim_user", "exim_group", "pid_file_path", "spool_directory", "notifier_socket", "daemon_smtp_ports",
-    "local_interfaces",
+    "exim_user", "exim_group", "pid_file_path", "spool_directory", "daemon_smtp_ports", "local_interfaces",
 )  # fmt: skip
 
 
@@ -46,9 +46,9 @@ class Facts:
 
     user: tuple[int, int, list[int]]
     pid_file: Path
-    notifier: str
     ports: str
     interfaces: str
+    configuration: str
     seconds: float
 
 
@@ -112,9 +112,9 @@ def judge(settings: Settings, value: str | None, candidate: Path | None) -> Fact
     return Facts(
         _user(options["exim_user"], options.get("exim_group", "")),
         settings.pid_file or Path(options["pid_file_path"].replace("%s", options["spool_directory"])),
-        options.get("notifier_socket", "").replace("$spool_directory", options["spool_directory"]),
         options.get("daemon_smtp_ports", ""),
         options.get("local_interfaces", ""),
+        configuration_file(checked.out),
         checked.seconds,
     )
 

@@ -10,17 +10,18 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
-from lab.exim import EXIM
+from lab.exim import EXIM, EximServer
 from lab.publishing import Publisher
-from lab.smtp import ask
+from lab.smtp import ask, session
+from lab.wait import until
 
 from eximcertd.publish import listening
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from contextlib import AbstractContextManager
 
     from lab.certificates import Identity
-    from lab.exim import EximServer
 
 SQUATTER = """
 import socket, sys, time
@@ -120,3 +121,62 @@ def test_an_exim_whose_sockets_cannot_be_told_is_never_called_live(exim: EximSer
 )
 def test_the_ports_are_those_that_exim_takes(option: str, interfaces: str, usual: str, found: set[int]) -> None:
     assert listening.ports(option, interfaces, usual) == found
+
+
+def test_a_name_that_anybody_holds_says_nothing_of_an_exim_that_is_down(
+    exim: EximServer, publisher: Publisher, alice: Identity
+) -> None:
+    publisher.list(alice.fingerprint)
+    exim.stop()
+    with squatter(notifier(exim), keep=True):
+        answer = publisher.list()
+    assert answer.outcome == "not-running"
+    assert alice.fingerprint not in exim.macro_file.read_text()
+
+
+def started(exim: EximServer, *arguments: str) -> AbstractContextManager[subprocess.Popen[bytes]]:
+    """Start Exim in another way than the lab does."""
+    process = subprocess.Popen([EXIM, "-C", exim.configuration, *arguments], stdin=subprocess.DEVNULL)
+    until(exim.listening, "Exim listens", limit=20)
+    return ending(process)
+
+
+@contextmanager
+def ending(process: subprocess.Popen[bytes]) -> Iterator[subprocess.Popen[bytes]]:
+    with process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def test_an_exim_without_a_pid_file_is_no_exim_that_does_not_run(
+    exim: EximServer, publisher: Publisher, alice: Identity
+) -> None:
+    publisher.list(alice.fingerprint)
+    exim.stop()
+    exim.pid_file.unlink(missing_ok=True)
+    port = f"127.0.0.1.{exim.port}"
+    with started(exim, "-bdf", "-oX", port) as process:
+        assert not exim.pid_file.exists()
+        answer = publisher.list()
+        assert (answer.outcome, answer.step) == ("failed", "daemon")
+        assert f"process {process.pid}" in answer.message
+        assert f"-oP {exim.pid_file}" in answer.message
+    with started(exim, "-bdf", "-oX", port, "-oP", str(exim.pid_file)):
+        assert publisher.list().outcome == "live"
+        assert ask(exim.port, alice).refused
+
+
+def test_a_session_that_outlives_its_daemon_is_no_daemon(
+    exim: EximServer, publisher: Publisher, alice: Identity
+) -> None:
+    with session(exim.port, alice):
+        exim.kill()
+        assert publisher.list().outcome == "not-running"
+
+
+def test_an_exim_of_another_configuration_is_another_exim(exim: EximServer, publisher: Publisher) -> None:
+    exim.stop()
+    with EximServer():
+        assert publisher.list("AA" * 32).outcome == "not-running"

@@ -151,7 +151,7 @@ def test_a_pid_file_that_lies_is_not_believed_and_nothing_is_done(
     exim.pid_file.write_text(text)
     answer = publisher.list(A)
     assert (answer.outcome, answer.step) == ("failed", "daemon")
-    assert "an Exim daemon runs, but cannot be found" in answer.message
+    assert f"an Exim daemon runs as process {exim.pid}, but cannot be found" in answer.message
     assert exim.macro_file.read_bytes() == before
     assert exim.reloads() == 0
 
