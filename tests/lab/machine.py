@@ -8,6 +8,7 @@ Every file in it but its own root file system is lost when it is taken down.
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import re
@@ -15,6 +16,7 @@ import shlex
 import subprocess
 from contextlib import suppress
 from pathlib import Path
+from tempfile import gettempdir
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from lab.wait import until
@@ -33,16 +35,26 @@ class Machine:
     def __init__(self, suite: str, shared: Path) -> None:
         self.suite: Final = suite
         self._shared = f"--bind-ro={shared}:/mnt"
+        self._lock = -1
 
     def __enter__(self) -> Self:
-        """Boot it."""
-        self._lab("down")
-        self._lab("up", self._shared)
+        """Boot it, once nobody else on this host has a machine of this Debian."""
+        self._lock = os.open(Path(gettempdir()) / f"eximcertd-lab-{self.suite}.lock", os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX)
+            self._lab("down")
+            self._lab("up", self._shared)
+        except BaseException:
+            os.close(self._lock)
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:
         """Take it down."""
-        self._lab("down")
+        try:
+            self._lab("down")
+        finally:
+            os.close(self._lock)
 
     def reboot(self) -> None:
         """Power off cleanly and boot again; what was written is kept."""

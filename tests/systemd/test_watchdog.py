@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from lab.machine import Machine
 
-INTERVAL = 4
+INTERVAL = 6
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +35,7 @@ def sign_of_life(machine: Machine) -> float:
 def test_a_log_in_which_nothing_happens_is_not_taken_for_a_hang(watched: Machine) -> None:
     pid, began = watched.pid(), sign_of_life(watched)
     size = watched.sh("stat -c %s /var/log/exim4/mainlog")
-    until(lambda: sign_of_life(watched) > began + 2 * INTERVAL, "signs of life go on", limit=60)
+    until(lambda: sign_of_life(watched) > began + 1.5 * INTERVAL, "signs of life go on", limit=60)
     assert watched.sh("stat -c %s /var/log/exim4/mainlog") == size
     assert watched.pid() == pid
 
@@ -48,9 +48,8 @@ def test_a_reader_that_hangs_alone_is_brought_back_with_nothing_lost(watched: Ma
     pid, restarts = watched.pid(), int(watched.unit("eximcertd", "NRestarts"))
     log = watched.path("/var/log/exim4/mainlog")
     with stopped(reading_thread(watched.from_outside(pid), log)) as reader:
-        assert watched.rcpt(client, times=2) == 550
         assert watched.attempts(client) == 1  # the loop lives, and answers
-        assert watched.pid() == pid
+        assert watched.rcpt(client, times=2) == 550
         until(reader.ended, "systemd kills it", limit=60)
     until(lambda: watched.pid() not in {0, pid}, "systemd starts it again", limit=60)
     until(lambda: watched.unit("eximcertd", "ActiveState") == "active", "it is ready", limit=30)
