@@ -241,3 +241,23 @@ def test_exim_dead_of_a_reload_is_started_again_where_root_says_so(relay: Machin
     until(lambda: relay.rcpt(client) == 250, "the decision is live", limit=60)
     relay.sh("rm /run/systemd/system/exim4.service.d/mend.conf; systemctl daemon-reload")
     relay.write("/etc/eximcertd/eximcertd.toml", good)
+
+
+def test_with_eximcertd_down_root_can_still_throw_somebody_out(relay: Machine, client: Identity) -> None:
+    refused_and_seen(relay, client)
+    relay.ctl("approve", client.fingerprint)
+    assert relay.rcpt(client) == 250
+    relay.run("systemctl", "stop", "eximcertd")
+    relay.ctl("revoke", "--offline", client.fingerprint, "--note", "laptop stolen")
+    assert relay.rcpt(client) == 550
+    relay.restart()
+    for _ in range(2):  # a second start takes nothing twice
+        entry = relay.entry(client)
+        assert entry is not None
+        assert entry["standing"] == "revoked"
+        assert entry["decision"]["note"] == "laptop stolen"
+        relay.restart()
+    assert len([one for one in relay.json("history", client.fingerprint) if one["verb"] == "revoke"]) == 1
+    relay.ctl("approve", client.fingerprint)
+    relay.restart()
+    assert relay.rcpt(client) == 250
