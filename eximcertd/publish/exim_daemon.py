@@ -73,7 +73,7 @@ def find(settings: Settings, facts: Facts) -> Daemon | None:
     running = unnamed_daemon(settings, _user(facts), facts.configuration)
     if running is None:
         return None
-    deadline = time.monotonic() + _SUCCESSOR  # one that was just started writes its pid file a little later
+    deadline = time.monotonic() + _PATIENCE  # one that was just started writes its pid file a little later
     while time.monotonic() < deadline:
         time.sleep(0.02)
         daemon, why = _named(settings, facts)

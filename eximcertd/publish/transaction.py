@@ -197,14 +197,12 @@ class Publication:
             if standing.raw is None:
                 directory.write(settings.file.name, b"", replace=False)  # something to mount over; it says nothing
             directory.write(self.name("candidate"), text)
-        daemon = facts = None
-        try:
+        daemon = None
+        with suppress(NoNamespaceError):  # then it is judged after the rename, and put back if it fails
             with self._step("judge"):
                 facts = self._judge(value, candidate=True)
-            with self._step("daemon"):
+            with suppress(Stop, OSError):  # a daemon that cannot be found keeps no revocation from the file
                 daemon = self._daemon(facts)
-        except NoNamespaceError:
-            pass  # it is judged after the rename, and put back if it fails
         with self._step("mark"):
             if self._uses_grant:
                 directory.remove(self.name("grant"))
@@ -219,12 +217,11 @@ class Publication:
             since = time.clock_gettime(time.CLOCK_BOOTTIME)
             with self._step("check"):
                 checked = self._judge(value)
-            if facts is None:
-                with self._step("daemon"):
-                    daemon = self._daemon(checked)
         except BaseException:
             self._put_back()
             raise
+        with self._step("daemon"):
+            daemon = daemon or self._daemon(checked)
         return self._load(checked, daemon, due=True, since=since, replaced=True)
 
     def _judge(self, value: str, *, candidate: bool = False) -> Facts:

@@ -72,15 +72,13 @@ def test_what_fails_after_the_rename_is_put_back_and_gets_no_hup(
     assert publisher.list(A, alice.fingerprint).outcome == "live"
 
 
-def test_a_pid_file_that_lies_is_found_after_the_rename_and_the_file_put_back(
-    exim: EximServer, publisher: Publisher
-) -> None:
-    before = exim.macro_file.read_bytes()
+def test_a_pid_file_that_lies_keeps_no_list_from_the_file(exim: EximServer, publisher: Publisher) -> None:
     exim.pid_file.unlink()
     exim.pid_file.write_text("1")
     failed = publisher.list(A)
     assert (failed.outcome, failed.step) == ("failed", "daemon")
-    assert exim.macro_file.read_bytes() == before
+    assert failed.found is not None
+    assert (failed.found.fingerprints, failed.found.due) == ((A,), True)
 
 
 def test_a_file_of_another_user_is_refused_by_a_user_too(exim: EximServer) -> None:
