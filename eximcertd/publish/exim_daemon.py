@@ -20,7 +20,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from eximcertd.publish import listening
-from eximcertd.publish.process import catches, field, names, read, unnamed_daemon
+from eximcertd.publish.child import as_user
+from eximcertd.publish.process import catches, configuration_file, field, names, read, unnamed_daemon
 from eximcertd.publish.run import run
 from eximcertd.publish.stop import failed, shown
 
@@ -70,7 +71,11 @@ def find(settings: Settings, facts: Facts) -> Daemon | None:
     daemon, why = _named(settings, facts)
     if daemon is not None:
         return daemon
-    running = unnamed_daemon(settings, _user(facts), facts.configuration)
+
+    def usual() -> str:
+        return configuration_file(run([str(settings.program), "-bV"], _RESTART).out)
+
+    running = unnamed_daemon(settings, _user(facts), facts.configuration, usual)
     if running is None:
         return None
     deadline = time.monotonic() + _PATIENCE  # one that was just started writes its pid file a little later
@@ -189,24 +194,12 @@ def reload(daemon: Daemon, facts: Facts) -> bool:
 
 def _signal(daemon: Daemon, facts: Facts) -> None:
     """Send a HUP as Exim's user, who can hurt nothing but Exim, whatever process it is."""
-    child = os.fork()
-    if child == 0:
-        status = 1
-        try:
-            if os.geteuid() == 0:
-                user, group, _groups = facts.user
-                os.setgroups([])
-                os.setresgid(group, group, group)
-                os.setresuid(user, user, user)
-            signal.pidfd_send_signal(daemon.descriptor, signal.SIGHUP)
-            status = 0
-        except OSError as error:
-            status = error.errno or 1
-        finally:
-            os._exit(status)
-    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    user, group, _groups = facts.user
+    status = as_user(
+        user, group, lambda: signal.pidfd_send_signal(daemon.descriptor, signal.SIGHUP), keep=daemon.descriptor
+    )
     if status not in (0, errno.ESRCH):
-        raise failed(f"Exim's daemon {daemon.pid} could not be signalled: {os.strerror(abs(status))}")
+        raise failed(f"Exim's daemon {daemon.pid} could not be signalled: {os.strerror(status)}; {_NOT_YET}")
 
 
 def successor(settings: Settings, facts: Facts, since: float) -> Daemon | None:

@@ -9,11 +9,10 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from eximcertd.publish.run import run
 from eximcertd.publish.stop import failed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from eximcertd.publish.settings import Settings
 
@@ -49,10 +48,11 @@ def names(settings: Settings) -> set[str]:
     return {settings.program.name[:15], settings.program.resolve().name[:15]}
 
 
-def unnamed_daemon(settings: Settings, user: int, configuration: str) -> int | None:
+def unnamed_daemon(settings: Settings, user: int, configuration: str, usual: Callable[[], str]) -> int | None:
     """Return the id of a process that is an Exim daemon with our configuration, as far as can be told; else None.
 
-    user: Exim's user id. configuration: the file that Exim says it reads. A session of a daemon that has ended has
+    user: Exim's user id. configuration: the file that Exim says it reads. usual: asks for the one that it reads
+    where none is named. A session of a daemon that has ended has
     its command line too; what is left out by then is SIGCHLD, which the daemon alone catches (seen on 4.96).
     Raises Stop if that cannot be looked up.
     """
@@ -60,8 +60,8 @@ def unnamed_daemon(settings: Settings, user: int, configuration: str) -> int | N
         raise failed("/proc hides other users' processes (hidepid): whether an Exim daemon runs cannot be told")
     deadline = time.monotonic() + _LIMIT
     found = list(_started_as_daemons(settings, user, deadline))
-    usual = _usual_configuration(settings) if any(config is None for _pid, config in found) else ""
-    ours = [pid for pid, config in found if not configuration or configuration in (config or usual).split(":")]
+    unnamed = usual() if any(config is None for _pid, config in found) else ""
+    ours = [pid for pid, config in found if not configuration or configuration in (config or unnamed).split(":")]
     patience = time.monotonic() + _PATIENCE
     while ours:
         for pid in list(ours):
@@ -94,12 +94,6 @@ def _started_as_daemons(settings: Settings, user: int, deadline: float) -> Itera
                 continue
             at = next((at for at, argument in enumerate(arguments) if argument.startswith("-C")), None)
             yield pid, None if at is None else arguments[at][2:] or "".join(arguments[at + 1 : at + 2])
-
-
-def _usual_configuration(settings: Settings) -> str:
-    """Return the configuration that Exim reads where none is named."""
-    said = run([str(settings.program), "-bV"], _LIMIT)
-    return configuration_file(said.out)
 
 
 def configuration_file(said: str) -> str:
