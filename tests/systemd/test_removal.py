@@ -70,3 +70,15 @@ def test_purged_where_exim_does_not_include_it_the_macro_file_goes_too(relay: Ma
     assert "/etc/exim4/relay_from_certs is removed" in said.stderr
     assert relay.sh("ls -d /etc/exim4/relay_from_certs* /var/lib/eximcertd 2>/dev/null || true") == ""
     relay.restart_exim()
+
+
+def test_exim_that_comes_later_brings_the_daemon_up(relay: Machine, package: Path) -> None:
+    relay.install(package)
+    good = relay.sh("cat /etc/eximcertd/eximcertd.toml")
+    relay.write("/etc/eximcertd/eximcertd.toml", "[log]\npath = 7\n")  # it ends as it does without Exim: status 78
+    relay.run("systemctl", "restart", "eximcertd", good=False)
+    assert relay.unit("eximcertd", "ActiveState") == "failed"
+    assert relay.unit("eximcertd", "ExecMainStatus") == "78"
+    relay.write("/etc/eximcertd/eximcertd.toml", good)
+    relay.sh("dpkg-trigger --by-package=exim4-daemon-heavy /usr/sbin/exim4; dpkg --triggers-only --pending")
+    assert relay.unit("eximcertd", "ActiveState") == "active"

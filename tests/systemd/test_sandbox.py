@@ -107,3 +107,25 @@ def test_the_publisher_judges_writes_and_reloads_from_within_its_sandbox(
 
 def test_no_publication_leaves_a_unit_behind(relay: Machine) -> None:
     assert relay.sh("systemctl list-units --all --plain --no-legend 'eximcertd-publish@*'").strip() == ""
+
+
+@pytest.fixture
+def syslog(relay: Machine) -> Iterator[None]:
+    """Have Exim log by syslog alone, and eximcertd read the journal, for the length of a test."""
+    good = relay.sh("cat /etc/eximcertd/eximcertd.toml")
+    relay.sh("echo 'log_file_path = syslog' >>/etc/exim4/exim4.conf.localmacros; update-exim4.conf")
+    relay.write("/etc/eximcertd/eximcertd.toml", f'{good}[log]\nsource = "journal"\n')
+    relay.restart()
+    yield
+    relay.sh("sed -i '/^log_file_path/d' /etc/exim4/exim4.conf.localmacros; update-exim4.conf")
+    relay.restart_exim()
+    relay.write("/etc/eximcertd/eximcertd.toml", good)
+    relay.restart()
+
+
+def test_the_journal_can_be_read_from_within_the_sandbox(relay: Machine, tmp_path: Path, syslog: None) -> None:
+    client = make(tmp_path, "syslog.example")
+    relay.trust(client)
+    assert relay.rcpt(client, times=3) == 550
+    assert client.fingerprint not in relay.sh("cat /var/log/exim4/mainlog")
+    relay.counted(client, 3)
