@@ -191,9 +191,9 @@ def judge_directory(settings: Settings, facts: Facts) -> None:
 
 
 def honoured(allowed: Path) -> set[str]:
-    """Return the fingerprints for which the directory has an entry; none if there is no directory."""
+    """Return the fingerprints for which the directory has a file, as Exim counts them; none without a directory."""
     try:
         with os.scandir(allowed) as entries:
-            return {entry.name for entry in entries if is_exact(entry.name)}
+            return {entry.name for entry in entries if is_exact(entry.name) and entry.is_file(follow_symlinks=False)}
     except FileNotFoundError:
         return set()

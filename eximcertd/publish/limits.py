@@ -33,6 +33,12 @@ def check_size(settings: Settings, count: int) -> None:
         )
 
 
+def check_form(settings: Settings, form: str | None) -> None:
+    """Raise Stop if root's configuration has the list written in the other form."""
+    if form is not None and settings.form not in ("auto", form):
+        raise refused(f'[allowlist] form = "{settings.form}": the {form} form is not what root has set')
+
+
 def shrinks_too_much(settings: Settings, now: AbstractSet[str], after: AbstractSet[str]) -> str:
     """Return why so many may not go without root's word, or ""."""
     going = len(now - after)

@@ -31,8 +31,8 @@ class Settings:
 
     macro, file: the macro and the file that holds it. program: Exim. config, pid_file: None: Exim's own.
     reload: whether there is a daemon to signal. restart: whether Exim is restarted if a reload killed it.
-    allowed: the directory of the directory form. max_fingerprints: of a list. min_interval: seconds between
-    reloads. max_shrink: percent of what is honoured now.
+    form: "list" or "directory", or "auto": either. allowed: the directory of the directory form.
+    max_fingerprints: of a list. min_interval: seconds between reloads. max_shrink: percent of what is honoured now.
     """
 
     macro: str
@@ -42,6 +42,7 @@ class Settings:
     pid_file: Path | None
     reload: bool
     restart: bool
+    form: str
     allowed: Path
     max_fingerprints: int
     min_interval: float
@@ -134,6 +135,13 @@ def read(file: Path, tables: dict[str, Any]) -> Settings:
         pid_file=reader.path("exim", "pid_file", None),
         reload=reader.choice("exim", "reload", ("signal", "none")),
         restart=not reader.choice("publish", "on_dead", ("report", "restart")),
+        form=reader.get(
+            "allowlist",
+            "form",
+            "auto",
+            '"auto", "list" or "directory"',
+            lambda form: form in ("auto", "list", "directory"),
+        ),
         allowed=state / "allowed",
         max_fingerprints=reader.number("publish", "max_fingerprints", 100_000, 1_000_000),
         min_interval=reader.seconds("publish", "min_interval", "1s"),

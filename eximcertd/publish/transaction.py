@@ -162,6 +162,7 @@ class Publication:
 
     def _check_limits(self, standing: MacroFile) -> None:
         asked, now = self._request, standing.found
+        limits.check_form(self._settings, asked.form)
         limits.check_size(self._settings, len(asked.fingerprints))
         if asked.form == "directory" and now.form == "directory":
             return

@@ -96,6 +96,30 @@ def test_a_change_of_form_that_would_lock_clients_out_is_a_shrink(publisher: Pub
     assert publisher.list(*LARGE[:18]).outcome == "live"
 
 
+def test_names_that_exim_does_not_honour_hide_no_shrink(publisher: Publisher) -> None:
+    publisher.list(*LARGE)
+    publisher.allow()
+    for name in LARGE[:10]:
+        (publisher.allowed / name).mkdir()
+    for name in LARGE[10:]:
+        (publisher.allowed / name).symlink_to("/etc/passwd")
+    refused = publisher.switch_to_directory()
+    assert (refused.outcome, refused.step) == ("refused", "limits")
+    assert "20 of 20 fingerprints would go" in refused.message
+
+
+@pytest.mark.parametrize("form", ["list", "directory", "auto"])
+def test_the_form_is_the_one_that_root_has_set(publisher: Publisher, form: str) -> None:
+    publisher.configure({"allowlist": {"form": form}})
+    publisher.allow(*LARGE)
+    for asked, answer in (("list", publisher.list(*LARGE)), ("directory", publisher.switch_to_directory())):
+        if form in ("auto", asked):
+            assert answer.outcome == "live"
+        else:
+            assert (answer.outcome, answer.step) == ("refused", "limits")
+            assert f'form = "{form}"' in answer.message
+
+
 def test_a_list_longer_than_root_allows_is_refused(publisher: Publisher) -> None:
     publisher.configure({"publish": {"max_fingerprints": 19}})
     refused = publisher.list(*LARGE)
