@@ -19,6 +19,19 @@ _UNMATCHED = "standing = 'pending' AND matched = 0"
 _DROP = f"DELETE FROM entry WHERE fingerprint IN (SELECT fingerprint FROM entry WHERE {_UNMATCHED} ORDER BY last_seen LIMIT ?)"  # noqa: S608, E501 - a constant
 
 
+_INSERT = (
+    "INSERT INTO entry (fingerprint, standing, attempts, first_seen, last_seen, host, helo, sender, recipient, matched)"
+    " VALUES (?1, 'pending', ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)"
+)
+_ADD = (
+    "attempts = attempts + ?2,"
+    " first_seen = min(coalesce(first_seen, ?3), coalesce(?3, first_seen)),"
+    " last_seen = max(coalesce(last_seen, ?4), coalesce(?4, last_seen)),"
+    " host = coalesce(?5, host), helo = coalesce(?6, helo), sender = coalesce(?7, sender),"
+    " recipient = coalesce(?8, recipient), matched = max(matched, ?9)"
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Attempts:
     """Attempts of one certificate. first, last: milliseconds since the epoch, or None without a time stamp.
@@ -133,6 +146,7 @@ class Sightings:
         self, db: sqlite3.Connection, seen: Sequence[Attempts], known: Callable[[Fingerprint], bool]
     ) -> list[Fingerprint]:
         fresh: list[Fingerprint] = []
+        strangers: list[tuple[object, ...]] = []
         for attempts in seen:
             peer = attempts.peer
             matched = known(attempts.fingerprint)
@@ -144,16 +158,14 @@ class Sightings:
                 *((peer.host, peer.helo, peer.sender, peer.recipient) if peer else (None,) * 4),
                 matched,
             )
-            if _update(db, values):
-                continue
-            if attempts.count:
-                db.execute(
-                    "INSERT INTO entry (fingerprint, standing, attempts, first_seen, last_seen, host, helo, sender,"
-                    " recipient, matched) VALUES (?1, 'pending', ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
-                    values,
-                )
-                if matched:
-                    fresh.append(attempts.fingerprint)
+            if attempts.count and not matched:
+                strangers.append(values)
+            elif not _update(db, values) and attempts.count:
+                db.execute(_INSERT, values)
+                fresh.append(attempts.fingerprint)
+        db.executemany(
+            f"{_INSERT} ON CONFLICT (fingerprint) DO UPDATE SET {_ADD}", strangers
+        )  # a flood comes by the thousand
         self._bound(db)
         return fresh
 
@@ -170,14 +182,7 @@ class Sightings:
 
 
 def _update(db: sqlite3.Connection, values: tuple[object, ...]) -> bool:
-    found = db.execute(
-        "UPDATE entry SET attempts = attempts + ?2,"
-        " first_seen = min(coalesce(first_seen, ?3), coalesce(?3, first_seen)),"
-        " last_seen = max(coalesce(last_seen, ?4), coalesce(?4, last_seen)),"
-        " host = coalesce(?5, host), helo = coalesce(?6, helo), sender = coalesce(?7, sender),"
-        " recipient = coalesce(?8, recipient), matched = max(matched, ?9) WHERE fingerprint = ?1",
-        values,
-    )
+    found = db.execute(f"UPDATE entry SET {_ADD} WHERE fingerprint = ?1", values)  # noqa: S608 - a constant
     return bool(found.rowcount)
 
 
