@@ -10,11 +10,12 @@ from eximcertd.errors import UsageError
 from eximcertd.intake import milliseconds
 from eximcertd.ledger.sightings import Attempts
 from eximcertd.log.segment import from_json
-from eximcertd.methods.rooms import Rooms, past_time_of, whole
+from eximcertd.methods.rooms import Rooms, time_of, whole
 from eximcertd.rejection import Peer
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+    from datetime import datetime
 
     from eximcertd.control.caller import Caller
 
@@ -57,7 +58,15 @@ def _attempts(sighting: dict[str, Any]) -> Attempts:
     return Attempts(
         whole(sighting["fingerprint"]),
         sighting["attempts"],
-        milliseconds(past_time_of(sighting.get("first_seen"))),
-        milliseconds(past_time_of(sighting.get("last_seen"))),
+        milliseconds(_log_time(sighting.get("first_seen"))),
+        milliseconds(_log_time(sighting.get("last_seen"))),
         None if peer is None else Peer(peer["host"], peer["helo"], peer["sender"], peer["recipient"]),
     )
+
+
+def _log_time(text: str | None) -> datetime | None:
+    """Return the time that a log tells, or None where no clock could have told it: the attempt counts all the same."""
+    try:
+        return time_of(text)
+    except UsageError:
+        return None
