@@ -24,6 +24,7 @@ from eximcertd.publish.child import as_user
 from eximcertd.publish.process import catches, configuration_file, field, names, read, unnamed_daemon
 from eximcertd.publish.run import run
 from eximcertd.publish.stop import failed, shown
+from eximcertd.publish.unit import unit_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,6 +38,7 @@ _PATIENCE: Final = 1.0
 _SUCCESSOR: Final = 2.0
 """Seconds in which another daemon may take a dead one's place (a restart by somebody else)."""
 _RESTART: Final = 30.0
+_SYSTEMD: Final = Path("/run/systemd/system")
 _NOT_YET: Final = "what was asked for stands, not yet loaded"
 
 
@@ -144,8 +146,13 @@ def _look(pid: int, settings: Settings, facts: Facts) -> tuple[Daemon | None, st
         os.close(descriptor)
         return None, f"{facts.pid_file} names process {pid}, which is no {settings.program.name} of Exim's user"
     command = read(pid, "cmdline").split("\0")[:-1]
-    unit = re.search(r"^0::.*?/([A-Za-z0-9@:_.\\-]+\.service)$", read(pid, "cgroup"), re.MULTILINE)
-    return Daemon(pid, descriptor, int(_stat(pid)[20]), command, unit[1] if unit else None), ""
+    started = _stat(pid)[20]
+    if not started.isdecimal():
+        os.close(descriptor)
+        return None, f"{facts.pid_file} names process {pid}, which has ended"
+    # asked now: a daemon that has died has none
+    unit = unit_of(pid, read(pid, "cgroup")) if settings.restart and _SYSTEMD.is_dir() else None
+    return Daemon(pid, descriptor, int(started), command, unit), ""
 
 
 def _sockets(daemon: Daemon, facts: Facts) -> set[tuple[str, str]]:
@@ -220,7 +227,9 @@ def successor(settings: Settings, facts: Facts, since: float) -> Daemon | None:
 def restart(daemon: Daemon, settings: Settings, facts: Facts) -> str:
     """Start Exim again as it was started; return "" if that was seen to work, else why not."""
     began = time.clock_gettime(time.CLOCK_BOOTTIME) - 0.05
-    if daemon.unit and Path("/run/systemd/system").is_dir():
+    if _SYSTEMD.is_dir():
+        if daemon.unit is None:
+            return f"its process {daemon.pid} was no service of systemd's that can be restarted"
         said = run(["systemctl", "restart", daemon.unit], _RESTART)
     else:
         arguments = _known(daemon.command[1:], settings)
