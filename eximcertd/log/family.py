@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 _UNSETTLED: Final = 100_000_000
 """A directory that changed less than this long ago (ns) may change again without its time telling."""
 _LATE_AT_FIRST: Final = 2
+_MOST_LISTINGS: Final = 20
 
 _Fresh: TypeAlias = tuple[str, bool, int, Sibling]
 """A file that nothing is known of: the time stamp it begins with, whether it is packed, its mtime."""
@@ -40,13 +41,25 @@ class _Open:
 
 
 class Family:
-    """What lies around the log. first: this is the very first start, what is there was there before us.
+    """What lies around the log. read_held: reads on in all files that are held open. hold: seconds to hold others.
+
+    first: this is the very first start, what is there was there before us.
 
     problems: what could not be read, a sentence each, by file or directory.
     """
 
-    def __init__(self, path: Path, names: Names, trail: Trail, collector: Collector, hold: float) -> None:
+    def __init__(
+        self,
+        path: Path,
+        names: Names,
+        trail: Trail,
+        collector: Collector,
+        *,
+        read_held: Callable[[], None],
+        hold: float,
+    ) -> None:
         self._path = path
+        self._read_held = read_held
         self._names = self._target = names
         self._trail = trail
         self._collector = collector
@@ -93,21 +106,28 @@ class Family:
         if not self._has_changed(log):
             return False
         before, dated = self._collector.consumed, self.dated
-        siblings = self.listing(log)
-        for name in set(self.problems) - {str(sibling.path) for sibling in siblings}:
-            if name.startswith("/"):
-                del self.problems[name]
-        fresh = self._judge_all(siblings)
+        for _ in range(_MOST_LISTINGS):
+            siblings = self.listing(log)
+            if not self.first:
+                self._read_held()  # what was listed as a copy of it is known as one then
+            fresh = self._judge_all(siblings)
+            if fresh is not None and (not fresh or _names(siblings) == _names(self.listing(log))):
+                break  # else a file that was renamed meanwhile may have been left out
+        else:
+            return True  # files are renamed faster than we can look: what is new cannot be told from what is old
         if not self._sought:
             self._sought = True
             if self._seek(log):
                 return True
         if self.first:
             self._pass_over(fresh)
+            self.first = False
+            fresh.clear()
         for first, _, mtime, sibling in sorted(fresh, key=lambda entry: entry[:3]):
-            if not self.first and self._trail.is_new(first, mtime):
-                self._take_up(sibling)
-        self.first = False
+            if self._trail.is_new(first, mtime) and not self._take_up(sibling):
+                self._listed.clear()
+                return True
+            self._judged.add(sibling.version)
         return self._collector.consumed != before or self.dated != dated
 
     def let_go(self, most: int) -> None:
@@ -138,35 +158,49 @@ class Family:
         self._listed[directory] = changed if time.time_ns() - changed > _UNSETTLED else -1
         return siblings
 
-    def _judge_all(self, siblings: list[Sibling]) -> list[_Fresh]:
-        """Read what changed and is known; return what is not known."""
+    def _judge_all(self, siblings: list[Sibling]) -> list[_Fresh] | None:
+        """Read what changed and is known; return what is not known. None: some of it is not there any more."""
+        for name in set(self.problems) - {str(sibling.path) for sibling in siblings}:
+            if name.startswith("/"):
+                del self.problems[name]
+        self._judged &= {sibling.version for sibling in siblings}
         fresh: list[_Fresh] = []
         ours = {(track.dev, track.ino) for track in self._trail}
+        unpacked = {str(sibling.path) for sibling in siblings}
         for sibling in sorted(siblings, key=lambda sibling: (sibling.dev, sibling.ino) not in ours):
-            if sibling.size and sibling.version not in self._judged:
-                self._judge(sibling, fresh)
-        self._judged = {sibling.version for sibling in siblings}
+            if not sibling.size or sibling.version in self._judged or sibling.packs_one_of(unpacked):
+                continue
+            unknown = len(fresh)
+            if not self._judge(sibling, fresh):
+                self._listed.clear()
+                return None
+            if len(fresh) == unknown:
+                self._judged.add(sibling.version)
         return fresh
 
-    def _judge(self, sibling: Sibling, fresh: list[_Fresh]) -> None:
-        """Read what a file holds of what is known; put it with the fresh ones if nothing is."""
+    def _judge(self, sibling: Sibling, fresh: list[_Fresh]) -> bool:
+        """Read what a file holds of what is known; put it with the fresh ones if nothing is. False: it is gone."""
         held = self._trail.open_as(sibling.dev, sibling.ino)
         if held is not None:
             held.name = str(sibling.path)
         elif not self._trail.has_packed(sibling):
-            self._with(sibling, lambda file: self._judge_open(sibling, file, fresh))
+            return self._with(sibling, lambda file: self._judge_open(sibling, file, fresh))
+        return True
 
     def _judge_open(self, sibling: Sibling, file: _Open, fresh: list[_Fresh]) -> None:
-        if kind(file.fd) is None:
-            track = self._trail.plain(file.fd, file.status, file.name, self.inodes())
-            if track is None:
-                fresh.append((stamp(os.pread(file.fd, 19, 0)), False, sibling.mtime, sibling))
-            elif track.fd == file.fd:
-                file.kept = True
-                self._read(track)
-        elif not self._judge_packed(file.fd, sibling):
-            first = stamp(self._collector.head(text(file.fd, clean(file.name)), 19))
-            fresh.append((first, True, sibling.mtime, sibling))
+        if kind(file.fd) is not None:
+            if not self._judge_packed(file.fd, sibling):
+                first = stamp(self._collector.head(text(file.fd, clean(file.name)), 19))
+                fresh.append((first, True, sibling.mtime, sibling))
+            return
+        if sibling.is_packed:
+            return  # somebody begins to write it
+        track = self._trail.plain(file.fd, file.status, file.name, self.inodes())
+        if track is None:
+            fresh.append((stamp(os.pread(file.fd, 19, 0)), False, sibling.mtime, sibling))
+        elif track.fd == file.fd:
+            file.kept = True
+            self._read(track)
 
     def _judge_packed(self, fd: int, sibling: Sibling) -> bool:
         """Read what a packed copy of something known holds beyond it; False: it is none."""
@@ -183,16 +217,18 @@ class Family:
                 return True
         return False
 
-    def _take_up(self, sibling: Sibling) -> None:
-        """Read a file that nothing was known of, unless what was read meanwhile tells that it is a copy."""
+    def _take_up(self, sibling: Sibling) -> bool:
+        """Read a file that nothing was known of, unless what was read meanwhile tells that it is a copy.
+
+        False: it is not there any more.
+        """
         again: list[_Fresh] = []
-        self._judge(sibling, again)
-        if again and not self._collector.stopped:
-            self._with(sibling, lambda file: self._take_up_open(sibling, file))
+        there = self._judge(sibling, again)
+        if there and again and not self._collector.stopped:
+            there = self._with(sibling, lambda file: self._take_up_open(sibling, file))
+        return there
 
     def _take_up_open(self, sibling: Sibling, file: _Open) -> None:
-        if (file.status.st_dev, file.status.st_ino) != (sibling.dev, sibling.ino):
-            return  # rotated on: the directory has changed, the next listing finds it
         if kind(file.fd) is None:
             track = self._trail.add(Track(file.name, fd=file.fd, status=file.status))
             file.kept = True
@@ -205,16 +241,18 @@ class Family:
         if not self._collector.stopped:
             self._trail.note_packed(track, sibling)
 
-    def _with(self, sibling: Sibling, act: Callable[[_Open], None]) -> None:
-        """Do something with a file opened; what keeps us from it is a problem to tell."""
+    def _with(self, sibling: Sibling, act: Callable[[_Open], None]) -> bool:
+        """Do something with a file opened; what keeps us from it is a problem to tell. False: it is not there."""
         name = str(sibling.path)
         file = None
         try:
             file = _Open(name, *open_regular(name))
+            if (file.status.st_dev, file.status.st_ino) != (sibling.dev, sibling.ino):
+                return False  # another file has the name by now
             act(file)
             self.problems.pop(name, None)
         except FileNotFoundError:
-            pass  # rotated on: the next listing finds it under its new name
+            return False
         except OSError as error:
             self.problems[name] = f"{clean(name)}: cannot be read: {error.strerror}"
         except UnpackError as error:
@@ -222,6 +260,7 @@ class Family:
         finally:
             if file is not None and not file.kept:
                 os.close(file.fd)
+        return True
 
     def _read(self, track: Track) -> None:
         track.until = time.monotonic() + self._hold
@@ -274,3 +313,7 @@ class Family:
             track.pass_over(status.st_size)
         self._trail.path = str(self._path)
         self._collector.changed = True
+
+
+def _names(siblings: list[Sibling]) -> set[tuple[Path, int]]:
+    return {(sibling.path, sibling.ino) for sibling in siblings}

@@ -63,7 +63,7 @@ class Follower:
         self._names = Names(path)
         self._trail = Trail() if position is None else from_text(position)
         self._collector = Collector(grammar, zone, self._trail, self._stopped)
-        self._family = Family(path, self._names, self._trail, self._collector, hold)
+        self._family = Family(path, self._names, self._trail, self._collector, read_held=self._read_held, hold=hold)
         self._watch = Watch(self._stopped, floor, self._concerns)
         self._target = path.name
         self._log_problem: str | None = None
@@ -110,12 +110,8 @@ class Follower:
         self._collector.beat += 1
         self._tell()
         for _ in range(_MOST_ROUNDS):
-            for track in [self._trail.current, *self._trail.held()]:
-                if track is not None:
-                    self._read(track)
+            self._read_held()
             turned = self._turn()
-            if turned and not self._family.first and self._trail.current is not None:
-                self._read(self._trail.current)  # before a copy of it is met
             if not (self._family.scan(self._log()) or turned) or self._stopped.is_set():
                 break
         self._family.let_go(MOST_HELD)
@@ -133,6 +129,11 @@ class Follower:
     def _concerns(self, name: bytes) -> bool:
         text = os.fsdecode(name)
         return text in (self._path.name, self._target) or self._family.is_sibling(text)
+
+    def _read_held(self) -> None:
+        for track in [self._trail.current, *self._trail.held()]:
+            if track is not None:
+                self._read(track)
 
     def _read(self, track: Track) -> None:
         """Read on in a held file; where its content was replaced, begin anew, and look for a copy of the old."""

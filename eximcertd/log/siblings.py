@@ -10,12 +10,13 @@ from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
     from pathlib import Path
 
 _MOST_ENTRIES: Final = 20_000
 _MOST_SIBLINGS: Final = 512
 _MOST_SUBDIRECTORIES: Final = 64
+_PACKED: Final = {".gz", ".xz", ".bz2", ".zst"}
 
 
 class NoRegularFileError(OSError):
@@ -36,6 +37,15 @@ class Sibling:
     def version(self) -> tuple[int, int, int, int]:
         """What is another when somebody has written to the file."""
         return (self.dev, self.ino, self.size, self.mtime)
+
+    @property
+    def is_packed(self) -> bool:
+        """Whether the name says that the file is packed."""
+        return self.path.suffix in _PACKED
+
+    def packs_one_of(self, names: Collection[str]) -> bool:
+        """Tell whether its original is among the names: then packing is not finished, or it is a mere copy."""
+        return self.is_packed and str(self.path.with_suffix("")) in names
 
 
 def open_regular(path: Path | str) -> tuple[int, os.stat_result]:

@@ -9,6 +9,7 @@ finds what no event told, the clock calls every quarter of a second.
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 import time
@@ -48,6 +49,9 @@ def is_remote(directory: Path, mounts: str | None = None) -> bool:
         if number in fields.split()[2:3]:
             return tail.startswith(_NETWORK)
     return False
+
+
+logging.getLogger("watchdog").setLevel(logging.CRITICAL)  # 7.1 calls it an error that a watch is taken down
 
 
 class Watch:
