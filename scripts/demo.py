@@ -199,13 +199,14 @@ def _script(path: Path, command: str) -> None:
 
 
 def _stay(directory: Path) -> None:
-    print(f"""
+    text = f"""
 It stays up until you press Ctrl-C. In another terminal, as root:
 
   cd {directory}; PATH=$PWD/bin:$PATH
   {SEND}
   eximcertctl pending
-""")
+"""
+    print(text, flush=True)
     try:
         signal.pause()
     except KeyboardInterrupt:

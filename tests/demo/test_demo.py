@@ -28,7 +28,8 @@ def environment() -> Iterator[dict[str, str]]:
     """Let the demo find the lab, and keep its directory where it can be looked for and Exim's user reaches it."""
     with tempfile.TemporaryDirectory(prefix="stage-", dir="/tmp") as stage:
         Path(stage).chmod(0o755)
-        yield {**os.environ, "PYTHONPATH": str(TREE / "tests"), "TMPDIR": stage}
+        kept = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+        yield {**kept, "PYTHONPATH": str(TREE / "tests"), "TMPDIR": stage}
 
 
 def _processes(environment: dict[str, str]) -> list[str]:
@@ -65,10 +66,14 @@ def test_a_demo_that_is_left_up_ends_at_once_when_it_is_told_to(environment: dic
     shown = tmp_path / "shown"
     with shown.open("wb") as stream:
         demo = subprocess.Popen([*DEMO, "--stay"], env=environment, stdout=stream, stderr=stream)
-    until(lambda: demo.poll() is not None or "until you press" in shown.read_text(), "the demo stays", limit=60)
-    assert demo.poll() is None, shown.read_text()
-    demo.send_signal(signal.SIGINT)
-    assert demo.wait(20) == 0
+    try:
+        until(lambda: demo.poll() is not None or "until you press" in shown.read_text(), "the demo stays", limit=60)
+        assert demo.poll() is None, shown.read_text()
+        demo.send_signal(signal.SIGINT)
+        assert demo.wait(20) == 0
+    finally:
+        demo.terminate()
+        demo.wait(20)
     assert _processes(environment) == []
     assert list(Path(environment["TMPDIR"]).iterdir()) == []
 
