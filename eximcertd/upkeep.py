@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from eximcertd.records import Recorder
 
 TICK: Final = 600.0
+_SOON: Final = 3.0
 _HOUR: Final = 3600.0
 _RECONCILE_EVERY: Final = 6 * _HOUR
 _MOST_SHOWN: Final = 20
@@ -101,14 +102,15 @@ class Upkeep:
     # What is done now and then
 
     async def run(self) -> None:
-        """Go round for ever."""
+        """Go round for ever; the second time soon, when everything has begun."""
+        usual = _SOON
         while True:
             self._scheduled.clear()
-            pause = TICK
+            pause, usual = usual, TICK
             try:
                 await self.tick()
                 due = self._ledger.entries.next_revocation()
-                pause = TICK if due is None else max(1.0, min(TICK, due / 1000 - time.time()))
+                pause = pause if due is None else max(1.0, min(pause, due / 1000 - time.time()))
             except EximcertdError as error:  # a full disk: the next round does it
                 self._recorder.record(Event.PUBLICATION_FAILED, f"Upkeep was left for later: {error}")
             with contextlib.suppress(TimeoutError):
