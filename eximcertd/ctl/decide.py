@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import uuid
 from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from eximcertd.control.caller import name_of
 from eximcertd.control.client import PUBLISH_TIMEOUT, LostError
 from eximcertd.ctl import outcome
 from eximcertd.ctl.tables import decided
@@ -29,6 +31,7 @@ def ask(
         "note": note,
         "insist": list(insist),
         "request": str(uuid.uuid4()),
+        "by": name_of(os.getuid(), os.getpid()),
         **more,
     }
     with context.client() as client:

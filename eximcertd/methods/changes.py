@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from eximcertd.fingerprint import Fingerprint
 
 _PORTION: Final = 500
+_LONGEST_NAME: Final = 100
 _MOST_RECORDS: Final = 10_000
 
 
@@ -46,7 +47,12 @@ class Changes:
             raise UsageError("no fingerprint was given")
         replace_at = time_of(given.get("replace_at"))
         asked = Asked(
-            Verb(given["verb"]), tuple(fingerprints), caller.name, given["note"] or "", insist, given["request"]
+            Verb(given["verb"]),
+            tuple(fingerprints),
+            _by(caller, given.get("by")),
+            given["note"] or "",
+            insist,
+            given["request"],
         )
         details = await asyncio.to_thread(self._rooms.index.details_of, fingerprints)
         successors = self._replaced(fingerprints, details) if given.get("replace") else {}
@@ -148,3 +154,12 @@ def _verb(text: str | None) -> Verb:
     if verb is Verb.SEE:
         raise UsageError("'see' is no decision: approve, adopt, reject or revoke")
     return verb
+
+
+def _by(caller: Caller, said: str | None) -> str:
+    """Return who decides: the kernel's word, or root's own for the login user behind it.
+
+    In the service's sandbox the kernel hides the login user (loginuid) of other processes.
+    """
+    believed = caller.uid == 0 and said and len(said) <= _LONGEST_NAME and said.isprintable()
+    return said if believed and said else caller.name

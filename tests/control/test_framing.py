@@ -137,7 +137,7 @@ def test_the_interface_definition_says_the_right_that_the_table_says() -> None:
         ({"verb": "approve", "fingerprints": ["A", 2], "note": "", "insist": [], "request": "1"}, "fingerprints[]"),
         ({"verb": "approve", "fingerprints": "A", "note": "", "insist": [], "request": "1"}, "fingerprints"),
         ({"verb": "approve", "fingerprints": [], "note": None, "insist": [], "request": "1"}, "note"),
-        ({"verb": "approve", "fingerprints": [], "note": "", "insist": [], "request": "1", "by": "root"}, "by"),
+        ({"verb": "approve", "fingerprints": [], "note": "", "insist": [], "request": "1", "colour": "red"}, "colour"),
         ({}, "verb"),
     ],
 )

@@ -294,3 +294,12 @@ def test_a_time_that_cannot_be_is_refused(exim: EximServer, alice: Identity, at:
         record = {"fingerprint": alice.fingerprint, "verb": "approve", "by": "bob", "at": at, "note": ""}
         assert daemon.ctl("import", given=json.dumps(record) + "\n").returncode == 2
         assert daemon.ctl("list").returncode == 0
+
+
+def test_the_login_user_behind_root_is_believed_of_root_alone(exim: EximServer, alice: Identity) -> None:
+    with Eximcertd(exim) as daemon, Control(daemon.socket) as control:
+        control.call(
+            "Decide", verb="approve", fingerprints=[alice.fingerprint], note="", insist=[], request="1",
+            by="alice (via root)",
+        )  # fmt: skip
+        assert daemon.entries()[alice.fingerprint]["decision"]["by"] == "alice (via root)"
