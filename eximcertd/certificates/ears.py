@@ -13,8 +13,8 @@ from inspect import signature
 from typing import TYPE_CHECKING, Any, Final
 
 from watchdog import events
-from watchdog.observers import Observer
 
+from eximcertd.certificates.observer import observer as new_observer
 from eximcertd.shown import clean
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ class Ears(events.FileSystemEventHandler):
         return bool(emitters) and self._observer.is_alive() and all(emitter.is_alive() for emitter in emitters)
 
     def _listen(self, resolved: Path) -> None:
-        observer: Any = Observer()
+        observer: Any = new_observer()
         self._observer = observer
         status = resolved.stat()
         self._watched = (os.fsencode(resolved), status.st_dev, status.st_ino)
