@@ -214,11 +214,15 @@ class EximServer:
         self.start()
 
     def reload(self) -> None:
-        """Send SIGHUP and return once the new configuration is loaded. Raises AssertionError if Exim died."""
+        """Send SIGHUP and return once the new configuration is loaded. Raises AssertionError if Exim died.
+
+        A child that was forked for a session in that instant may hold the old sockets for a moment: Exim then goes
+        without a notifier socket, and tries its port again after daemon_startup_sleep.
+        """
         until(self._takes_hup, "Exim handles SIGHUP")
-        before = self._notifier()
+        before = self._listeners()
         os.kill(self.pid, signal.SIGHUP)
-        until(lambda: self._ended.is_set() or self._notifier() not in {None, before}, "Exim has reloaded")
+        until(lambda: self._ended.is_set() or self._listeners() - before, "Exim has reloaded", limit=20)
         until(lambda: self._ended.is_set() or (self._takes_hup() and self.listening()), "Exim listens again")
         if self._ended.is_set():
             raise AssertionError(f"Exim died of the reload:\n{self.words()}")
@@ -261,10 +265,10 @@ class EximServer:
         """Remove its directory; the daemon must have been stopped."""
         shutil.rmtree(self.directory, ignore_errors=True)
 
-    def _notifier(self) -> str | None:
-        """Return the inode of the daemon's notifier socket, which is new after each reload."""
-        found = re.findall(rf" (\d+) @{self.spool}/exim_daemon_notify", Path("/proc/net/unix").read_text())
-        return found[-1] if found else None
+    def _listeners(self) -> set[str]:
+        """Return the inodes of the sockets that listen on its port, which are new after each reload."""
+        rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()]
+        return {row[9] for row in rows if row[1].endswith(f":{self.port:04X}") and row[3] == "0A"}
 
     def _takes_hup(self) -> bool:
         try:
