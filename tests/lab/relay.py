@@ -36,7 +36,8 @@ class Relay:
 
     def __init__(self, exim: EximServer) -> None:
         self.exim = exim
-        self.daemon = Eximcertd(exim)  # for its configuration file; never started
+        # For its configuration file; never started. "auto" leaves both forms to eximcertd: the publisher obeys root.
+        self.daemon = Eximcertd(exim, {"allowlist": {"form": "auto"}})
         self.config = load(self.daemon.config)
         (self.daemon.state / "ledger").mkdir()
         self.directory = AllowedDirectory(self.daemon.state / "allowed")
