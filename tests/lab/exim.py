@@ -182,7 +182,7 @@ class EximServer:
                     cwd="/",
                 )
             threading.Thread(target=_reap, args=(self._process, self._ended), daemon=True).start()
-            until(lambda: self._ended.is_set() or self.listening(), "Exim listens", limit=20, pause=0.002)
+            until(lambda: self._ended.is_set() or self._is_up(), "Exim is up", limit=20, pause=0.002)
             if not self._ended.is_set():
                 return
             if "ddress already in use" not in self.words():
@@ -269,6 +269,10 @@ class EximServer:
         """Return the inodes of the sockets that listen on its port, which are new after each reload."""
         rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()]
         return {row[9] for row in rows if row[1].endswith(f":{self.port:04X}") and row[3] == "0A"}
+
+    def _is_up(self) -> bool:
+        """Tell whether it listens and, the last thing it sets up, takes SIGHUP: its pid file is written by then."""
+        return self.listening() and self._takes_hup()
 
     def _takes_hup(self) -> bool:
         try:
