@@ -35,6 +35,7 @@ import socket
 import subprocess
 import tempfile
 import threading
+import time
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
@@ -217,12 +218,21 @@ class EximServer:
         """Send SIGHUP and return once the new configuration is loaded. Raises AssertionError if Exim died.
 
         A child that was forked for a session in that instant may hold the old sockets for a moment: Exim then goes
-        without a notifier socket, and tries its port again after daemon_startup_sleep.
+        without a notifier socket, and tries its port again after daemon_startup_sleep. And a HUP that comes between
+        its handler's installation and the wait for connections is heeded at the next signal or connection only.
         """
         until(self._takes_hup, "Exim handles SIGHUP")
         before = self._listeners()
-        os.kill(self.pid, signal.SIGHUP)
-        until(lambda: self._ended.is_set() or self._listeners() - before, "Exim has reloaded", limit=20)
+        sent = 0.0
+
+        def reloaded() -> bool:
+            nonlocal sent
+            if time.monotonic() - sent > 1:
+                sent = time.monotonic()
+                _signal(self.pid, signal.SIGHUP)
+            return self._ended.is_set() or bool(self._listeners() - before)
+
+        until(reloaded, "Exim has reloaded", limit=20)
         until(lambda: self._ended.is_set() or (self._takes_hup() and self.listening()), "Exim listens again")
         if self._ended.is_set():
             raise AssertionError(f"Exim died of the reload:\n{self.words()}")
