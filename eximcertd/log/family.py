@@ -81,6 +81,10 @@ class Family:
         """Tell whether an older part of the log may lie under this name; a link's target is rotated under its own."""
         return self._names.is_sibling(name) or self._target.is_sibling(name)
 
+    def concerns(self, name: str) -> bool:
+        """Tell whether the log or a part of it may lie under this name."""
+        return name in {self._path.name, self._target.template} or self.is_sibling(name)
+
     def look_again(self) -> None:
         """Judge everything anew at the next scan: a copy of what was read may lie there now."""
         self._judged.clear()

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import time
-from pathlib import Path
 from threading import Event
 from typing import TYPE_CHECKING, Final
 
@@ -27,6 +26,7 @@ from eximcertd.shown import clean
 if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import tzinfo
+    from pathlib import Path
 
     from eximcertd.log.segment import Segment
     from eximcertd.log.source import Batch
@@ -67,7 +67,6 @@ class Follower:
         self._collector = Collector(grammar, zone, self._trail, self._stopped)
         self._family = Family(path, self._names, self._trail, self._collector, read_held=self._read_held, hold=hold)
         self._watch = Watch(self._stopped, floor, self._concerns)
-        self._target = path.name
         self._log_problem: str | None = None
         self._told = Progress(str(path), 0, 0, None, None, 0)
         self._segments = self._tell_segments()
@@ -129,8 +128,7 @@ class Follower:
         return self._path.with_name(self._family.dated or self._path.name)
 
     def _concerns(self, name: bytes) -> bool:
-        text = os.fsdecode(name)
-        return text in (self._path.name, self._target) or self._family.is_sibling(text)
+        return self._family.concerns(os.fsdecode(name))
 
     def _read_held(self) -> None:
         for track in [self._trail.current, *self._trail.held()]:
@@ -195,7 +193,6 @@ class Follower:
                 self._trail.tracks[-1] = track = from_json(known.to_json())
                 track.hold(fd, status, str(log))
         self._trail.current = track
-        self._target = Path(os.path.realpath(log)).name
         self._collector.changed = True
         self._family.look_again()
         self._tell()

@@ -29,6 +29,9 @@ DEAF_POLL: Final = 0.25
 RETRY: Final = 60.0
 """Seconds after which a watch that could not be had is tried again."""
 
+_MANY: Final = 1000
+"""After so many events about other files ours may have been lost: the kernel's queue overflows in silence."""
+
 _LATE: Final = 0.6  # watchdog holds events back for half a second when a file is moved out of a directory
 _NETWORK: Final = ("nfs", "cifs", "smb", "9p", "afs", "ceph", "lustre", "gpfs", "gfs2", "ocfs2", "fuse", "virtiofs")
 
@@ -71,6 +74,7 @@ class Watch:
         self._again = False
         self._woken = True
         self._slept = False
+        self._others = 0
         self._deaf_until = 0.0
         self._deaf: str | None = None
 
@@ -171,7 +175,9 @@ class Watch:
         self._stopped.wait(DEAF_POLL)
 
     def _hear(self, names: Iterable[bytes] | None) -> None:
-        if names is None or any(map(self._concerns, names)):
+        self._others += 1
+        if names is None or any(map(self._concerns, names)) or self._others > _MANY:
+            self._others = 0
             self._heard.set()
 
 

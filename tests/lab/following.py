@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from eximcertd.log.source import Batch
 
 
-def follow(log: str, ledger_directory: str) -> None:
+def follow(log: str, ledger_directory: str, floor: float = 0.05) -> None:
     """Follow a log into a ledger until killed."""
     ledger = Ledger(Path(ledger_directory))
 
@@ -31,7 +31,7 @@ def follow(log: str, ledger_directory: str) -> None:
             now=time.time_ns() // 1_000_000,
         )
 
-    Follower(Path(log), Grammar(), ledger.sightings.position("file"), floor=0.05).run(deliver)
+    Follower(Path(log), Grammar(), ledger.sightings.position("file"), floor=floor).run(deliver)
 
 
 def counted(ledger_directory: Path) -> dict[str, int]:
