@@ -97,7 +97,8 @@ class Upkeep:
             when = milliseconds(at) or end
             if when is not None:
                 self._ledger.entries.schedule_revocation([fingerprint], when)
-        self._scheduled.set()
+        if old:
+            self._scheduled.set()
 
     # What is done now and then
 
