@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import random
+import string
 import time
 from typing import TYPE_CHECKING, Final
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 START: Final = 1_795_000_000
 EVERY: Final = 2000
 _HOSTS: Final = [f"mail{number}.{name}.example" for number in range(8) for name in ("lists", "shop", "news", "uni")]
+_SHARES: Final = (18, 18, 4, 14, 12, 8, 8, 7, 5, 3, 2, 1)
 _CIPHERS: Final = (
     "TLS1.3:ECDHE_X25519__RSA_PSS_RSAE_SHA256__AES_256_GCM:256",
     "TLS1.2:ECDHE_SECP256R1__RSA_SHA256__AES_128_GCM:128",
@@ -33,22 +35,44 @@ def warn(at: float, whose: str) -> str:
 
 
 def other(chance: random.Random, at: float) -> str:
-    """Return a line that is none."""
-    host, address = chance.choice(_HOSTS), f"192.0.2.{chance.randrange(256)}"
-    message = f"{chance.randrange(36**6):06d}"[:6] + f"-{chance.randrange(10**6):06d}-{chance.randrange(100):02d}"
-    kind = chance.random()
-    if kind < 0.3:
-        text = (
-            f"{message} <= user{chance.randrange(500)}@{host} H={host} [{address}]:{chance.randrange(1024, 65535)}"
-            f" P=esmtps X={chance.choice(_CIPHERS)} CV=no S={chance.randrange(900, 90000)} id={message}@{host}"
-        )
-    elif kind < 0.6:
-        text = f"{message} => user{chance.randrange(500)}@{host} R=dnslookup T=remote_smtp H={host} [{address}] CV=yes"
-    elif kind < 0.8:
-        text = f"H=({host}) [{address}] F=<user@{host}> rejected RCPT <user{chance.randrange(500)}@example.org>: relay not permitted"  # noqa: E501
-    else:
-        text = f"{message} Completed"
-    return f"{_stamp(at)} {text}\n"
+    """Return a line that is none: what a relay in the open logs, in about the same shares."""
+    host, ip, cipher = chance.choice(_HOSTS), _address(chance), chance.choice(_CIPHERS)
+    port, sender, recipient = chance.randrange(1024, 65535), _person(chance), _person(chance)
+    peer, size = f"H={host} [{ip}]:{port}", chance.randrange(900, 90000)
+    message = f"{_base62(chance, 6)}-{_base62(chance, 6)}-{_base62(chance, 2)}"
+    delivery = f"{recipient} R=dnslookup T=remote_smtp H={host} [{ip}]"
+    texts = (
+        f"{message} <= {sender} {peer} P=esmtps X={cipher} CV=no S={size} id={_base62(chance, 22)}@{host}",
+        f'{message} => {delivery} X={cipher} CV=yes K C="250 2.0.0 Ok: queued as {_base62(chance, 11).upper()}"',
+        f"{message} == {delivery} defer (-44): SMTP error from remote mail server after RCPT TO:<{recipient}>: 451 4.7.1",
+        f"{message} Completed",
+        f"H=({host}) [{ip}]:{port} F=<{sender}> rejected RCPT <{recipient}>: relay not permitted",
+        f"{peer} X={cipher} CV=no F=<{sender}> rejected RCPT <{recipient}>: {ip} is listed (https://www.bl.example/{ip})",
+        f"SMTP connection from [{ip}]:{port} (TCP/IP connection count = {chance.randrange(1, 40)})",
+        f"SMTP connection from {host} [{ip}]:{port} closed by QUIT",
+        f"no host name found for IP address {ip}",
+        f"TLS error on connection from ({host}) [{ip}]:{port} (recv): A TLS fatal alert has been received",
+        f"plain_login authenticator failed for ({host}) [{ip}]:{port}: 535 Incorrect authentication data",
+        f"Start queue run: pid={chance.randrange(1000, 4_000_000)}",
+    )
+    return f"{_stamp(at)} {chance.choices(texts, _SHARES)[0]}\n"
+
+
+def _base62(chance: random.Random, length: int) -> str:
+    return "".join(chance.choices(string.ascii_letters + string.digits, k=length))
+
+
+def _address(chance: random.Random) -> str:
+    if chance.random() < 0.15:
+        return f"2001:db8:{chance.randrange(1 << 16):x}::{chance.randrange(1, 1 << 16):x}"
+    return (
+        f"{chance.choice((192, 198, 203))}.{chance.randrange(256)}.{chance.randrange(256)}.{chance.randrange(1, 255)}"
+    )
+
+
+def _person(chance: random.Random) -> str:
+    name = chance.choice(("alice", "bob", "carol", "sales", "info", "noreply", "bounce", "j.smith", "newsletter"))
+    return f"{name}{chance.randrange(40)}@{chance.choice(_HOSTS).partition('.')[2]}"
 
 
 def write(path: Path, lines: int, *, every: int = EVERY, distinct: int = 50) -> int:

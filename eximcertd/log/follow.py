@@ -207,4 +207,5 @@ class Follower:
         self._segments = self._tell_segments()
 
     def _tell_segments(self) -> tuple[Segment, ...]:
-        return tuple(track.segment(live=True) for track in self._trail.tracks if track.end)
+        segments = [track.segment(live=True) for track in self._trail.tracks if track.end]
+        return tuple(segments)  # a generator's tuple is resized, and then kept by Python when it is freed

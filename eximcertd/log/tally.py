@@ -101,10 +101,11 @@ class Tally:
     def take(self) -> tuple[Sighting, ...]:
         """Return what was counted since the last call, and begin anew."""
         counts, self._counts = self._counts, {}
-        return tuple(
+        sightings = [
             Sighting(fingerprint, count.first, count.last, count.attempts, count.peer)
             for fingerprint, count in counts.items()
-        )
+        ]
+        return tuple(sightings)
 
     def _meet(self, text: Text, start: int, end: int) -> None:
         """Look in a new piece of text for the peers that are still waited for."""
