@@ -44,7 +44,7 @@ def other(chance: random.Random, at: float) -> str:
     texts = (
         f"{message} <= {sender} {peer} P=esmtps X={cipher} CV=no S={size} id={_base62(chance, 22)}@{host}",
         f'{message} => {delivery} X={cipher} CV=yes K C="250 2.0.0 Ok: queued as {_base62(chance, 11).upper()}"',
-        f"{message} == {delivery} defer (-44): SMTP error from remote mail server after RCPT TO:<{recipient}>: 451 4.7.1",
+        f"{message} == {delivery} defer (-44): SMTP error from remote server after RCPT TO:<{recipient}>: 451",
         f"{message} Completed",
         f"H=({host}) [{ip}]:{port} F=<{sender}> rejected RCPT <{recipient}>: relay not permitted",
         f"{peer} X={cipher} CV=no F=<{sender}> rejected RCPT <{recipient}>: {ip} is listed (https://www.bl.example/{ip})",

@@ -27,7 +27,7 @@ class Context:
 
     def __init__(self, config_file: Path, socket: Path | None) -> None:
         self.config_file: Final = config_file
-        self._socket = socket
+        self.socket: Final = socket
         self._config: Config | None = None
 
     def config(self) -> Config:
@@ -40,7 +40,7 @@ class Context:
 
     def client(self) -> Client:
         """Return a client of the daemon, not yet connected. Raises ConfigurationError."""
-        return Client(self._socket or self.config().control.socket)
+        return Client(self.socket or self.config().control.socket)
 
 
 def print_json(value: Any) -> None:
