@@ -33,6 +33,8 @@ LONG: Final = 60.0
 class Collector:
     """Reads, counts, delivers. Not for use by two threads.
 
+    deliver: takes what was counted. begun: called when the first piece of a file was read.
+
     consumed: bytes read so far. changed: the trail has changed, so that its position is to be delivered.
     current: bytes read of the log itself. beat: grows with every piece that is read. last: when a line was read last.
     """
@@ -48,6 +50,7 @@ class Collector:
         self._delivered = 0
         self._found_at: int | None = None
         self.deliver: Callable[[Batch], None] = _nowhere
+        self.begun: Callable[[], None] = _nothing
         self.consumed = 0
         self.current = 0
         self.changed = False
@@ -74,7 +77,7 @@ class Collector:
             if not consumed:
                 break
             some = True
-            self._note(consumed)
+            self._note(consumed, begun=track.end == consumed)
             self.current += consumed if track is self._trail.current else 0
         if some:
             self.leave(track)
@@ -94,7 +97,7 @@ class Collector:
                 consumed = track.take(buffer, 0, have, self._tally, otherwise)
                 kept = have - consumed
                 buffer.view[:kept] = buffer.bytes[consumed:have]
-                self._note(consumed)
+                self._note(consumed, begun=0 < consumed == track.end)
         finally:
             self.leave(track)
 
@@ -126,7 +129,9 @@ class Collector:
             self._last_read = track
             self._tally.forget_waiting()
 
-    def _note(self, consumed: int) -> None:
+    def _note(self, consumed: int, *, begun: bool) -> None:
+        if begun:
+            self.begun()
         self.beat += 1
         self.consumed += consumed
         if consumed:
@@ -154,6 +159,10 @@ def size(track: Track) -> int:
         return os.fstat(track.fd).st_size
     except OSError:
         return track.end
+
+
+def _nothing() -> None:
+    pass
 
 
 def _nowhere(_: Batch) -> None:

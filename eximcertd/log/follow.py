@@ -65,11 +65,13 @@ class Follower:
         self._names = Names(path)
         self._trail = Trail() if position is None else from_text(position)
         self._collector = Collector(grammar, zone, self._trail, self._stopped)
+        self._collector.begun = self._tell_segments  # a scan of the same file may begin while much is read
         self._family = Family(path, self._names, self._trail, self._collector, read_held=self._read_held, hold=hold)
         self._watch = Watch(self._stopped, floor, self._concerns)
         self._log_problem: str | None = None
         self._told = Progress(str(path), 0, 0, None, None, 0)
-        self._segments = self._tell_segments()
+        self._segments: tuple[Segment, ...] = ()
+        self._tell_segments()
 
     def run(self, deliver: Callable[[Batch], None]) -> None:
         """Follow the log until ``stop``. What ``deliver`` raises comes out."""
@@ -204,8 +206,8 @@ class Follower:
         position, behind = (current.end, max(0, size(current) - current.end)) if current is not None else (0, 0)
         path = current.name if current is not None else str(self._log())
         self._told = Progress(path, position, behind, self._told.last_line_at, problem, 0)
-        self._segments = self._tell_segments()
+        self._tell_segments()
 
-    def _tell_segments(self) -> tuple[Segment, ...]:
+    def _tell_segments(self) -> None:
         segments = [track.segment(live=True) for track in self._trail.tracks if track.end]
-        return tuple(segments)  # a generator's tuple is resized, and then kept by Python when it is freed
+        self._segments = tuple(segments)  # a generator's would be resized, and kept by Python when it is freed

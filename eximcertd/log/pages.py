@@ -19,7 +19,7 @@ from eximcertd.log.search import LONGEST, memmem
 if TYPE_CHECKING:
     from types import FrameType
 
-WINDOW: Final = 8 << 20
+WINDOW: Final = 4 << 20
 _PAGE: Final = mmap.PAGESIZE
 _BEFORE: Final = 256
 """Bytes before the literal in which the line must begin; the longest prefix that Exim writes has 70."""

@@ -259,3 +259,19 @@ def test_progress_tells_where_it_is_and_the_segments_what_it_follows(path: Path)
     looking.look()
     assert [left.end for left in looking.twin.segments.values()] == [progress.position]
     looking.kill()
+
+
+def test_a_log_is_told_as_followed_before_its_first_batch_is_delivered(path: Path) -> None:
+    log = Log(path)
+    for number in range(3000):
+        log.reject(fingerprint(number))
+    looking = Looking(path)
+    looking.start()
+    follower = looking.follower
+    assert follower is not None
+    followed = []
+    follower._collector.deliver = lambda _: followed.append([segment.end for segment in follower.segments()])
+    follower.look()
+    looking.kill()
+    assert len(followed) > 1
+    assert all(followed)
