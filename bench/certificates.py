@@ -22,7 +22,7 @@ from lab.exim import EximServer
 
 from bench.harness import Row, milliseconds, quantile, scaled
 from eximcertd.fingerprint import of_der
-from eximcertd.rejection import DEFAULT_MESSAGE
+from eximcertd.log.line import DEFAULT_MESSAGE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

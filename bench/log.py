@@ -23,7 +23,7 @@ from lab.wait import until
 
 from bench import traffic
 from bench.harness import Row, quantile, quick, scaled
-from eximcertd.rejection import DEFAULT_MESSAGE
+from eximcertd.log.line import DEFAULT_MESSAGE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

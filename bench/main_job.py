@@ -19,7 +19,7 @@ from lab.smtp import ask
 from lab.wait import until
 
 from bench.harness import Row, milliseconds, quantile, scaled
-from eximcertd.rejection import DEFAULT_MESSAGE
+from eximcertd.log.line import DEFAULT_MESSAGE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

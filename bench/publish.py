@@ -214,11 +214,11 @@ def _timed(opened: Session) -> float:
 _RECONCILE = """
 import asyncio, sys
 from pathlib import Path
-from eximcertd.allowlist.directory import AllowedDirectory
+from eximcertd.publication.allowed_directory import AllowedDirectory
 from eximcertd.config import load
 from eximcertd.ledger import Ledger
-from eximcertd.publication import Publication
-from eximcertd.records import StandardError
+from eximcertd.publication.publication import Publication
+from eximcertd.journal import StandardError
 
 async def work(state, again):
     publication = Publication(

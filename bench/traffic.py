@@ -8,7 +8,7 @@ import string
 import time
 from typing import TYPE_CHECKING, Final
 
-from eximcertd.rejection import DEFAULT_MESSAGE
+from eximcertd.log.line import DEFAULT_MESSAGE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

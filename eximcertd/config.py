@@ -1,6 +1,6 @@
 """The configuration file: TOML, every mistake in it reported at once.
 
-Keys that are left out are None where Exim can be asked for the value (eximcertd.exim), and have their
+Keys that are left out are None where Exim can be asked for the value (eximcertd.exim.settings), and have their
 default otherwise. etc/eximcertd.toml in the source tree shows every key.
 """
 
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from eximcertd.errors import ConfigurationError
-from eximcertd.rejection import DEFAULT_MESSAGE
+from eximcertd.log.line import DEFAULT_MESSAGE
 
 DEFAULT_FILE: Final = Path("/etc/eximcertd/eximcertd.toml")
 LARGEST_FILE: Final = 1 << 20

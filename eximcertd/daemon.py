@@ -13,25 +13,25 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from eximcertd import __version__
-from eximcertd.allowlist.directory import AllowedDirectory
 from eximcertd.certificates.index import Changes, Index
 from eximcertd.certificates.watch import Watch
 from eximcertd.config import DEFAULT_FILE, Config, load
+from eximcertd.control.methods import Methods, Services
 from eximcertd.control.rights import Rights
 from eximcertd.control.server import Server
-from eximcertd.deciding import Deciding
+from eximcertd.decisions.decide import Deciding
+from eximcertd.decisions.offline import take_offline_decisions
 from eximcertd.errors import EximcertdError
 from eximcertd.events import Event
 from eximcertd.intake import Intake
+from eximcertd.journal import Recorder, recorder
 from eximcertd.ledger import DamagedError, Ledger, move_aside
 from eximcertd.log.choose import LOOK_EVERY, source_of
-from eximcertd.methods import Methods, Rooms
-from eximcertd.notify import Notifier
-from eximcertd.offline import take_offline_decisions
-from eximcertd.publication import Publication
+from eximcertd.maintenance.maintenance import Maintenance
+from eximcertd.publication.allowed_directory import AllowedDirectory
+from eximcertd.publication.publication import Publication
 from eximcertd.publish.client import ask
-from eximcertd.records import Recorder, recorder
-from eximcertd.upkeep import Upkeep
+from eximcertd.service_manager import Notifier
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Sequence
@@ -74,7 +74,7 @@ class Daemon:
             self._ledger, directory, self._ask, allowlist=config.allowlist, recorder=recorder, watched=_watched(config)
         )
         self._deciding = Deciding(self._ledger, self._index, recorder)
-        self._upkeep = Upkeep(
+        self._maintenance = Maintenance(
             config, self._ledger, self._index, publication=self._publication, recorder=recorder, seen=self._seen
         )
 
@@ -86,12 +86,14 @@ class Daemon:
         loop.add_signal_handler(signal.SIGHUP, self._reload)
         ready = asyncio.Event()
         watch = Watch(self._index, lambda changes: _call_soon(loop, self._certificates_changed, changes, ready))
-        self._upkeep.watch_problem = lambda: watch.problem
+        self._maintenance.watch_problem = lambda: watch.problem
         look_every = min(LOOK_EVERY, (self._notifier.watchdog or math.inf) / _SIGNS)
         source, name = source_of(self._config, self._ledger.sightings.position, look_every)
         intake = Intake(name, source, self._ledger, index=self._index, recorder=self._recorder, seen=self._seen)
-        self._upkeep.intake = intake
-        methods = Methods(Rooms(self._ledger, self._index, intake, self._deciding, self._publication, self._upkeep))
+        self._maintenance.intake = intake
+        methods = Methods(
+            Services(self._ledger, self._index, intake, self._deciding, self._publication, self._maintenance)
+        )
         self._methods = methods
         rights = Rights.of_groups(self._config.control.readers, self._config.control.approvers)
         server = Server(self._config.control.socket, rights, methods.handlers())
@@ -105,7 +107,7 @@ class Daemon:
                 intake.start()
                 self._recorder.record(Event.STARTED, f"eximcertd {__version__} started")
                 self._notifier.ready()
-                self._tasks = [loop.create_task(self._upkeep.run()), loop.create_task(self._signs_of_life(intake))]
+                self._tasks = [loop.create_task(self._maintenance.run()), loop.create_task(self._signs_of_life(intake))]
                 await self._serve()
         finally:
             self._notifier.stopping()
@@ -145,7 +147,7 @@ class Daemon:
 
     def _certificates_changed(self, changes: Changes, ready: asyncio.Event) -> None:
         ready.set()
-        self._upkeep.changed(changes)
+        self._maintenance.changed(changes)
 
     def _seen(self, fresh: Sequence[Fingerprint]) -> None:
         details = self._index.details_of(fresh)
@@ -189,7 +191,7 @@ class Daemon:
             raise EximcertdError(f"a change of {', '.join(fixed)} needs a restart", hint="systemctl restart eximcertd")
         self._config = config
         self._publication.allowlist = config.allowlist
-        self._upkeep.config = config
+        self._maintenance.config = config
         self._ledger.sightings.unmatched_limit = config.queue.unmatched_limit
         self._republishing = asyncio.get_running_loop().create_task(self._publication.republish())
 

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
     from eximcertd.certificates.index import Index
     from eximcertd.fingerprint import Fingerprint
+    from eximcertd.journal import Recorder
     from eximcertd.ledger import Ledger
-    from eximcertd.records import Recorder
 
 _PAUSE: Final = 5.0
 _JOIN: Final = 5.0

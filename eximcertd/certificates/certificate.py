@@ -1,7 +1,7 @@
 """One certificate as people see it: a value, with what there is to say about it at a given time.
 
 Pure: no I/O, no clock. Texts are as the certificate has them, strangers' words: ``as_json`` escapes them,
-everybody else who shows them uses eximcertd.shown.
+everybody else who shows them uses eximcertd.text.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from eximcertd.shown import clean
+from eximcertd.text import clean
 
 if TYPE_CHECKING:
     from datetime import datetime, timedelta
@@ -27,7 +27,7 @@ class Certificate:
     mail addresses, URIs and IP addresses as plain text. key: "RSA 2048", "EC P-256", "Ed25519", "" where it
     cannot be read. ca: the basic constraints say CA. files: names in the directory, sorted, the first hundred.
     spki: SHA-256 over the SubjectPublicKeyInfo, 64 lower-case hex digits, "" where it cannot be read.
-    doubts: what holds at any time (see certificates/doubts.py). problem: why not all of it could be read, or "".
+    doubts: what holds at any time (see certificates/warnings.py). problem: why not all of it could be read, or "".
     """
 
     fingerprint: Fingerprint

@@ -15,7 +15,7 @@ from collections import OrderedDict, defaultdict
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from eximcertd.certificates import doubts
+from eximcertd.certificates import certificate_warnings
 from eximcertd.certificates.parsing import parse
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ class Details:
         paths = [os.path.join(self._directory, name) for name in files]
         texts = [os.fsdecode(name) for name in files]
         targets = [os.fsdecode(os.path.realpath(path)) for path in paths[:_MOST_STATS]]
-        said = [*certificate.doubts, *doubts.of_files(texts[:_MOST_STATS], targets)]
+        said = [*certificate.doubts, *certificate_warnings.of_files(texts[:_MOST_STATS], targets)]
         for text, path in zip(texts[:_MOST_STATS], paths, strict=False):
             said.extend(self._doubts_of(text, path))
         return replace(certificate, files=tuple(texts), doubts=tuple(said))
@@ -105,4 +105,4 @@ class Details:
             status, owner = os.stat(path), os.stat(self._directory).st_uid
         except OSError:
             return []
-        return doubts.of_mode(name, status.st_mode, status.st_uid, status.st_gid, owner)
+        return certificate_warnings.of_mode(name, status.st_mode, status.st_uid, status.st_gid, owner)

@@ -16,7 +16,7 @@ from eximcertd.certificates.scan import MOST_NAMES, Scanner
 from eximcertd.certificates.snapshot import Snapshot, names_of, restored
 from eximcertd.certificates.state import REASONS, finding
 from eximcertd.fingerprint import Fingerprint, is_exact
-from eximcertd.shown import clean
+from eximcertd.text import clean
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator

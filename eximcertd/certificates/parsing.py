@@ -16,8 +16,8 @@ from functools import cache
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+from eximcertd.certificates import certificate_warnings
 from eximcertd.certificates import der as walk
-from eximcertd.certificates import doubts
 from eximcertd.certificates.certificate import Certificate
 from eximcertd.certificates.names import cut, rfc4514
 from eximcertd.fingerprint import of_der
@@ -107,7 +107,7 @@ def parse(der: bytes) -> Certificate:
         files=(),
         spki=spki,
         doubts=tuple(
-            doubts.of_contents(
+            certificate_warnings.of_contents(
                 ca=ca,
                 key=key,
                 signature=algorithm,

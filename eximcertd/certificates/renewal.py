@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from eximcertd.shown import clean
+from eximcertd.text import clean
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -11,7 +11,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Final
 
-from eximcertd.certificates.ears import Ears
+from eximcertd.certificates.directory_watcher import DirectoryWatcher
 from eximcertd.certificates.snapshot import GRACE
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ class Watch:
         self._names: set[bytes] = set()
         self._whole = True
         self._stop = threading.Event()
-        self._ears = Ears(index.directory, self._heard)
+        self._watcher = DirectoryWatcher(index.directory, self._heard)
         self._thread = threading.Thread(target=self._run, name="certificates", daemon=True)
         self._ended = False
 
@@ -66,7 +66,7 @@ class Watch:
         """Why changes are only seen by a slow look, or not at all; None where all is well."""
         if self._ended and not self._stop.is_set():
             return "the watch over the certificate directory has ended: restart eximcertd"
-        return self._ears.problem
+        return self._watcher.problem
 
     def start(self) -> None:
         """Begin: what the cache kept, then a whole look, then whatever changes. Returns at once."""
@@ -99,7 +99,7 @@ class Watch:
             self._follow()
         finally:
             self._ended = True
-            self._ears.close()
+            self._watcher.close()
             self._index.save()
 
     def _follow(self) -> None:
@@ -112,7 +112,7 @@ class Watch:
             due, settle = begun >= whole_at, begun >= settle_at
             names = self._taken(due=due, settle=settle)
             if names is None:
-                self._ears.open()
+                self._watcher.open()
             changes = self._index.refresh(names)
             if changes or first:
                 self._deliver(changes)
@@ -131,7 +131,7 @@ class Watch:
             first = False
 
     def _pause(self) -> float:
-        return min(self._rescan, DEAF_RESCAN) if self._ears.problem else self._rescan
+        return min(self._rescan, DEAF_RESCAN) if self._watcher.problem else self._rescan
 
     def _wait(self, until: float) -> bool:
         """Wait for something to look at, at most until that time; return whether to go on."""

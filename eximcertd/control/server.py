@@ -19,12 +19,12 @@ from typing import TYPE_CHECKING, Final
 
 from eximcertd.control.caller import Caller, caller
 from eximcertd.control.connection import Connection, Handler, Limits, Service
+from eximcertd.control.connection_limiter import ConnectionLimiter, Rank
 from eximcertd.control.faults import reply_of
 from eximcertd.control.interface import shipped
 from eximcertd.control.listening import Listening
 from eximcertd.control.protocol import LARGEST_CALL, LARGEST_QUESTION, encode_reply
 from eximcertd.control.rights import Right, Rights
-from eximcertd.control.seats import Rank, Seats
 from eximcertd.errors import EximcertdError
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ class Server:
         methods: Mapping[str, Handler],
         *,
         limits: Limits | None = None,
-        seats: Seats | None = None,
+        seats: ConnectionLimiter | None = None,
     ) -> None:
         unknown = methods.keys() - shipped().methods.keys()
         if unknown:
@@ -65,7 +65,7 @@ class Server:
         self._path = path
         self._limits = limits or Limits()
         self._service = Service(rights, methods, self._limits)
-        self._seats = seats or Seats()
+        self._limiter = seats or ConnectionLimiter()
         self._listening: Listening | None = None
         self._pause: asyncio.TimerHandle | None = None
         self._connections: dict[asyncio.Task[None], Connection] = {}
@@ -116,7 +116,7 @@ class Server:
         who = caller(connected)
         held = self._service.rights.held(who.uid, who.groups)
         rank = _rank(who.uid, held)
-        if not self._seats.take(rank, who.uid):
+        if not self._limiter.take(rank, who.uid):
             _turn_away(connected, who)
             return
         connection = Connection(
@@ -130,7 +130,7 @@ class Server:
 
         def left(_: asyncio.Task[None]) -> None:
             del self._connections[task]
-            self._seats.leave(rank, who.uid)
+            self._limiter.leave(rank, who.uid)
             connected.close()
             if not task.cancelled() and (error := task.exception()) is not None:
                 _log.error("a connection of %s broke", who.name, exc_info=error)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from eximcertd.errors import RefusedError
 from eximcertd.fingerprint import NEVER, Fingerprint, grouped
-from eximcertd.standing import Refusal, Standing, Verb, after
+from eximcertd.status import Refusal, Status, Verb, after
 
 if TYPE_CHECKING:
     import sqlite3
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
 _LETS_IN: Final = frozenset({Verb.APPROVE, Verb.ADOPT})
 _ENTERED: Final = {
-    Verb.APPROVE: Standing.APPROVED,
-    Verb.ADOPT: Standing.APPROVED,
-    Verb.REJECT: Standing.REJECTED,
-    Verb.REVOKE: Standing.REVOKED,
+    Verb.APPROVE: Status.APPROVED,
+    Verb.ADOPT: Status.APPROVED,
+    Verb.REJECT: Status.REJECTED,
+    Verb.REVOKE: Status.REVOKED,
 }
 _PORTION: Final = 500  # below SQLite's limit of variables in one statement
 
@@ -42,7 +42,7 @@ class Decided:
     """What became of one fingerprint. changed: False where it stood so already."""
 
     fingerprint: Fingerprint
-    standing: Standing
+    status: Status
     changed: bool
 
 
@@ -146,14 +146,14 @@ def _apply(db: sqlite3.Connection, decisions: Sequence[Decision]) -> tuple[list[
     results, refusals = [], []
     for decision in decisions:
         fingerprint = decision.fingerprint
-        text, withheld = found.get(fingerprint, (Standing.UNSEEN, 0))
-        cell = after(Standing(text), decision.verb)
+        text, withheld = found.get(fingerprint, (Status.UNSEEN, 0))
+        cell = after(Status(text), decision.verb)
         if fingerprint in NEVER and decision.verb in (Verb.APPROVE, Verb.ADOPT):
             cell = Refusal(f"can never be approved: {NEVER[fingerprint]}")
         if isinstance(cell, Refusal):
             refusals.append(f"{grouped(fingerprint)} {cell.sentence}")
             continue
-        changed = cell.standing != text or bool(withheld)
+        changed = cell.status != text or bool(withheld)
         if changed:
             row = db.execute(
                 "INSERT INTO decision (fingerprint, verb, by, at, note, request) VALUES (?, ?, ?, ?, ?, ?)",
@@ -162,10 +162,10 @@ def _apply(db: sqlite3.Connection, decisions: Sequence[Decision]) -> tuple[list[
             db.execute(
                 "INSERT INTO entry (fingerprint, standing, decision) VALUES (?1, ?2, ?3) ON CONFLICT (fingerprint)"
                 " DO UPDATE SET standing = ?2, decision = ?3, withheld = 0, revoke_at = NULL",
-                (fingerprint, cell.standing, row.lastrowid),
+                (fingerprint, cell.status, row.lastrowid),
             )
-            found[fingerprint] = (cell.standing, 0)
-        results.append(Decided(fingerprint, cell.standing, changed))
+            found[fingerprint] = (cell.status, 0)
+        results.append(Decided(fingerprint, cell.status, changed))
     return results, refusals
 
 

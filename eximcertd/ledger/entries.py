@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 from eximcertd.errors import NoSuchFingerprintError
 from eximcertd.fingerprint import LENGTH, Fingerprint, grouped, parse_prefix
 from eximcertd.ledger.decisions import Decision
-from eximcertd.rejection import Peer
-from eximcertd.standing import Standing, Verb
+from eximcertd.log.line import Peer
+from eximcertd.status import Status, Verb
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -29,7 +29,7 @@ class Entry:
     """One fingerprint. Times in milliseconds since the epoch. live: it is in the list that was last confirmed."""
 
     fingerprint: Fingerprint
-    standing: Standing
+    status: Status
     attempts: int = 0
     first_seen: int | None = None
     last_seen: int | None = None
@@ -64,7 +64,7 @@ class Entries:
             rows = db.execute("SELECT standing, matched, count(*) FROM entry GROUP BY standing, matched").fetchall()
         many: dict[str, int] = {}
         for standing, matched, count in rows:
-            name = "unmatched" if standing == Standing.PENDING and not matched else standing
+            name = "unmatched" if standing == Status.PENDING and not matched else standing
             many[name] = many.get(name, 0) + count
         return Counts(*(many.get(name, 0) for name in ("pending", "unmatched", "approved", "rejected", "revoked")))
 
@@ -72,7 +72,7 @@ class Entries:
         """Return the entry; of an unseen fingerprint an empty one."""
         with self._store.reading() as db:
             row = db.execute(_COLUMNS + "WHERE e.fingerprint = ?", (fingerprint,)).fetchone()
-        return Entry(fingerprint, Standing.UNSEEN) if row is None else _entry(row)
+        return Entry(fingerprint, Status.UNSEEN) if row is None else _entry(row)
 
     def approved_among(self, fingerprints: Sequence[Fingerprint]) -> list[Fingerprint]:
         """Return those of at most 500 fingerprints that are approved."""
@@ -102,8 +102,8 @@ class Entries:
         portion is found by the index, at a million too. What changes meanwhile is seen as it stands when its
         portion is read.
         """
-        kinds = {"unmatched": (0,), Standing.PENDING.value: (1,)}.get(standing, (0, 1))
-        name = Standing.PENDING.value if standing == "unmatched" else standing
+        kinds = {"unmatched": (0,), Status.PENDING.value: (1,)}.get(standing, (0, 1))
+        name = Status.PENDING.value if standing == "unmatched" else standing
         for matched in kinds:
             last = prefix
             while True:
@@ -197,7 +197,7 @@ def _entry(row: Sequence[Any]) -> Entry:
     matched, withheld, confirmed, revoke_at, verb, by, at, note = rest
     return Entry(
         Fingerprint(fingerprint),
-        Standing(standing),
+        Status(standing),
         attempts,
         first_seen,
         last_seen,

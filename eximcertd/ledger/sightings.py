@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from eximcertd.ledger.store import Store
-    from eximcertd.rejection import Peer
+    from eximcertd.log.line import Peer
 
 _MOST_SEGMENTS = 5000  # at a rotation a day, the logs of thirteen years
 _UNMATCHED = "standing = 'pending' AND matched = 0"

@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from datetime import tzinfo
 
+    from eximcertd.log.line import Grammar
     from eximcertd.log.pages import Pages
     from eximcertd.log.source import Sighting
-    from eximcertd.rejection import Grammar
 
 MOST_FINGERPRINTS: Final = 300
 """So many fingerprints go into one portion at most, for the control socket to take it."""

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from eximcertd.errors import ConfigurationError
-from eximcertd.exim import Exim, EximError
+from eximcertd.exim.settings import Exim, EximError
 from eximcertd.log.follow import Follower
-from eximcertd.rejection import Grammar
+from eximcertd.log.line import Grammar
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from datetime import tzinfo
     from threading import Event
 
+    from eximcertd.log.line import Grammar
     from eximcertd.log.segment import Segment
     from eximcertd.log.track import Track
     from eximcertd.log.trail import Trail
     from eximcertd.log.unpack import Text
-    from eximcertd.rejection import Grammar
 
 MOST_BYTES: Final = 1 << 20
 """So much log goes into one batch at most."""

@@ -11,14 +11,14 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, Final
 
-from eximcertd.rejection import LONGEST_PEER, match_peer
+from eximcertd.log.line import LONGEST_PEER, match_peer
 
 if TYPE_CHECKING:
     from datetime import datetime
 
     from eximcertd.fingerprint import Fingerprint
+    from eximcertd.log.line import Grammar
     from eximcertd.log.tally import Tally
-    from eximcertd.rejection import Grammar
 
 _PART = re.compile(rb"\[(?P<number>\d{1,3})(?P<cut>[/\\])(?P<count>\d{1,3})\] ")
 _STAMP = re.compile(rb"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(?:\.\d{3})?(?: [+-]\d{4})? ")

@@ -13,7 +13,7 @@ from eximcertd.log.segment import HEAD_LENGTH
 from eximcertd.log.siblings import Sibling, in_directory, open_regular, subdirectories
 from eximcertd.log.track import Track, stamp
 from eximcertd.log.unpack import UnpackError, kind, text
-from eximcertd.shown import clean
+from eximcertd.text import clean
 
 if TYPE_CHECKING:
     from collections.abc import Callable

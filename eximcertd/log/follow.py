@@ -21,16 +21,16 @@ from eximcertd.log.source import Progress
 from eximcertd.log.track import Track, from_json
 from eximcertd.log.trail import Trail, from_text
 from eximcertd.log.watch import Watch
-from eximcertd.shown import clean
+from eximcertd.text import clean
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import tzinfo
     from pathlib import Path
 
+    from eximcertd.log.line import Grammar
     from eximcertd.log.segment import Segment
     from eximcertd.log.source import Batch
-    from eximcertd.rejection import Grammar
 
 NO_FILE: Final = "there is no such file now"
 """How the problem ends that is none: between a rotation and Exim's next line there is no log."""

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import tzinfo
 
+    from eximcertd.log.line import Grammar
     from eximcertd.log.segment import Segment
-    from eximcertd.rejection import Grammar
 
 IDENTIFIERS: Final = ("exim", "exim4")
 VERSION: Final = 1

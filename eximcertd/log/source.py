@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from eximcertd.fingerprint import Fingerprint
+    from eximcertd.log.line import Peer
     from eximcertd.log.segment import Segment
-    from eximcertd.rejection import Peer
 
 
 @dataclass(frozen=True, slots=True)

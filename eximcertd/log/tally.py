@@ -8,15 +8,15 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
+from eximcertd.log.line import match_peer
 from eximcertd.log.source import Sighting
-from eximcertd.rejection import match_peer
 
 if TYPE_CHECKING:
     from datetime import tzinfo
 
     from eximcertd.fingerprint import Fingerprint
+    from eximcertd.log.line import Grammar, Peer
     from eximcertd.log.search import Text
-    from eximcertd.rejection import Grammar, Peer
 
 PEER_WITHIN: Final = 64 * 1024
 """How many bytes of log behind a rejection its peer is looked for; Exim writes the two lines together."""

@@ -16,8 +16,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from eximcertd.certificates.ears import Ears
-from eximcertd.shown import clean
+from eximcertd.certificates.directory_watcher import DirectoryWatcher
+from eximcertd.text import clean
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -68,7 +68,7 @@ class Watch:
         self._floor = floor
         self._concerns = concerns
         self._heard = threading.Event()
-        self._ears: dict[Path, Ears] = {}
+        self._watcher: dict[Path, DirectoryWatcher] = {}
         self._closing: threading.Thread | None = None
         self._polling = 0.0
         self._again = False
@@ -91,7 +91,7 @@ class Watch:
 
     def close(self) -> None:
         """Hear no more."""
-        ears, self._ears = self._ears, {}
+        ears, self._watcher = self._watcher, {}
         for one in ears.values():
             one.close()
         if self._closing is not None:
@@ -107,14 +107,14 @@ class Watch:
         elif self._polling and found:
             self._polling = min(2 * self._polling, LAST_POLL)
             self._stopped.wait(self._polling)
-        elif self._polling or self._deaf is not None or set(directories) != set(self._ears):
+        elif self._polling or self._deaf is not None or set(directories) != set(self._watcher):
             self._arm(directories)
         else:
             self._listen(found=found, expected=expected)
 
     def _listen(self, *, found: bool, expected: bool) -> None:
         if self._slept and expected and not self._heard.wait(_LATE):
-            names = ", ".join(clean(str(directory)) for directory in self._ears)
+            names = ", ".join(clean(str(directory)) for directory in self._watcher)
             self._give_up(f"{names}: changes there are not reported to this machine")
             return
         active, self._slept = found or self._woken, False
@@ -139,7 +139,7 @@ class Watch:
 
     def _pause(self) -> None:
         """Take the watch down, in a thread: watchdog may hold on to it for half a second."""
-        ears, self._ears = list(self._ears.values()), {}
+        ears, self._watcher = list(self._watcher.values()), {}
         self._closing = threading.Thread(target=_close, args=(ears,), name="log watch", daemon=True)
         self._closing.start()
 
@@ -148,11 +148,11 @@ class Watch:
         if self._closing is not None and self._closing.is_alive():
             self._stopped.wait(FIRST_POLL)
             return
-        for gone in set(self._ears) - set(directories):
-            self._ears.pop(gone).close()
+        for gone in set(self._watcher) - set(directories):
+            self._watcher.pop(gone).close()
         self._heard.clear()
         for directory in directories:
-            ears = self._ears.setdefault(directory, Ears(directory, self._hear))
+            ears = self._watcher.setdefault(directory, DirectoryWatcher(directory, self._hear))
             ears.open()
             problem = _why_deaf(directory) or ears.problem
             if problem is not None:
@@ -162,7 +162,7 @@ class Watch:
 
     def _check(self) -> None:
         """Make sure that it is still these directories that are watched."""
-        for directory, ears in self._ears.items():
+        for directory, ears in self._watcher.items():
             ears.open()
             if ears.problem is not None:
                 self._give_up(f"{clean(str(directory))}: cannot be watched")
@@ -189,6 +189,6 @@ def _why_deaf(directory: Path) -> str | None:
     return None
 
 
-def _close(ears: Iterable[Ears]) -> None:
+def _close(ears: Iterable[DirectoryWatcher]) -> None:
     for one in ears:
         one.close()

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eximcertd.shown import clean, columns, shown
+from eximcertd.text import clean, columns, shown
 
 anything = st.text(st.characters(), max_size=200)
 nasty = st.text(

@@ -13,7 +13,7 @@ import pytest
 from lab.certificates import Identity, make
 from lab.wait import until
 
-from eximcertd.certificates.ears import Ears
+from eximcertd.certificates.directory_watcher import DirectoryWatcher
 from eximcertd.certificates.index import Changes, Index
 from eximcertd.certificates.watch import Watch
 
@@ -213,7 +213,7 @@ def test_our_own_reading_is_not_heard(certs: Path, alice: Identity) -> None:
     def hear(names: Iterable[bytes] | None) -> None:
         heard.extend(names or [b"anything"])
 
-    ears = Ears(certs, hear)
+    ears = DirectoryWatcher(certs, hear)
     ears.open()
     try:
         Index(certs).refresh()

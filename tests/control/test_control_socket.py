@@ -21,9 +21,9 @@ from lab.twins import PORTION, Twin, certificate
 from lab.wait import until
 
 from eximcertd.control.client import Client, LostError
+from eximcertd.control.connection_limiter import BOUNDS, Rank
 from eximcertd.control.protocol import LARGEST_CALL, Call, encode_call
 from eximcertd.control.rights import Rights
-from eximcertd.control.seats import BOUNDS, Rank
 from eximcertd.control.server import Caller, Limits
 from eximcertd.errors import (
     EximcertdError,

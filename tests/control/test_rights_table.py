@@ -7,8 +7,8 @@ import os
 
 import pytest
 
+from eximcertd.control.connection_limiter import Bound, ConnectionLimiter, Rank
 from eximcertd.control.rights import TABLE, Right, Rights
-from eximcertd.control.seats import Bound, Rank, Seats
 from eximcertd.errors import ConfigurationError
 
 RIGHTS = Rights(readers=frozenset({100}), approvers=frozenset({200}))
@@ -70,7 +70,7 @@ def test_the_group_of_everybody_unknown_is_no_group() -> None:
 
 
 def test_nobody_takes_more_than_his_seats_nor_strangers_more_than_theirs() -> None:
-    seats = Seats({Rank.ROOT: Bound(2, 2), Rank.READER: Bound(2, 3), Rank.STRANGER: Bound(1, 2)})
+    seats = ConnectionLimiter({Rank.ROOT: Bound(2, 2), Rank.READER: Bound(2, 3), Rank.STRANGER: Bound(1, 2)})
     assert [seats.take(Rank.READER, uid) for uid in (1, 1, 1, 2, 3)] == [True, True, False, True, False]
     assert [seats.take(Rank.STRANGER, uid) for uid in (7, 7, 8, 9)] == [True, False, True, False]
     assert [seats.take(Rank.ROOT, 0) for _ in range(3)] == [True, True, False]

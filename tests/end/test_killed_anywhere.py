@@ -16,7 +16,7 @@ from lab.smtp import ask as rcpt
 from lab.strace import kill_points, run_traced
 
 from eximcertd.fingerprint import Fingerprint
-from eximcertd.standing import Verb
+from eximcertd.status import Verb
 
 if TYPE_CHECKING:
     from lab.certificates import Identity

@@ -16,7 +16,7 @@ from lab.strace import kill_points, run_traced
 from lab.wait import until
 
 from eximcertd.fingerprint import Fingerprint
-from eximcertd.standing import Verb
+from eximcertd.status import Verb
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

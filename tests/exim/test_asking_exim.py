@@ -9,7 +9,7 @@ import pytest
 from lab.exim import EXIM, USER, EximServer
 from lab.wait import until
 
-from eximcertd.exim import Exim, EximError, find
+from eximcertd.exim.settings import Exim, EximError, find
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -120,13 +120,13 @@ def test_an_exim_that_prints_nonsense_is_told(tmp_path: Path, body: str) -> None
 
 
 def test_an_exim_that_never_stops_printing_is_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("eximcertd.exim.LARGEST_ANSWER", 1 << 20)
+    monkeypatch.setattr("eximcertd.exim.settings.LARGEST_ANSWER", 1 << 20)
     with pytest.raises(EximError, match="that is no exim"):
         Exim(script(tmp_path, "exec cat /dev/zero")).version()
 
 
 def test_no_exim_anywhere_is_told_with_what_to_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr("eximcertd.exim._PATH", str(tmp_path))
+    monkeypatch.setattr("eximcertd.exim.settings._PATH", str(tmp_path))
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(EximError, match="no program exim4 or exim"):
         Exim()

@@ -9,7 +9,7 @@ from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from eximcertd.ctl.app import program
+from eximcertd.cli.app import program
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from eximcertd.intake import _attempts
 from eximcertd.ledger import Ledger
 from eximcertd.log.follow import Follower
-from eximcertd.rejection import Grammar
+from eximcertd.log.line import Grammar
 
 if TYPE_CHECKING:
     from eximcertd.log.source import Batch

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 from eximcertd.certificates.blocks import Blocks
 from eximcertd.certificates.parsing import parse
-from eximcertd.shown import columns, shown
+from eximcertd.text import columns, shown
 
 NOW = datetime(2026, 11, 22, tzinfo=UTC)
 

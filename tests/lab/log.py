@@ -15,16 +15,16 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from eximcertd.log.follow import Follower
-from eximcertd.rejection import DEFAULT_MESSAGE, Grammar
+from eximcertd.log.line import DEFAULT_MESSAGE, Grammar
 from lab.wait import until
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from eximcertd.fingerprint import Fingerprint
+    from eximcertd.log.line import Peer
     from eximcertd.log.segment import Segment
     from eximcertd.log.source import Batch
-    from eximcertd.rejection import Peer
 
 FIRST: Final = f"{0xF1A57:064X}"
 

@@ -10,12 +10,12 @@ import asyncio
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from eximcertd.allowlist.directory import AllowedDirectory
 from eximcertd.config import load
 from eximcertd.fingerprint import Fingerprint
 from eximcertd.ledger import Ledger
 from eximcertd.ledger.decisions import Decision
-from eximcertd.publication import Publication
+from eximcertd.publication.allowed_directory import AllowedDirectory
+from eximcertd.publication.publication import Publication
 from eximcertd.publish import client
 from lab.daemon import Eximcertd
 from lab.records import Records
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from eximcertd.publish.request import Answer, Request
-    from eximcertd.standing import Verb
+    from eximcertd.status import Verb
     from lab.exim import EximServer
 
 HAND = Fingerprint("AB" * 32)

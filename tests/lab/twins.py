@@ -20,7 +20,7 @@ from eximcertd.control.rights import Rights
 from eximcertd.control.server import Caller, Handler, Limits, Server
 from eximcertd.errors import NoSuchFingerprintError, RefusedError
 from eximcertd.fingerprint import NEVER, Fingerprint, is_exact, parse_prefix
-from eximcertd.standing import Refusal, Standing, Verb, after
+from eximcertd.status import Refusal, Status, Verb, after
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
@@ -241,7 +241,7 @@ class Twin:
         chosen = [self._find(given) for given in parameters["fingerprints"]]
         for fingerprint in chosen:
             entry = self.entries.get(fingerprint)
-            becomes = after(Standing(entry["standing"]) if entry else Standing.UNSEEN, verb)
+            becomes = after(Status(entry["standing"]) if entry else Status.UNSEEN, verb)
             if isinstance(becomes, Refusal):
                 raise RefusedError(f"{fingerprint} {becomes.sentence}")
             if Fingerprint(fingerprint) in NEVER:
@@ -251,9 +251,9 @@ class Twin:
                 raise RefusedError(f"{fingerprint}: no certificate is found", hint="insist: --without-certificate")
         for fingerprint in chosen:
             entry = self._entry(fingerprint)
-            becomes = after(Standing(entry["standing"]), verb)
+            becomes = after(Status(entry["standing"]), verb)
             if not isinstance(becomes, Refusal):
-                entry["standing"] = becomes.standing.value
+                entry["standing"] = becomes.status.value
             at = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
             decision = {"verb": verb.value, "by": caller.name, "at": at, "note": parameters["note"]}
             entry["decision"] = decision

@@ -17,13 +17,13 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Final
 from unittest.mock import patch
 
-from eximcertd.allowlist import directory as allowed_directory
-from eximcertd.allowlist.directory import AllowedDirectory
 from eximcertd.config import Allowlist
 from eximcertd.ledger import Ledger
 from eximcertd.ledger.decisions import Decision
 from eximcertd.ledger.store import Store
-from eximcertd.publication import Publication
+from eximcertd.publication import allowed_directory
+from eximcertd.publication.allowed_directory import AllowedDirectory
+from eximcertd.publication.publication import Publication
 from eximcertd.publish import macrofile, safely, settings, transaction
 from eximcertd.publish.request import UNKNOWN, Answer, Request, decode, encode
 from eximcertd.publish.stop import Stop, failed
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
 
     from eximcertd.fingerprint import Fingerprint
-    from eximcertd.standing import Verb
+    from eximcertd.status import Verb
 
 MACRO: Final = "RELAY_FROM_CERTS"
 FASTEST: Final = "/dev/shm"  # the model needs thousands of files, and no disk

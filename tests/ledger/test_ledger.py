@@ -15,8 +15,8 @@ from eximcertd.ledger.identities import Identity
 from eximcertd.ledger.publications import Confirmed
 from eximcertd.ledger.schema import UPGRADES, VERSION
 from eximcertd.ledger.sightings import Attempts
-from eximcertd.rejection import Peer
-from eximcertd.standing import Standing, Verb
+from eximcertd.log.line import Peer
+from eximcertd.status import Status, Verb
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -58,7 +58,7 @@ def test_a_peer_that_comes_late_counts_nothing(ledger: Ledger) -> None:
     see(ledger, Attempts(ONE, 1, 1, 1))
     see(ledger, Attempts(ONE, 0, None, None, PEER), Attempts(TWO, 0, None, None, PEER))
     assert (ledger.entries.get(ONE).attempts, ledger.entries.get(ONE).peer) == (1, PEER)
-    assert ledger.entries.get(TWO).standing is Standing.UNSEEN
+    assert ledger.entries.get(TWO).status is Status.UNSEEN
 
 
 def test_an_attempt_without_a_time_is_counted(ledger: Ledger) -> None:
@@ -101,7 +101,7 @@ def test_decisions_are_all_made_or_none(ledger: Ledger) -> None:
     decide(ledger, Verb.APPROVE, ONE)
     with pytest.raises(RefusedError, match="never approved"):
         decide(ledger, Verb.REVOKE, ONE, TWO)
-    assert ledger.entries.get(ONE).standing is Standing.APPROVED
+    assert ledger.entries.get(ONE).status is Status.APPROVED
 
 
 def test_a_decision_that_changes_nothing_is_not_recorded_again(ledger: Ledger) -> None:
@@ -147,7 +147,7 @@ def test_an_imported_history_gives_the_same_standings_and_is_taken_once(ledger: 
 def test_an_older_imported_decision_changes_no_standing(ledger: Ledger) -> None:
     decide(ledger, Verb.APPROVE, ONE)
     ledger.decisions.enter([Decision(ONE, Verb.REVOKE, "bob", 1)], "r")
-    assert ledger.entries.get(ONE).standing is Standing.APPROVED
+    assert ledger.entries.get(ONE).status is Status.APPROVED
 
 
 def test_what_is_decided_is_due_until_it_is_confirmed(ledger: Ledger) -> None:

@@ -18,7 +18,7 @@ from lab.log import FIRST, Log, Looking, fingerprint
 from eximcertd.errors import EximcertdError
 from eximcertd.log import backlog
 from eximcertd.log.backlog import Backlog
-from eximcertd.rejection import Grammar
+from eximcertd.log.line import Grammar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

@@ -14,8 +14,8 @@ from lab.wait import until
 
 from eximcertd.errors import EximcertdError
 from eximcertd.log.follow import Follower
+from eximcertd.log.line import DEFAULT_MESSAGE, Grammar
 from eximcertd.log.names import Names
-from eximcertd.rejection import DEFAULT_MESSAGE, Grammar
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Final
 import pytest
 from lab.log import FIRST, Following, Log, Looking, fingerprint
 
-from eximcertd.rejection import DEFAULT_MESSAGE
+from eximcertd.log.line import DEFAULT_MESSAGE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -19,7 +19,7 @@ from lab.wait import until
 from eximcertd.errors import EximcertdError
 from eximcertd.log import journal as under_test
 from eximcertd.log.journal import JournalSource
-from eximcertd.rejection import DEFAULT_MESSAGE, Grammar, Peer
+from eximcertd.log.line import DEFAULT_MESSAGE, Grammar, Peer
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

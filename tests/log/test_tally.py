@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import pytest
 from lab.log import FIRST, Log, Looking, fingerprint
 
+from eximcertd.log.line import DEFAULT_MESSAGE, Grammar
 from eximcertd.log.search import Buffer
 from eximcertd.log.tally import PEER_WITHIN, Tally
-from eximcertd.rejection import DEFAULT_MESSAGE, Grammar
 
 if TYPE_CHECKING:
     from pathlib import Path

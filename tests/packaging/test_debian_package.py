@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 import pytest
 
-from eximcertd.ctl.app import VERBS, program
+from eximcertd.cli.app import VERBS, program
 
 ROOT = Path(__file__).parents[2]
 MAN = sorted((ROOT / "docs" / "man").glob("*.[58]"))

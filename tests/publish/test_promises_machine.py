@@ -27,13 +27,12 @@ from hypothesis.stateful import (
 )
 from lab.world import MACRO, World
 
-from eximcertd import reconciliation
-from eximcertd.allowlist import handedit
 from eximcertd.errors import RefusedError
 from eximcertd.fingerprint import Fingerprint
+from eximcertd.publication import manual_edit, reconciliation
 from eximcertd.publish import macrofile, transaction
 from eximcertd.publish.stop import Stop
-from eximcertd.standing import Verb
+from eximcertd.status import Verb
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -307,15 +306,15 @@ def no_mark(stack: ExitStack) -> None:
 
 def adoption_against_the_decisions(stack: ExitStack) -> None:
     """Take the difference between the file and the decisions for a hand edit, not that to what was published."""
-    real = reconciliation.Hands.take
+    real = reconciliation.ManualEdits.take
 
-    async def take(self: reconciliation.Hands, found: Any) -> None:
+    async def take(self: reconciliation.ManualEdits, found: Any) -> None:
         wanted = self._ledger.publications.wanted()
-        compare = handedit.difference
+        compare = manual_edit.difference
         with patch.object(reconciliation, "difference", lambda found, *_: compare(found, wanted, wanted)):
             await real(self, found)
 
-    stack.enter_context(patch.object(reconciliation.Hands, "take", take))
+    stack.enter_context(patch.object(reconciliation.ManualEdits, "take", take))
 
 
 def an_empty_list_on_a_read_error(stack: ExitStack) -> None:
@@ -346,12 +345,12 @@ def a_hup_before_judging(stack: ExitStack) -> None:
 
 def reconciliation_against_an_empty_ledger(stack: ExitStack) -> None:
     """Do not rebuild a lost ledger from what stands, and let an empty list follow from it."""
-    real = reconciliation.Hands.adopt
+    real = reconciliation.ManualEdits.adopt
 
-    def adopt(self: reconciliation.Hands, added: Any, *, first: bool) -> None:
+    def adopt(self: reconciliation.ManualEdits, added: Any, *, first: bool) -> None:
         real(self, [] if first else added, first=first)
 
-    stack.enter_context(patch.object(reconciliation.Hands, "adopt", adopt))
+    stack.enter_context(patch.object(reconciliation.ManualEdits, "adopt", adopt))
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from eximcertd.rejection import DEFAULT_MESSAGE, Grammar, Peer, Rejection, match_peer
+from eximcertd.log.line import DEFAULT_MESSAGE, Grammar, Peer, Rejection, match_peer
 
 CORPUS = Path(__file__).parent / "corpus"
 EC = "58CD37DA33201183871839DBB4C73323F8A9AC3642714D1182DB5CB267BD8AC6"

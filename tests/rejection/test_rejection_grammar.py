@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eximcertd.rejection import DEFAULT_MESSAGE, LONGEST_PEER, Grammar, match_peer
+from eximcertd.log.line import DEFAULT_MESSAGE, LONGEST_PEER, Grammar, match_peer
 
 FINGERPRINT = "58CD37DA33201183871839DBB4C73323F8A9AC3642714D1182DB5CB267BD8AC6"
 LINE = f"2026-11-22 17:03:03 {DEFAULT_MESSAGE} {FINGERPRINT}".encode()

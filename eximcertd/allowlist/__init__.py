@@ -1,1 +1,0 @@
-"""What follows from the decisions, and the forms it is written in."""

@@ -1,0 +1,20 @@
+"""eximcertctl: one file per verb, loaded when it is asked for."""
+
+from __future__ import annotations
+
+
+def main() -> None:
+    """Run the program."""
+    import sys  # noqa: PLC0415 - this module is imported for its name alone by every verb's
+
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr] # a terminal that knows less than UTF-8
+    if "scan" in sys.argv:
+        from eximcertd.cli.scanrun import asked, run_quickly  # noqa: PLC0415 - a scan is to start without click
+
+        what = asked(sys.argv[1:])
+        if what is not None:
+            run_quickly(what)
+    from eximcertd.cli.app import program  # noqa: PLC0415 - the same
+
+    program(prog_name="eximcertctl")

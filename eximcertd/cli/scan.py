@@ -1,0 +1,23 @@
+"""eximcertctl scan, as click knows it: for its help, and for what is wrong with a call (see scanrun.py)."""
+
+from __future__ import annotations
+
+import click
+
+from eximcertd.cli.context import Context, json_option
+from eximcertd.cli.scanrun import Asked, run
+
+
+@click.command("scan")
+@click.argument("files", nargs=-1, required=True, metavar="FILE...")
+@click.option("--dry-run", is_flag=True, help="Print what would be added, and add nothing.")
+@json_option
+@click.pass_context
+def command(ctx: click.Context, files: tuple[str, ...], dry_run: bool, as_json: bool) -> None:
+    """Add what old logs hold to the pending list, with the logs' own times.
+
+    The files may be packed by gzip, xz, bzip2 or zstd. What was counted before, by an earlier scan or by
+    eximcertd as it followed the log, is not counted again. With --dry-run eximcertd need not run.
+    """
+    context: Context = ctx.obj
+    ctx.exit(run(Asked(context.config_file, context.socket, files, dry_run, as_json)))

@@ -1,0 +1,32 @@
+"""eximcertctl watch."""
+
+from __future__ import annotations
+
+import json
+
+import click
+
+from eximcertd.cli.context import Context, json_option, pass_context
+from eximcertd.cli.tables import local, waiting
+from eximcertd.control.client import LostError
+from eximcertd.text import clean
+
+
+@click.command("watch")
+@json_option
+@pass_context
+def command(context: Context, as_json: bool) -> None:
+    """Tell what happens, as it happens, until interrupted; with --json an object a line."""
+    with context.client() as client:
+        try:
+            for portion in client.stream("Watch", timeout=float("inf")):
+                for event in portion["events"]:
+                    if as_json:
+                        click.echo(json.dumps(event))
+                        continue
+                    click.echo(f"{local(event['at'])}  {clean(event['sentence'])}")
+                    if event["entry"] is not None and event["kind"] == "seen":
+                        click.echo("\n".join(waiting(event["entry"])))
+        except LostError as error:
+            if not isinstance(error.__context__, KeyboardInterrupt):
+                raise

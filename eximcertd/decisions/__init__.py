@@ -1,0 +1,1 @@
+"""Decisions: the rules, and the one way into the ledger."""

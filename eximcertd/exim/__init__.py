@@ -1,0 +1,1 @@
+"""The Exim program: its settings, how it is run, its daemons."""

@@ -1,0 +1,1 @@
+"""What time brings: expiry, renewals, forgetting, health."""

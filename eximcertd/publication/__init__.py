@@ -1,0 +1,1 @@
+"""Carrying a publication through until Exim honours it."""

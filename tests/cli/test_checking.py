@@ -1,0 +1,353 @@
+"""check against real Exims whose configuration is wrong in one way, each with the sentence that it must draw."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from lab.ctl import ctl
+from lab.daemon import Eximcertd
+from lab.exim import EXIM, USER, EximServer
+from lab.recipe import ACL
+from lab.twins import Twin, certificate
+
+from eximcertd.cli.check.printed import Statement, read
+from eximcertd.fingerprint import NEVER
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+A = "A11CE" + "0" * 59
+B = "B0B" + "1" * 61
+VERIFY = "verify        = certificate\n"
+ACCEPT, WARN, DENY = ACL.split("\n\n")
+
+as_root = pytest.mark.skipif(os.getuid() != 0, reason="only root sees everything, and check is for root")
+
+
+@contextmanager
+def looked_at(
+    settings: dict[str, dict[str, Any]] | None = None, *, approved: tuple[str, ...] = (A,), **options: Any
+) -> Iterator[tuple[EximServer, Eximcertd]]:
+    """Set up an Exim that is not started and a configuration of eximcertd, with a twin at its socket."""
+    exim = EximServer(**{"allowed": [A], **options})
+    try:
+        daemon = Eximcertd(exim, {"log": {"path": str(exim.log)}, **(settings or {})})
+        (daemon.state / "allowed").mkdir()
+        exim.log.touch()
+        shutil.chown(exim.log, USER, USER)
+        with Twin(daemon.socket) as twin:
+            for fingerprint in approved:
+                twin.see(fingerprint, certificate("CN=client"), standing="approved")
+            yield exim, daemon
+    finally:
+        exim.remove()
+
+
+def check(daemon: Eximcertd) -> tuple[int, dict[str, list[str]]]:
+    """Return the exit status, and verdict -> sentences with their remedies."""
+    done = ctl("--config", daemon.config, "check", "--json")
+    found: dict[str, list[str]] = {"good": [], "odd": [], "bad": []}
+    for line in json.loads(done.out):
+        found[line["verdict"]].append(f"{line['sentence']} -> {line['remedy']}")
+    return done.status, found
+
+
+@as_root
+def test_the_recipe_as_published_is_good_in_every_line() -> None:
+    with looked_at() as (exim, daemon):
+        status, found = check(daemon)
+        exim.start()
+        assert any("Exim's daemon runs" in line for line in check(daemon)[1]["good"])
+        exim.stop()
+    assert found["bad"] == []
+    assert [line for line in found["odd"] if "no Exim daemon runs" not in line] == []
+    assert status == 0
+    for words in (
+        "eximcertd",
+        f"{EXIM} reads",
+        "which defines RELAY_FROM_CERTS",
+        "ACL acl_check_rcpt accepts who is on the list",
+        "ACL acl_check_rcpt logs who",
+        "every client is asked",
+        "Exim trusts what is in",
+        "Exim's list holds the 1 that are approved",
+        "can be written by root alone",
+    ):
+        assert any(words in line for line in found["good"]), words
+
+
+WRONG: dict[str, tuple[dict[str, Any], str]] = {
+    "the ACL is not the one for RCPT": (
+        {"main": "acl_smtp_rcpt = acl_other\n", "acl": f"{ACL}\nacl_other:\n  deny\n"},
+        "ACL acl_check_rcpt asks RELAY_FROM_CERTS, and Exim never comes there",
+    ),
+    "the accept lacks verify": (
+        {"acl": "\n\n".join([ACCEPT.replace(VERIFY, "\n"), WARN, DENY])},
+        'asks RELAY_FROM_CERTS without "verify = certificate"',
+    ),
+    "the warn lacks verify": (
+        {"acl": "\n\n".join([ACCEPT, WARN.replace(VERIFY, "\n"), DENY])},
+        'logs without "verify = certificate"',
+    ),
+    "there is no accept": ({"acl": f"{WARN}\n\n{DENY}"}, "no ACL accepts who is on the list RELAY_FROM_CERTS"),
+    "there is no warn": ({"acl": f"{ACCEPT}\n\n{DENY}"}, "no ACL logs the fingerprint of who is refused"),
+    "another text is logged": (
+        {"acl": ACL.replace("Attempt to relay", "An attempt to relay")},
+        'what the ACL logs is "An attempt to relay from',
+    ),
+    "both stand behind the refusal": (
+        {"acl": f"  require message = relay not permitted\n          domains = lab.example\n\n{ACL}"},
+        "asks RELAY_FROM_CERTS after relaying was refused",
+    ),
+    "both stand behind a deny for all": ({"acl": f"{DENY}\n\n{ACCEPT}\n\n{WARN}\n"}, "logs after relaying was refused"),
+    "no client is asked": ({"main": "tls_try_verify_hosts =\n"}, "Exim asks no client for its certificate"),
+    "tls is not advertised": ({"main": "tls_advertise_hosts =\n"}, "no client can use TLS"),
+    "the bundle is trusted": (
+        {"main": "tls_verify_certificates = system\n"},
+        "tls_verify_certificates is the system's",
+    ),
+    "another directory is trusted": (
+        {"main": "tls_verify_certificates = /etc/ssl/certs/\n"},
+        "Exim trusts what is in /etc/ssl/certs/, and eximcertd looks in",
+    ),
+    "the macro is not defined": ({}, "the macro RELAY_FROM_CERTS is not defined, so nobody is allowed"),
+    "there is no include": ({}, "does not include the macro file"),
+    "the slash is missing": ({}, "has no slash at its end"),
+    "the ACL for DATA asks": ({}, "is asked in the ACL for DATA (acl_check_rcpt)"),
+    "there is no ACL for RCPT": ({}, "acl_smtp_rcpt is empty"),
+    "it is broken": ({}, "no_such_option"),
+}
+
+
+def spoil(exim: EximServer, case: str) -> None:
+    """Change what options cannot."""
+    text = exim.configuration.read_text()
+    replaced = {
+        "there is no include": text.replace(f".include {exim.macro_file}\n", "RELAY_FROM_CERTS =\n"),
+        "the slash is missing": text.replace(f"{exim.certificates}/", str(exim.certificates)),
+        "the ACL for DATA asks": text.replace(
+            "acl_smtp_rcpt = acl_check_rcpt", "acl_smtp_rcpt = acl_other\nacl_smtp_data = acl_check_rcpt"
+        ).replace("begin routers", "acl_other:\n  accept\n\nbegin routers"),
+        "there is no ACL for RCPT": text.replace("acl_smtp_rcpt = acl_check_rcpt", ""),
+        "it is broken": "no_such_option = true\n" + text,
+    }
+    if case == "the macro is not defined":
+        exim.macro_file.write_text("# nothing yet\n")
+    for name in ("tls_try_verify_hosts", "tls_advertise_hosts", "tls_verify_certificates", "acl_smtp_rcpt"):
+        if text.count(f"\n{name} =") > 1:  # an option may be set once
+            lines = text.splitlines()
+            first = next(number for number, line in enumerate(lines) if line.startswith(f"{name} ="))
+            text = "\n".join(lines[:first] + lines[first + 1 :]) + "\n"
+    exim.configuration.write_text(replaced.get(case, text))
+
+
+@as_root
+@pytest.mark.parametrize("case", WRONG)
+def test_a_wrong_configuration_draws_its_sentence(case: str) -> None:
+    options, sentence = WRONG[case]
+    with looked_at(**options) as (exim, daemon):
+        spoil(exim, case)
+        status, found = check(daemon)
+    assert status == 1
+    said = [line for line in found["bad"] if sentence in line]
+    assert said, found
+    assert case == "it is broken" or all(not line.endswith("-> ") for line in said), "it says what to do"
+
+
+@as_root
+def test_an_acl_that_is_called_from_the_one_for_rcpt_is_reached() -> None:
+    inner = "  accept acl = acl_inner\n\n  deny\n\nacl_inner:\n" + ACL
+    with looked_at(acl=inner) as (_, daemon):
+        status, found = check(daemon)
+    assert found["bad"] == []
+    assert status == 0
+    assert any("ACL acl_inner accepts" in line for line in found["good"])
+
+
+@as_root
+def test_a_log_that_does_not_tell_who_it_was_is_odd() -> None:
+    with looked_at(log_selector="+tls_peerdn") as (_, daemon):
+        assert any("log_selector has no +pid" in line for line in check(daemon)[1]["odd"])
+
+
+@as_root
+@pytest.mark.parametrize(
+    ("there", "approved", "sentence"),
+    [
+        ([A, B], (A,), "in Exim's list, and not approved: B0B11111"),
+        ([A], (A, B), "approved, and not in Exim's list: B0B11111"),
+        ([A.lower()], (A,), "which never matches: not 64 upper-case hex digits"),
+        ([A, next(iter(NEVER))], (A,), "it is what Exim computes for a client without any certificate"),
+    ],
+)
+def test_exims_list_is_held_against_the_ledger(there: list[str], approved: tuple[str, ...], sentence: str) -> None:
+    with looked_at(allowed=there, approved=approved) as (_, daemon):
+        status, found = check(daemon)
+    assert status == 1
+    assert any(sentence in line for line in found["bad"]), found["bad"]
+
+
+@as_root
+def test_a_macro_of_the_site_that_rewrites_fingerprints_is_seen() -> None:
+    with looked_at(before="A11 = 22\n") as (_, daemon):
+        status, found = check(daemon)
+    assert status == 1
+    assert any("approved, and not in Exim's list" in line for line in found["bad"]), found["bad"]
+
+
+def lookup(directory: object, options: str = "filter=file,cache=no_rd") -> str:
+    """Return the macro file of the directory form."""
+    key = "${sha256:$tls_in_peercert}"
+    return f"RELAY_FROM_CERTS = ${{lookup{{{key}}}dsearch,{options}{{{directory}}}{{{key}}}}}\n"
+
+
+@as_root
+def test_in_the_directory_form_a_lookup_is_tried_as_exims_user() -> None:
+    with looked_at() as (exim, daemon):
+        allowed = daemon.state / "allowed"
+        exim.macro_file.write_text(lookup(allowed))
+        (allowed / A).touch()
+        status, found = check(daemon)
+        assert found["bad"] == []
+        assert status == 0
+        assert any("one that is approved is found" in line for line in found["good"])
+        (allowed / A).unlink()
+        assert any("not found, though approved" in line for line in check(daemon)[1]["bad"])
+        (allowed / A).touch()
+        (allowed / next(iter(NEVER))).touch()
+        assert any("found, which nobody may approve" in line for line in check(daemon)[1]["bad"])
+        exim.macro_file.write_text(lookup(allowed, "filter=file"))
+        assert any("lacks cache=no_rd" in line for line in check(daemon)[1]["bad"])
+
+
+@as_root
+@pytest.mark.parametrize("mode", [0o700, 0o711])
+def test_a_directory_that_exims_user_cannot_read_is_bad(mode: int) -> None:
+    with looked_at() as (exim, daemon):
+        allowed = daemon.state / "allowed"
+        exim.macro_file.write_text(lookup(allowed))
+        allowed.chmod(mode)
+        status, found = check(daemon)
+    assert status == 1
+    assert any("every verified client gets 451" in line for line in found["bad"])
+
+
+@as_root
+def test_files_that_others_could_have_written_are_bad() -> None:
+    with looked_at() as (exim, daemon):
+        exim.macro_file.chmod(0o666)
+        assert any(f"others than root can write {exim.macro_file}" in line for line in check(daemon)[1]["bad"])
+        exim.macro_file.chmod(0o644)
+        exim.etc.chmod(0o777)
+        assert any(f"others than root can write {exim.etc}" in line for line in check(daemon)[1]["bad"])
+        exim.etc.chmod(0o755)
+        daemon.config.chmod(0o666)
+        assert any("root's part cannot use the configuration" in line for line in check(daemon)[1]["bad"])
+
+
+@as_root
+def test_what_exims_user_cannot_read_and_what_everybody_can_write_is_said() -> None:
+    with looked_at() as (exim, daemon):
+        hidden, loose = exim.certificates / "hidden.pem", exim.certificates / "loose.pem"
+        hidden.touch(0o600)
+        loose.touch()
+        loose.chmod(0o666)
+        found = check(daemon)[1]
+        assert any("not everybody can read hidden.pem" in line for line in found["odd"])
+        assert any("everybody can write loose.pem" in line for line in found["bad"])
+        exim.certificates.chmod(0o700)
+        assert any("it verifies no client" in line for line in check(daemon)[1]["bad"])
+
+
+@as_root
+def test_a_log_that_is_not_there_or_does_not_grow_is_odd() -> None:
+    with looked_at() as (exim, daemon):
+        os.utime(exim.log, (0, 0))
+        assert any("nothing was written to the log" in line for line in check(daemon)[1]["odd"])
+        exim.log.unlink()
+        assert any("is not there" in line for line in check(daemon)[1]["odd"])
+
+
+@as_root
+def test_a_publisher_that_does_not_listen_is_bad() -> None:
+    with looked_at({"publish": {"via": "socket:/nonexistent/publish"}}) as (_, daemon):
+        assert any("root's part does not listen at /nonexistent/publish" in line for line in check(daemon)[1]["bad"])
+
+
+@as_root
+def test_a_group_that_is_not_there_is_bad() -> None:
+    with looked_at({"control": {"approvers": ["no-such-group"]}}) as (_, daemon):
+        assert any("there is no group no-such-group" in line for line in check(daemon)[1]["bad"])
+
+
+@as_root
+def test_a_daemon_that_is_down_is_bad_and_the_rest_is_looked_at_all_the_same() -> None:
+    exim = EximServer(allowed=[A])
+    try:
+        daemon = Eximcertd(exim)
+        status, found = check(daemon)
+    finally:
+        exim.remove()
+    assert status == 1
+    assert any("eximcertd does not answer" in line for line in found["bad"])
+    assert any("every client is asked" in line for line in found["good"])
+
+
+def test_an_exim_that_is_missing_is_bad() -> None:
+    with looked_at({"exim": {"binary": "/nonexistent/exim"}}) as (_, daemon):
+        status, found = check(daemon)
+    assert status == 1
+    assert any("/nonexistent/exim cannot be run" in line for line in found["bad"])
+
+
+@as_root
+def test_what_the_daemon_alone_knows_is_part_of_it_and_people_get_a_table() -> None:
+    with looked_at() as (_, daemon):
+        done = ctl("--config", daemon.config, "check")
+    assert done.status == 0
+    assert done.out.startswith("good  eximcertd ")
+    assert all(len(line) <= 80 or "/" in line for line in done.out.splitlines())
+
+
+def test_a_printed_configuration_is_taken_apart() -> None:
+    printed = read(
+        """# Exim Configuration (4.96)
+# 1 "/etc/exim4/exim4.conf"
+acl_smtp_rcpt = a
+
+begin acl
+
+  a:
+    accept hosts = :
+    deny
+    domains = +local_domains
+    !acl = b
+    message = accept = no
+    endpass
+    require verify = certificate
+  b:
+    warn
+
+begin routers
+
+  c:
+    driver = accept
+"""
+    )
+    assert printed.included == {"/etc/exim4/exim4.conf"}
+    assert printed.acls == {
+        "a": [
+            Statement("accept", (("hosts", ":"),)),
+            Statement(
+                "deny",
+                (("domains", "+local_domains"), ("!acl", "b"), ("message", "accept = no"), ("endpass", "")),
+            ),
+            Statement("require", (("verify", "certificate"),)),
+        ],
+        "b": [Statement("warn", ())],
+    }

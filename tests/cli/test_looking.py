@@ -1,0 +1,326 @@
+"""The verbs that look: what people and programs get to read."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import tempfile
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from lab.ctl import ctl
+from lab.daemon import program
+from lab.twins import PORTION, Twin, certificate
+
+from eximcertd.cli.app import VERBS
+from eximcertd.control.rights import Rights
+from eximcertd.fingerprint import grouped
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ALICE = "A11CE" + "0" * 59
+BOB = "B0B" + "1" * 61
+PEER = {"host": "[127.0.0.1]", "helo": "laptop", "sender": "a@x.example", "recipient": "b@y.example"}
+NASTY = "CN=\x1b[2Jevil\n\u202eforged\x07"
+
+
+@pytest.fixture
+def twin(tmp_path: Path) -> Iterator[Twin]:
+    """Run a twin of the daemon."""
+    with Twin(tmp_path / "control") as twin:
+        yield twin
+
+
+@pytest.fixture
+def at(twin: Twin) -> tuple[str, str]:
+    """Give the options that lead to the twin."""
+    return ("--socket", str(twin.path))
+
+
+def test_pending_shows_who_waits_with_the_certificates_name(twin: Twin, at: tuple[str, str]) -> None:
+    twin.see(ALICE, certificate("CN=laptop.alice.example"), warnings=["a CA certificate"], **{"from": PEER})
+    done = ctl(*at, "pending")
+    assert done.status == 0
+    lines = done.out.splitlines()
+    assert lines[0] == grouped(ALICE)
+    assert lines[1].strip() == "CN=laptop.alice.example"
+    assert "2036-01-01" in lines[2]
+    assert "1 attempt" in done.out
+    assert "from [127.0.0.1] as laptop" in done.out
+    assert "<a@x.example> to <b@y.example>" in done.out
+    assert "! a CA certificate" in done.out
+
+
+def test_what_pending_shows_first_is_what_approve_takes(twin: Twin, at: tuple[str, str]) -> None:
+    twin.see(ALICE, certificate("CN=laptop"))
+    shown = ctl(*at, "pending").out.splitlines()[0]
+    assert ctl(*at, "approve", *shown.split()).status == 0
+    assert twin.entries[ALICE]["standing"] == "approved"
+
+
+def test_nobody_waiting_is_said(at: tuple[str, str]) -> None:
+    assert ctl(*at, "pending").out == "Nobody is waiting.\n"
+    assert ctl(*at, "pending", "--json").json == []
+    assert "nothing to list" in ctl(*at, "list").out
+    assert ctl(*at, "list", "--json").json == []
+    assert "Nothing has been decided" in ctl(*at, "history").out
+    assert ctl(*at, "export").out == ""
+
+
+def test_fingerprints_without_a_certificate_come_last_and_do_not_drown_the_others(
+    twin: Twin, at: tuple[str, str]
+) -> None:
+    for number in range(50):
+        twin.see(f"{number:064X}")
+    twin.see(ALICE, certificate("CN=laptop"))
+    done = ctl(*at, "pending")
+    assert done.out.startswith(grouped(ALICE))
+    assert "and 40 more that match no certificate" in done.out
+    assert ctl(*at, "pending", "--all").out.count("no certificate found") == 50
+    assert len(ctl(*at, "pending", "--json").json) == 51
+
+
+def test_an_entry_has_the_shape_that_programs_rely_on(twin: Twin, at: tuple[str, str]) -> None:
+    twin.see(ALICE, certificate("CN=laptop"), **{"from": PEER})
+    [entry] = ctl(*at, "pending", "--json").json
+    assert {"fingerprint", "standing", "certificate", "attempts", "first_seen", "last_seen", "from", "decision"} <= set(
+        entry
+    )
+    assert {"subject", "issuer", "serial", "not_before", "not_after", "names", "key", "ca", "files"} <= set(
+        entry["certificate"]
+    )
+    assert entry["from"] == PEER
+    ctl(*at, "approve", ALICE, "--note", "night shift")
+    [entry] = ctl(*at, "list", "--json").json
+    assert entry["standing"] == "approved"
+    assert entry["decision"]["verb"] == "approve"
+    assert entry["decision"]["note"] == "night shift"
+    assert entry["decision"]["by"]
+
+
+def test_status_has_the_shape_that_programs_rely_on(at: tuple[str, str]) -> None:
+    status = ctl(*at, "status", "--json").json
+    assert {"version", "pid", "log", "certificates", "counts", "allowlist"} <= set(status)
+    assert {"path", "position", "behind_bytes", "last_line_at"} <= set(status["log"])
+    assert {"files", "distinct"} <= set(status["certificates"])
+    assert {"pending", "unmatched", "approved", "rejected", "revoked"} <= set(status["counts"])
+    assert {"form", "revision", "published_at", "live", "error"} <= set(status["allowlist"])
+
+
+def test_status_says_in_words_whether_the_list_is_live(twin: Twin, at: tuple[str, str]) -> None:
+    assert "live, list form, revision 7" in ctl(*at, "status").out
+    twin.publication |= {"live": False, "outcome": "failed", "message": "Exim refuses it"}
+    assert "NOT LIVE" in ctl(*at, "status").out
+    assert "Exim refuses it" in ctl(*at, "status").out
+    twin.publication |= {"outcome": "died"}
+    assert "EXIM IS DOWN" in ctl(*at, "status").out
+
+
+def test_a_listing_longer_than_a_portion_is_whole(twin: Twin, at: tuple[str, str]) -> None:
+    for number in range(PORTION + 20):
+        twin.see(f"{number:064X}", certificate(f"CN={number}"))
+    assert len(ctl(*at, "pending", "--json").json) == PORTION + 20
+    assert ctl(*at, "pending").out.count("\n  CN=") == PORTION + 20
+
+
+def test_list_is_grouped_by_standing_and_can_be_narrowed(twin: Twin, at: tuple[str, str]) -> None:
+    twin.see(ALICE, certificate("CN=alice"), standing="approved")
+    twin.see(BOB, certificate("CN=bob"), standing="revoked")
+    assert [line for line in ctl(*at, "list").out.splitlines() if line.endswith(":")] == ["Approved:", "Revoked:"]
+    assert [entry["fingerprint"] for entry in ctl(*at, "list", "--standing", "revoked", "--json").json] == [BOB]
+    ctl(*at, "list", "b0b11111")
+    assert twin.called("List")[-1]["prefixes"] == ["B0B11111"]
+
+
+def test_show_tells_all_of_one(twin: Twin, at: tuple[str, str]) -> None:
+    twin.see(ALICE, certificate("CN=laptop", names=["laptop.example"], ca=True), **{"from": PEER})
+    ctl(*at, "approve", ALICE, "--note", "night shift", "--ca")
+    done = ctl(*at, "show", "a1:1c:e0:00")
+    for text in (grouped(ALICE), "CN=laptop", "laptop.example", "a CA's", "laptop.pem", "night shift", "approved by"):
+        assert text in done.out
+    entry = ctl(*at, "show", ALICE, "--json").json
+    assert entry["history"][0]["note"] == "night shift"
+
+
+def test_a_renewal_is_shown_with_what_is_renewed(twin: Twin, at: tuple[str, str]) -> None:
+    renews = {"fingerprint": BOB, "same_key": False, "by": "carol", "at": "2026-01-02T00:00:00Z"}
+    twin.see(ALICE, certificate("CN=laptop"), renews=renews)
+    done = ctl(*at, "pending")
+    assert "same name, NEW key" in done.out
+    assert "approved by carol on 2026-01-0" in done.out
+
+
+def test_history_tells_who_decided_what(twin: Twin, at: tuple[str, str]) -> None:
+    twin.see(ALICE, certificate("CN=laptop"))
+    ctl(*at, "approve", ALICE)
+    ctl(*at, "revoke", ALICE, "--note", "stolen")
+    done = ctl(*at, "history", ALICE[:10])
+    assert done.out.index("stolen") < done.out.index("approved by"), "newest first"
+    assert [decision["verb"] for decision in ctl(*at, "history", "-n", "1", "--json").json] == ["revoke"]
+
+
+@pytest.mark.parametrize("verb", ["pending", "list", "show", "history"])
+def test_nothing_that_strangers_write_reaches_the_terminal_raw(twin: Twin, at: tuple[str, str], verb: str) -> None:
+    peer = dict.fromkeys(PEER, NASTY)
+    entry = twin.see(ALICE, certificate(NASTY, names=[NASTY], key=NASTY, files=[NASTY]), warnings=[NASTY])
+    entry["from"] = peer
+    entry["decision"] = {"verb": "approve", "by": NASTY, "at": "2026-01-01T00:00:00Z", "note": NASTY}
+    twin.records = [{"fingerprint": ALICE, **entry["decision"]}]
+    arguments = [verb, ALICE] if verb in {"show", "history"} else [verb]
+    for done in (ctl(*at, *arguments), ctl(*at, *arguments, "--json")):
+        assert done.status == 0
+        assert not set(done.out) & set("\x1b\x07\u202e")
+    assert all(len(line) <= 80 for line in ctl(*at, "pending").out.splitlines())
+
+
+def test_watch_tells_what_happens(twin: Twin, at: tuple[str, str]) -> None:
+    entry = twin.see(ALICE, certificate("CN=laptop"))
+    twin.events = [{"kind": "seen", "at": "2026-01-01T00:00:00Z", "sentence": "somebody came", "entry": entry}]
+    with subprocess.Popen([program("eximcertctl"), *at, "watch"], stdout=subprocess.PIPE, text=True) as watching:
+        assert watching.stdout is not None
+        assert watching.stdout.readline().endswith("somebody came\n")
+        assert watching.stdout.readline().strip() == grouped(ALICE)
+        watching.terminate()
+
+
+# How it fails
+
+
+def test_no_answer_is_4_and_says_where_to_look(tmp_path: Path) -> None:
+    done = ctl("--socket", tmp_path / "nothing", "status")
+    assert done.status == 4
+    assert "there is no such socket" in done.err
+    assert "systemctl status eximcertd" in done.err
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can be somebody else")
+def test_not_permitted_is_5(tmp_path: Path) -> None:
+    for directory in (tmp_path, *tmp_path.parents):  # nobody must reach the socket
+        if directory == Path(tempfile.gettempdir()):
+            break
+        directory.chmod(0o755)
+    with Twin(tmp_path / "control", rights=Rights()) as twin:
+        done = subprocess.run(
+            [program("eximcertctl"), "--socket", str(twin.path), "pending"],
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=False,
+            user=65534,
+            group=65534,
+            extra_groups=[],
+        )
+    assert done.returncode == 5
+    assert "nobody may not ask eximcertd for List" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_an_unknown_fingerprint_is_3_with_the_candidates(twin: Twin, at: tuple[str, str]) -> None:
+    twin.see(ALICE, certificate("CN=laptop"))
+    done = ctl(*at, "show", "A11C9999")
+    assert done.status == 3
+    assert grouped(ALICE) in done.err
+
+
+def test_an_ambiguous_fingerprint_is_3_with_the_candidates(twin: Twin, at: tuple[str, str]) -> None:
+    other = ALICE[:20] + "F" * 44
+    twin.see(ALICE)
+    twin.see(other)
+    done = ctl(*at, "show", ALICE[:10])
+    assert done.status == 3
+    assert grouped(ALICE) in done.err
+    assert grouped(other) in done.err
+
+
+@pytest.mark.parametrize("text", ["A11CE00", "laptop", "A11CE0000G", "A" * 65, ""])
+def test_what_is_no_fingerprint_is_2(at: tuple[str, str], text: str) -> None:
+    done = ctl(*at, "show", text)
+    assert done.status == 2
+    assert "hex digits" in done.err
+
+
+@pytest.mark.parametrize(
+    "arguments", [[], ["forgive"], ["show"], ["show", "A11CE000", "B0B11111"], ["pending", "A"], ["--frob", "pending"]]
+)
+def test_wrong_usage_is_2(at: tuple[str, str], arguments: list[str]) -> None:
+    assert ctl(*at, *arguments).status == 2
+
+
+def test_a_configuration_that_cannot_be_used_is_1_and_says_why(tmp_path: Path) -> None:
+    file = tmp_path / "eximcertd.toml"
+    file.write_text("[control]\nsockt = 1\n")
+    done = ctl("--config", file, "status")
+    assert done.status == 1
+    assert "sockt: no such key" in done.err
+
+
+def test_the_configured_socket_is_used(twin: Twin, tmp_path: Path) -> None:
+    file = tmp_path / "eximcertd.toml"
+    file.write_text(f'[control]\nsocket = "{twin.path}"\n')
+    assert ctl("--config", file, "status", "--json").json["counts"]["pending"] == 0
+
+
+def test_a_reader_that_leaves_early_is_no_fault(twin: Twin, at: tuple[str, str]) -> None:
+    for number in range(2000):
+        twin.see(f"{number:064X}", certificate(f"CN={number}"))
+    with subprocess.Popen(
+        [program("eximcertctl"), *at, "pending"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as done:
+        assert done.stdout is not None
+        assert done.stderr is not None
+        done.stdout.readline()
+        done.stdout.close()
+        assert done.stderr.read() == ""
+
+
+@pytest.mark.parametrize("locale", ["C", "POSIX", "C.UTF-8"])
+def test_a_terminal_that_knows_only_ascii_gets_all_the_same(twin: Twin, at: tuple[str, str], locale: str) -> None:
+    twin.see(ALICE, certificate("CN=M\u00fcnchen \u6771\u4eac " + "x" * 100))
+    done = subprocess.run(
+        [program("eximcertctl"), *at, "pending"],
+        capture_output=True,
+        timeout=30,
+        check=False,
+        env={"LC_ALL": locale, "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0", "PATH": os.environ["PATH"]},
+    )
+    assert done.returncode == 0
+    assert done.stderr == b""
+    assert b"CN=M" in done.stdout
+
+
+def test_an_answer_of_another_version_is_no_traceback(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(tmp_path / "control"))
+        listener.listen()
+
+        def old() -> None:
+            connection, _ = listener.accept()
+            with connection:
+                connection.recv(1 << 16)
+                connection.sendall(b'{"error":"org.varlink.service.MethodNotFound","parameters":{"method":"x"}}\0')
+
+        thread = threading.Thread(target=old)
+        thread.start()
+        done = ctl("--socket", tmp_path / "control", "status")
+        thread.join()
+    assert done.status == 1
+    assert "of the same version" in done.err
+
+
+def test_the_list_of_verbs_says_what_each_verbs_own_help_says() -> None:
+    listed = ctl("--help").out
+    for verb, sentence in VERBS.items():
+        assert f"  {verb}" in listed
+        assert sentence.split()[-1].rstrip(".") in listed
+        helped = ctl(verb, "--help")
+        assert helped.status == 0
+        assert "--json" in helped.out, "every verb can print JSON"
+
+
+def test_the_version_is_told() -> None:
+    done = ctl("--version")
+    assert done.out.startswith("eximcertctl, version ")

@@ -1,0 +1,214 @@
+"""revoke with a real Exim: open sessions, queued mail, root's way past a daemon that is down."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+from lab.daemon import Eximcertd, program
+from lab.exim import EximServer
+from lab.smtp import Session, ask, session
+from lab.wait import until
+
+from eximcertd.cli.queued import messages
+from eximcertd.cli.sessions import HiddenError, older
+from eximcertd.fingerprint import grouped
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from lab.certificates import Identity
+
+
+@pytest.fixture
+def server(alice: Identity, mallory: Identity) -> Iterator[EximServer]:
+    """Run an Exim that relays for Alice and Mallory, and keeps what it accepts in its queue."""
+    allowed = [alice.fingerprint, mallory.fingerprint]
+    with EximServer(trusted=[alice, mallory], allowed=allowed, main="queue_only = true") as server:
+        yield server
+
+
+def test_sessions_older_than_a_moment_are_found_with_their_clients(exim: EximServer, alice: Identity) -> None:
+    with session(exim.port, alice):
+        until(exim.sessions, "the session has its process")
+        [found] = older(exim.pid, time.time())
+        assert [found.pid] == exim.sessions()
+        assert found.peer == "127.0.0.1"
+        assert abs(found.started - time.time()) < 60
+        assert older(exim.pid, found.started - 1) == []
+    until(lambda: not older(exim.pid, time.time()), "the session is over")
+
+
+def test_a_queue_runner_is_no_session(alice: Identity) -> None:
+    with EximServer(trusted=[alice], queue=("-q1s",)) as exim:
+        until(lambda: any("Start queue run" in line for line in exim.lines()), "the queue is run")
+        assert older(exim.pid, time.time()) == []
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can be somebody else")
+def test_who_may_not_see_the_sessions_descriptors_counts_the_processes(exim: EximServer, alice: Identity) -> None:
+    with session(exim.port, alice):
+        until(exim.sessions, "the session has its process")
+        script = (
+            "import sys, time; from eximcertd.cli.sessions import older; print(older(int(sys.argv[1]), time.time()))"
+        )
+        command = [sys.executable, "-c", script, str(exim.pid)]
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=30, check=True, user=65534, group=65534, extra_groups=[]
+        )
+        assert f"pid={exim.sessions()[0]}" in done.stdout
+
+
+def test_a_daemon_that_is_gone_hides_its_sessions() -> None:
+    with subprocess.Popen(["/bin/true"]) as gone:
+        pass
+    with pytest.raises(HiddenError, match="gone, or hidden"):
+        older(gone.pid, time.time())
+
+
+def test_queued_mail_of_a_client_is_found_by_its_certificate(
+    server: EximServer, alice: Identity, mallory: Identity
+) -> None:
+    for identity in (alice, mallory, alice):
+        with session(server.port, identity) as open_session:
+            assert open_session.send("hello").accepted
+    assert list(messages(server.spool, {mallory.fingerprint}).values()) == [mallory.fingerprint]
+    assert len(messages(server.spool, {alice.fingerprint})) == 2
+    assert messages(server.spool, {"A" * 64}) == {}
+
+
+def test_revoke_counts_the_open_sessions_names_the_queued_mail_and_ends_the_sessions(
+    server: EximServer, alice: Identity, mallory: Identity
+) -> None:
+    with Eximcertd(server) as daemon:
+        with session(server.port, alice) as sending:
+            assert sending.send("hello").accepted
+        holding = Session(server.port, alice)
+        assert holding.rcpt().accepted
+        done = daemon.ctl("revoke", alice.fingerprint[:8], "--note", "stolen")
+        assert done.returncode == 0, done.stderr
+        assert "1 open session still with the old list (from 127.0.0.1): --end-sessions ends them." in done.stdout
+        assert "1 message that it handed over before, still queued:" in done.stdout
+        [queued] = messages(server.spool, {alice.fingerprint})
+        assert queued in done.stdout
+        assert holding.rcpt().accepted, "an open session has the old list"
+        younger = Session(server.port, mallory)
+        assert younger.rcpt().accepted
+        again = daemon.ctl("revoke", alice.fingerprint, "--end-sessions", "--json")
+        assert again.returncode == 0, again.stderr
+        found = json.loads(again.stdout)["sessions"]
+        assert (found["open"], found["ended"]) == (0, 1)
+        assert holding.rcpt().unreachable, "its session was ended"
+        assert younger.rcpt().accepted, "one that began with the new list goes on"
+        assert ask(server.port, alice).refused
+        younger.close()
+        holding.close()
+
+
+def test_in_the_directory_form_open_sessions_obey_at_once(server: EximServer, alice: Identity) -> None:
+    with Eximcertd(server, {"allowlist": {"form": "directory"}}) as daemon, session(server.port, alice) as holding:
+        server.reload()
+        until(lambda: ask(server.port, alice).accepted, "the directory is asked")
+        with session(server.port, alice) as younger:
+            assert younger.rcpt().accepted
+            done = daemon.ctl("revoke", alice.fingerprint)
+            assert done.returncode == 0, done.stderr
+            assert "in open sessions too" in done.stdout
+            assert younger.rcpt().refused
+        holding.close()
+
+
+def test_offline_throws_out_without_the_daemon_and_the_ledger_learns_of_it(
+    server: EximServer, alice: Identity, mallory: Identity
+) -> None:
+    daemon = Eximcertd(server)
+    with daemon:
+        assert daemon.ctl("revoke", alice.fingerprint, "--offline").returncode == 2
+        assert daemon.entries()[alice.fingerprint]["standing"] == "approved"
+    done = daemon.ctl("revoke", alice.fingerprint[:10], "--offline", "--note", "at night")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(f"revoked  {grouped(alice.fingerprint)}")
+    assert ask(server.port, alice).refused
+    assert ask(server.port, mallory).accepted
+    [line] = (daemon.state / "offline").read_text().splitlines()
+    assert json.loads(line)["fingerprint"] == alice.fingerprint
+    assert not (daemon.state / "allowed" / alice.fingerprint).exists()
+    with daemon:
+        entry = daemon.entries()[alice.fingerprint]
+        assert entry["standing"] == "revoked"
+        assert entry["decision"]["note"] == "at night"
+        assert ask(server.port, alice).refused
+
+
+def test_offline_writes_the_decision_down_though_exims_configuration_is_broken(
+    server: EximServer, alice: Identity
+) -> None:
+    daemon = Eximcertd(server)
+    with daemon:
+        pass
+    server.break_configuration()
+    done = daemon.ctl("revoke", alice.fingerprint, "--offline")
+    assert done.returncode == 6, done.stdout + done.stderr
+    assert "NOT YET LIVE" in done.stderr
+    assert server.alive()
+    server.configure()
+    with daemon:
+        until(lambda: daemon.status()["allowlist"]["live"], "it is live")
+        assert ask(server.port, alice).refused
+
+
+def test_offline_knows_whom_exim_honours(server: EximServer, alice: Identity) -> None:
+    daemon = Eximcertd(server)
+    with daemon:
+        pass
+    done = daemon.ctl("revoke", "DEADBEEF", "--offline")
+    assert done.returncode == 3
+    assert not (daemon.state / "offline").exists()
+    assert ask(server.port, alice).accepted
+
+
+def test_a_line_that_a_power_cut_left_is_no_decision(server: EximServer, alice: Identity) -> None:
+    daemon = Eximcertd(server)
+    with daemon:
+        pass
+    offline = daemon.state / "offline"
+    offline.write_text('{"request": "1", "ver')
+    assert daemon.ctl("revoke", alice.fingerprint, "--offline").returncode == 0
+    [line] = offline.read_text().splitlines()
+    assert json.loads(line)["fingerprint"] == alice.fingerprint
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can be somebody else")
+@pytest.mark.parametrize("option", ["--offline", "--large"])
+def test_roots_options_are_roots(server: EximServer, alice: Identity, option: str) -> None:
+    daemon = Eximcertd(server)
+    done = subprocess.run(
+        [program("eximcertctl"), "--config", str(daemon.config), "revoke", alice.fingerprint, option],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+        user=65534,
+        group=65534,
+        extra_groups=[],
+    )
+    assert done.returncode == 5
+    assert f"{option} is root's" in done.stderr
+
+
+def test_a_large_revocation_needs_roots_word(server: EximServer, alice: Identity) -> None:
+    many = [f"{number:064X}" for number in range(10, 20)]
+    server.allow([*many, alice.fingerprint])
+    server.reload()
+    with Eximcertd(server, {"publish": {"max_shrink": 10}}) as daemon:
+        refused = daemon.ctl("revoke", *many)
+        assert refused.returncode == 6
+        assert "--grant-shrink" in refused.stderr
+        granted = daemon.ctl("revoke", *many, "--large")
+        assert granted.returncode == 0, granted.stderr
+        assert ask(server.port, alice).accepted

@@ -1,0 +1,41 @@
+"""Every standing x verb has a defined answer."""
+
+from __future__ import annotations
+
+import pytest
+
+from eximcertd.status import TABLE, Becomes, Refusal, Status, Verb, after
+
+EXPECTED = {
+    #            see         approve     reject      revoke     adopt
+    "unseen": ("pending", "approved", "rejected", None, "approved"),
+    "pending": ("pending", "approved", "rejected", None, "approved"),
+    "approved": ("approved", "approved", None, "revoked", "approved"),
+    "rejected": ("rejected", "approved", "rejected", None, None),
+    "revoked": ("revoked", "approved", "rejected", "revoked", None),
+}
+CELLS = [
+    (Status(standing), verb, expected)
+    for standing, row in EXPECTED.items()
+    for verb, expected in zip(Verb, row, strict=True)
+]
+
+
+@pytest.mark.parametrize(("standing", "verb", "expected"), CELLS)
+def test_a_verb_makes_of_a_standing_what_the_table_says(standing: Status, verb: Verb, expected: str | None) -> None:
+    cell = after(standing, verb)
+    if expected is None:
+        assert isinstance(cell, Refusal)
+        assert cell.sentence
+    else:
+        assert cell == Becomes(Status(expected))
+
+
+def test_the_table_has_a_cell_for_every_pair() -> None:
+    assert set(TABLE) == {(standing, verb) for standing in Status for verb in Verb}
+
+
+@pytest.mark.parametrize("standing", [Status.REJECTED, Status.REVOKED])
+def test_whoever_was_thrown_out_is_let_in_by_a_person_alone(standing: Status) -> None:
+    letting_in = {verb for verb in Verb if after(standing, verb) == Becomes(Status.APPROVED)}
+    assert letting_in == {Verb.APPROVE}

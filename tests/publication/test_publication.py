@@ -1,0 +1,431 @@
+"""What is decided becomes what Exim honours, whatever happens on the way, and nobody gets in by a file."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+from lab.publisher import Publisher
+from lab.records import Records
+
+from eximcertd.config import Allowlist
+from eximcertd.events import Event
+from eximcertd.fingerprint import Fingerprint
+from eximcertd.ledger import Ledger
+from eximcertd.ledger.decisions import Decision
+from eximcertd.publication.allowed_directory import AllowedDirectory
+from eximcertd.publication.publication import Publication
+from eximcertd.publish import request as wire
+from eximcertd.publish.request import Answer, Request
+from eximcertd.status import Status, Verb
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterator
+    from pathlib import Path
+
+ONE, TWO, THREE = (Fingerprint(f"{n:064X}") for n in (1, 2, 3))
+
+
+class House:
+    """A ledger, a directory, a publisher's twin, and the publication between them; ``restart`` is a new process."""
+
+    def __init__(self, state: Path) -> None:
+        self.state = state
+        self.publisher = Publisher(state / "macro")
+        self.records = Records()
+        self.allowlist = Allowlist(form="list")
+        (state / "ledger").mkdir()
+        self.directory = AllowedDirectory(state / "allowed")
+        self.directory.prepare()
+        self.ledger = Ledger(state / "ledger")
+        self.ask: Callable[[Request], Awaitable[Answer]] = self.publisher.ask
+
+    def decide(self, verb: Verb, *fingerprints: Fingerprint) -> None:
+        self.ledger.decisions.decide([Decision(one, verb, "alice", 1) for one in fingerprints])
+
+    def lose_ledger(self) -> None:
+        self.ledger.close()
+        for file in (self.state / "ledger").iterdir():
+            file.unlink()
+        self.ledger = Ledger(self.state / "ledger")
+
+    def publication(self) -> Publication:
+        return Publication(
+            self.ledger, self.directory, self.ask,
+            allowlist=self.allowlist, recorder=self.records,
+        )  # fmt: skip
+
+    def start(self) -> bool:
+        """Start, settle, stop; tell whether what was decided is live."""
+
+        async def run() -> bool:
+            publication = self.publication()
+            await publication.start()
+            await publication.reconcile()
+            await publication.settle()
+            live = publication.live
+            await publication.stop()
+            return live
+
+        return asyncio.run(run())
+
+    @staticmethod
+    def is_live(publication: Publication) -> bool:
+        """Ask anew; mypy takes an attribute for constant."""
+        return publication.live
+
+    def standing(self, fingerprint: Fingerprint) -> Status:
+        return self.ledger.entries.get(fingerprint).status
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> Iterator[House]:
+    house = House(tmp_path)
+    yield house
+    house.ledger.close()
+
+
+def test_what_is_approved_is_published_and_confirmed(house: House) -> None:
+    house.decide(Verb.APPROVE, ONE)
+    assert house.start()
+    assert house.publisher.loaded == {ONE}
+    assert house.directory.contents().fingerprints == {ONE}
+
+
+def test_a_revocation_leaves_list_and_directory(house: House) -> None:
+    house.decide(Verb.APPROVE, ONE, TWO)
+    house.start()
+    house.decide(Verb.REVOKE, ONE)
+    assert house.start()
+    assert house.publisher.loaded == {TWO}
+    assert house.directory.contents().fingerprints == {TWO}
+
+
+def test_a_hand_written_list_is_adopted_whole_at_the_first_start(house: House) -> None:
+    many = tuple(Fingerprint(f"{n:064X}") for n in range(500))
+    house.publisher.edit(*many)
+    assert house.start()
+    assert house.publisher.loaded == set(many)
+    decision = house.ledger.entries.get(many[7]).decision
+    assert decision is not None
+    assert decision.by == "by hand"
+
+
+def test_what_a_person_adds_later_is_adopted(house: House) -> None:
+    house.decide(Verb.APPROVE, ONE)
+    house.start()
+    house.publisher.edit(ONE, TWO)
+    assert house.start()
+    assert house.standing(TWO) is Status.APPROVED
+    assert house.publisher.loaded == {ONE, TWO}
+
+
+def test_an_old_file_put_back_lets_nobody_in_who_was_thrown_out(house: House) -> None:
+    house.decide(Verb.APPROVE, ONE, TWO)
+    house.start()
+    house.decide(Verb.REVOKE, ONE)
+    house.start()
+    house.publisher.edit(ONE, TWO)
+    assert house.start()
+    assert house.standing(ONE) is Status.REVOKED
+    assert house.publisher.loaded == {TWO}
+    assert Event.HAND_EDIT_FOUND in house.records.events()
+
+
+def test_what_a_person_takes_out_is_not_put_back_before_a_person_decides(house: House) -> None:
+    house.decide(Verb.APPROVE, ONE, TWO)
+    house.start()
+    house.publisher.edit(TWO)
+    assert house.start()
+    assert house.publisher.loaded == {TWO}
+    assert house.directory.contents().fingerprints == {TWO}
+    assert house.ledger.decisions.withheld() == [ONE]
+    house.decide(Verb.APPROVE, ONE)
+    assert house.start()
+    assert house.publisher.loaded == {ONE, TWO}
+
+
+def test_a_crash_between_deciding_and_publishing_is_no_hand_edit(house: House) -> None:
+    house.decide(Verb.APPROVE, ONE, TWO)
+    house.start()
+    house.decide(Verb.REVOKE, ONE)  # and then the machine stops
+    assert house.start()
+    assert house.standing(ONE) is Status.REVOKED
+    assert house.publisher.loaded == {TWO}
+
+
+@pytest.mark.parametrize("reached", ["before the rename", "after the rename"])
+def test_a_crash_while_publishing_is_no_hand_edit(house: House, reached: str) -> None:
+    house.decide(Verb.APPROVE, ONE)
+    house.start()
+    house.decide(Verb.APPROVE, TWO)
+    house.ledger.publications.begin("list", 1)
+    if reached == "after the rename":
+        house.publisher.edit(ONE, TWO)
+    house.decide(Verb.REVOKE, TWO)
+    assert house.start()
+    assert house.standing(TWO) is Status.REVOKED
+    assert house.publisher.loaded == {ONE}
+
+
+def test_a_file_that_exim_was_never_seen_to_load_is_published_again(house: House) -> None:
+    house.decide(Verb.APPROVE, ONE, TWO)
+    house.start()
+    house.decide(Verb.REVOKE, ONE)
+    house.ledger.publications.begin("list", 1)
+    house.publisher.edit(TWO)  # renamed, and then the machine stops before the HUP
+    assert house.publisher.loaded == {ONE, TWO}
+    assert house.start()
+    assert house.publisher.loaded == {TWO}
+
+
+def test_a_lost_ledger_is_rebuilt_from_the_file_and_nothing_is_removed(house: House) -> None:
+    house.decide(Verb.APPROVE, ONE, TWO)
+    house.start()
+    house.lose_ledger()
+    assert house.start()
+    assert house.publisher.loaded == {ONE, TWO}
+    assert house.directory.contents().fingerprints == {ONE, TWO}
+
+
+def test_a_lost_ledger_is_rebuilt_from_the_directory_in_the_directory_form(house: House) -> None:
+    house.allowlist = Allowlist(form="directory")
+    house.decide(Verb.APPROVE, ONE, TWO)
+    house.start()
+    house.lose_ledger()
+    assert house.start()
+    assert house.ledger.publications.wanted() == [ONE, TWO]
+    assert house.directory.contents().fingerprints == {ONE, TWO}
+
+
+def test_in_the_directory_form_a_decision_needs_no_publisher(house: House) -> None:
+    house.allowlist = Allowlist(form="directory")
+
+    async def run() -> None:
+        publication = house.publication()
+        await publication.start()
+        asked = len(house.publisher.asked)
+        house.decide(Verb.APPROVE, ONE)
+        state = await publication.settle()
+        assert state.outcome == wire.LIVE
+        assert publication.live
+        assert len(house.publisher.asked) == asked
+
+    asyncio.run(run())
+    assert house.directory.contents().fingerprints == {ONE}
+
+
+def test_auto_changes_its_form_at_the_limit_and_the_directory_is_never_emptied(house: House) -> None:
+    house.allowlist = Allowlist(form="auto", list_limit=2)
+    house.decide(Verb.APPROVE, ONE, TWO)
+    house.start()
+    assert house.publisher.form == "list"
+    house.decide(Verb.APPROVE, THREE)
+    assert house.start()
+    assert house.publisher.form == "directory"
+    house.decide(Verb.REVOKE, TWO, THREE)
+    assert house.start()
+    assert house.publisher.form == "list"
+    assert house.publisher.loaded == {ONE}
+    assert house.directory.contents().fingerprints == {ONE}
+
+
+def test_auto_takes_the_directory_where_a_macro_of_the_site_rewrites_fingerprints(house: House) -> None:
+    house.allowlist = Allowlist(form="auto")
+    house.decide(Verb.APPROVE, ONE)
+
+    async def rewriting(request: Request) -> Answer:
+        if request.form == "list":
+            return Answer(wire.FAILED, "judge", "rewritten", rewritten_by="DB", found=house.publisher.found())
+        return await house.publisher.ask(request)
+
+    house.ask = rewriting
+    assert house.start()
+    assert house.publisher.form == "directory"
+    assert any("DB" in message for _, message, _ in house.records.kept)
+
+
+def test_what_was_decided_waits_while_the_configuration_is_broken_and_goes_live_once_it_is_mended(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("eximcertd.publication.publication._FIRST_RETRY", 0.01)
+    house.start()
+    house.publisher.broken = "option setting expected"
+
+    async def run() -> None:
+        publication = house.publication()
+        await publication.start()
+        house.decide(Verb.APPROVE, ONE)
+        state = await publication.settle()
+        assert (state.ok, state.exim) == (False, "option setting expected")
+        assert not house.is_live(publication)
+        assert state.retry_at is not None
+        house.publisher.broken = ""
+        async with asyncio.timeout(10):
+            while not house.is_live(publication):  # noqa: ASYNC110 - what is waited for is a retry that nobody announces
+                await asyncio.sleep(0.01)
+        await publication.stop()
+
+    asyncio.run(run())
+    assert house.publisher.loaded == {ONE}
+
+
+def test_a_hand_edit_in_the_moment_of_a_publication_is_seen_and_nothing_is_lost(house: House) -> None:
+    house.decide(Verb.APPROVE, ONE)
+    house.start()
+    house.decide(Verb.APPROVE, TWO)
+
+    async def edited_first(request: Request) -> Answer:
+        if request.form == "list" and THREE not in house.publisher.fingerprints:
+            house.publisher.edit(ONE, THREE)
+        return await house.publisher.ask(request)
+
+    house.ask = edited_first
+    assert house.start()
+    assert house.publisher.loaded == {ONE, TWO, THREE}
+
+
+def test_decisions_that_come_while_a_publication_runs_share_the_next(house: House) -> None:
+    async def run() -> None:
+        publication = house.publication()
+        await publication.start()
+        gate = asyncio.Event()
+        before = len(house.publisher.asked)
+
+        async def slow(request: Request) -> Answer:
+            await gate.wait()
+            return await house.publisher.ask(request)
+
+        house.ask = slow
+        house.decide(Verb.APPROVE, ONE)
+        first = asyncio.create_task(publication.settle())
+        await asyncio.sleep(0)
+        waiting = []
+        for fingerprint in (TWO, THREE):
+            house.decide(Verb.APPROVE, fingerprint)
+            waiting.append(asyncio.create_task(publication.settle()))
+        await asyncio.sleep(0)
+        gate.set()
+        await asyncio.gather(first, *waiting)
+        assert publication.live
+        assert len(house.publisher.asked) - before == 2
+
+    asyncio.run(run())
+    assert house.publisher.loaded == {ONE, TWO, THREE}
+
+
+def test_an_exim_that_died_is_said_first_and_at_the_highest_level(house: House) -> None:
+    house.start()
+    house.decide(Verb.APPROVE, ONE)
+    house.publisher.answers = [
+        Answer(wire.VERIFIED, found=house.publisher.found()),
+        Answer(wire.DIED, "reload", "EXIM IS DOWN: its daemon ended", found=house.publisher.found()),
+    ]
+    house.start()
+    down = [message for event, message, _ in house.records.kept if event is Event.EXIM_IS_DOWN]
+    assert down[0].startswith("EXIM IS DOWN")
+
+
+def test_a_publisher_that_does_not_answer_leaves_the_decision_waiting(house: House) -> None:
+    house.publisher.down = True
+    house.decide(Verb.APPROVE, ONE)
+    assert not house.start()
+    house.publisher.down = False
+    assert house.start()
+
+
+def test_files_of_nobody_are_removed_but_never_many_of_them_without_a_person(house: House) -> None:
+    house.decide(Verb.APPROVE, ONE)
+    house.start()
+    house.directory.change([TWO], [])
+    house.start()
+    assert house.directory.contents().fingerprints == {ONE}
+    many = [Fingerprint(f"{n:064X}") for n in range(100, 200)]
+    house.directory.change(many, [])
+    house.start()
+    assert len(house.directory.contents().fingerprints) == 101
+    assert any("left alone" in message for _, message, _ in house.records.kept)
+
+
+def test_files_of_those_who_were_thrown_out_are_removed_however_many(house: House) -> None:
+    many = [Fingerprint(f"{n:064X}") for n in range(100, 200)]
+    house.decide(Verb.APPROVE, ONE, *many)
+    house.start()
+    house.decide(Verb.REVOKE, *many)
+    house.start()
+    house.directory.change(many, [])  # an old directory, put back
+    house.start()
+    assert house.directory.contents().fingerprints == {ONE}
+
+
+def test_the_directory_form_is_not_taken_over_many_files_of_nobody(house: House) -> None:
+    house.decide(Verb.APPROVE, ONE)
+    house.start()
+    house.directory.change([Fingerprint(f"{n:064X}") for n in range(100, 200)], [])
+    house.allowlist = Allowlist(form="directory")
+    assert not house.start()
+    assert house.publisher.form == "list"
+
+
+def test_a_revocation_that_is_asked_for_again_takes_its_file_away_again(house: House) -> None:
+    house.allowlist = Allowlist(form="directory")
+    house.decide(Verb.APPROVE, ONE, TWO)
+
+    async def run() -> None:
+        publication = house.publication()
+        await publication.start()
+        house.decide(Verb.REVOKE, ONE)
+        await publication.settle([ONE])
+        house.directory.change([ONE], [])  # somebody put it back
+        await publication.settle([ONE])
+
+    asyncio.run(run())
+    assert house.directory.contents().fingerprints == {TWO}
+
+
+def test_live_is_not_said_of_a_file_that_somebody_has_touched_since(house: House) -> None:
+    house.allowlist = Allowlist(form="directory")
+    house.decide(Verb.APPROVE, ONE, TWO)
+
+    async def run() -> None:
+        publication = house.publication()
+        await publication.start()
+        house.publisher.edit(ONE, TWO)  # the list form, put back by hand and loaded
+        house.publisher.loaded, house.publisher.loaded_form = frozenset({ONE, TWO}), "list"
+        house.decide(Verb.REVOKE, ONE)
+        await publication.settle([ONE])
+        assert publication.live
+
+    asyncio.run(run())
+    assert house.publisher.loaded_form == "directory"
+
+
+def test_a_directory_that_cannot_be_used_does_not_keep_the_list_form_from_working(house: House) -> None:
+    house.start()
+    house.directory.path.rmdir()
+    house.decide(Verb.APPROVE, ONE)
+
+    async def run() -> bool:
+        publication = house.publication()
+        await publication.start()
+        await publication.settle()
+        return publication.live
+
+    assert asyncio.run(run())
+    assert house.publisher.loaded == {ONE}
+
+
+def test_a_file_corrected_by_the_publisher_is_published_anew(house: House) -> None:
+    house.publisher.edit(ONE)
+
+    async def lower_case(request: Request) -> Answer:
+        answer = await house.publisher.ask(request)
+        if answer.found is not None and house.publisher.loaded is None:
+            return replace(answer, found=replace(answer.found, corrected=(ONE,)))
+        return answer
+
+    house.ask = lower_case
+    assert house.start()
+    assert house.publisher.loaded == {ONE}
