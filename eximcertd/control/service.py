@@ -9,7 +9,7 @@ from eximcertd.control.interface import shipped
 from eximcertd.control.protocol import Call, Reply
 
 NAME: Final = "org.varlink.service"
-URL: Final = "https://www.exim.org/"
+URL: Final = "man:eximcertd(8)"
 
 DESCRIPTION: Final = """\
 # The Varlink service interface, which every Varlink service has

@@ -206,6 +206,11 @@ class Machine:
         said = self.run("journalctl", "--boot", "--output=json", "--no-pager", "--quiet", *matches).stdout
         return [json.loads(line) for line in said.splitlines()]
 
+    def record(self, *matches: str) -> dict[str, Any]:
+        """Wait for the one record of this boot that matches, and return it: journald may lag behind a reply."""
+        (found,) = until(lambda: self.journal(*matches), f"the journal has {' '.join(matches)}", limit=30)
+        return found
+
     def restart_exim(self) -> None:
         """Restart the machine's Exim, as often as a test likes, and wait until it listens."""
         self.sh("systemctl reset-failed exim4; systemctl restart exim4")

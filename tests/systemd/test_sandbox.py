@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import re
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import pytest
 from lab.certificates import make
+from lab.wait import until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -60,6 +62,33 @@ def test_the_daemon_can_write_its_state_and_nothing_else(relay: Machine) -> None
         assert "Read-only file system" in relay.run(*enter, "touch", f"{place}/x", good=False).stderr, place
 
 
+# Prints every mode that a directory has until the file that is named second is there.
+MODES = """
+import os, sys
+found = set()
+while not os.path.exists(sys.argv[2]):
+    found.add(oct(os.stat(sys.argv[1]).st_mode & 0o7777))
+    open(sys.argv[3], "w").close()
+print(*found)
+"""
+
+
+def test_reloads_and_restarts_never_open_the_ledger_to_others(relay: Machine) -> None:
+    relay.sh("rm -f /root/enough /root/looking")
+    watched = ("/var/lib/eximcertd/ledger", "/root/enough", "/root/looking")
+    with ThreadPoolExecutor(1) as pool:
+        modes = pool.submit(relay.run, "python3", "-c", MODES, *watched)
+        try:
+            until(lambda: relay.run("test", "-e", "/root/looking", good=False).returncode == 0, "it looks")
+            for change in ("reload", "reload", "restart", "reload"):
+                relay.forget_starts()
+                relay.run("systemctl", change, "eximcertd")
+        finally:
+            relay.run("touch", "/root/enough")
+        assert modes.result().stdout.split() == ["0o700"]
+    assert relay.sh("stat -c %a /var/lib/eximcertd/allowed").strip() == "755"
+
+
 def test_the_publisher_can_write_exims_configuration_and_nothing_else(relay: Machine) -> None:
     relay.write("/opt/writable.py", WRITABLE)
     relay.sh("mkdir -p /run/systemd/system/eximcertd-publish@probe.service.d; rm -f /srv/found")
@@ -106,7 +135,8 @@ def test_the_publisher_judges_writes_and_reloads_from_within_its_sandbox(
 
 
 def test_no_publication_leaves_a_unit_behind(relay: Machine) -> None:
-    assert relay.sh("systemctl list-units --all --plain --no-legend 'eximcertd-publish@*'").strip() == ""
+    listed = "systemctl list-units --all --plain --no-legend 'eximcertd-publish@*' 'eximcertd-reload@*'"
+    until(lambda: not relay.sh(listed).strip(), "the last one is gone", limit=30)
 
 
 @pytest.fixture

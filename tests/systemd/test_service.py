@@ -65,9 +65,9 @@ def test_readers_may_look_approvers_may_decide_and_nobody_else_may_do_either(rel
 def test_a_decision_is_in_the_journal_with_its_fields_and_its_text(relay: Machine, client: Identity) -> None:
     refused_and_seen(relay, client)
     relay.ctl("approve", client.fingerprint)
-    (seen,) = relay.journal(f"MESSAGE_ID={Event.ATTEMPT_SEEN.message_id}", f"FINGERPRINT={client.fingerprint}")
+    seen = relay.record(f"MESSAGE_ID={Event.ATTEMPT_SEEN.message_id}", f"FINGERPRINT={client.fingerprint}")
     assert seen["SUBJECT"] == f"CN={client.name}"
-    (record,) = relay.journal(f"FINGERPRINT={client.fingerprint}", "VERB=approve")
+    record = relay.record(f"FINGERPRINT={client.fingerprint}", "VERB=approve")
     assert record["MESSAGE_ID"] == Event.APPROVED.message_id
     assert record["BY"] == "root"
     assert record["SUBJECT"] == f"CN={client.name}"
@@ -118,10 +118,7 @@ def test_a_mistake_in_the_configuration_keeps_the_old_one_and_is_said(relay: Mac
     first = relay.pid()
     relay.write("/etc/eximcertd/eximcertd.toml", good + "[queue]\nunmatched_limit = 0\n")
     relay.run("systemctl", "reload", "eximcertd")
-    until(
-        lambda: relay.journal(f"MESSAGE_ID={Event.CONFIGURATION_REFUSED.message_id}"), "the mistake is in the journal"
-    )
-    (record,) = relay.journal(f"MESSAGE_ID={Event.CONFIGURATION_REFUSED.message_id}")
+    record = relay.record(f"MESSAGE_ID={Event.CONFIGURATION_REFUSED.message_id}")
     assert "unmatched_limit" in str(record["MESSAGE"])
     until(lambda: "unmatched_limit" in relay.unit("eximcertd", "StatusText"), "the mistake is in the status")
     assert relay.unit("eximcertd", "ActiveState") == "active"
@@ -218,7 +215,7 @@ def test_exim_dead_of_a_reload_is_said_first_and_at_the_highest_level(
     said = relay.ctl("approve", client.fingerprint, good=False)
     assert said.returncode == 6
     assert said.stderr.startswith("EXIM IS DOWN")
-    (record,) = relay.journal(f"MESSAGE_ID={Event.EXIM_IS_DOWN.message_id}")
+    record = relay.record(f"MESSAGE_ID={Event.EXIM_IS_DOWN.message_id}")
     assert record["PRIORITY"] == "2"
     assert relay.sh("cat /etc/exim4/relay_from_certs") == before
     assert relay.rcpt(client) == 0

@@ -54,5 +54,9 @@ def test_a_reader_that_hangs_alone_is_brought_back_with_nothing_lost(watched: Ma
     until(lambda: watched.pid() not in {0, pid}, "systemd starts it again", limit=60)
     until(lambda: watched.unit("eximcertd", "ActiveState") == "active", "it is ready", limit=30)
     assert int(watched.unit("eximcertd", "NRestarts")) == restarts + 1
-    assert any("watchdog" in str(record["MESSAGE"]).lower() for record in watched.journal("UNIT=eximcertd.service"))
+    until(
+        lambda: any("watchdog" in str(one["MESSAGE"]).lower() for one in watched.journal("UNIT=eximcertd.service")),
+        "the journal says that it was the watchdog",
+        limit=30,
+    )
     watched.counted(client, 3)
