@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Coroutine, Sequence
 
     from eximcertd.fingerprint import Fingerprint
-    from eximcertd.publish.request import Answer, Request
+    from eximcertd.publish.old_request import Answer, Request
 
 PUBLISHER_LIMIT: Final = 300.0  # Exim needs 220 s to read a list of a million
 _FIRST_PUBLICATION: Final = 60.0

@@ -24,7 +24,7 @@ from eximcertd.cli.arguments import prefixes
 from eximcertd.control.caller import name_of
 from eximcertd.errors import EximcertdError, NoAnswerError, NoSuchFingerprintError, NotPermittedError, UsageError
 from eximcertd.fingerprint import is_exact
-from eximcertd.publish.request import (
+from eximcertd.publish.old_request import (
     CHANGED,
     LIVE,
     NOT_RUNNING,

@@ -23,8 +23,7 @@ from functools import lru_cache
 from typing import Final
 
 from eximcertd.fingerprint import Fingerprint
-
-DEFAULT_MESSAGE: Final = "Attempt to relay from a certificate which has not been explicitly allowed:"
+from eximcertd.settings import DEFAULT_MESSAGE
 
 _TIME = (
     rb"(?:(?P<time>\d{4}-\d{2}-\d{2} \d{2}:\d{2}:\d{2})(?:\.(?P<ms>\d{3}))?(?: (?P<zone>[+-]\d{4}))? )?"

@@ -21,11 +21,11 @@ from eximcertd.ledger.publications import Confirmed
 from eximcertd.publication.allowed_directory import AllowedDirectory, DirectoryError
 from eximcertd.publication.form import AUTO, DIRECTORY, LIST, choose
 from eximcertd.publication.reconciliation import Files, ManualEdits
-from eximcertd.publish import request as wire
-from eximcertd.publish.request import Answer, Request
+from eximcertd.publish import old_request as wire
+from eximcertd.publish.old_request import Answer, Request
 
 if TYPE_CHECKING:
-    from eximcertd.config import Allowlist
+    from eximcertd.settings import AllowlistSettings as Allowlist
     from eximcertd.fingerprint import Fingerprint
     from eximcertd.journal import Recorder
     from eximcertd.ledger import Ledger

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from eximcertd.journal import Recorder
     from eximcertd.ledger import Ledger
     from eximcertd.publication.allowed_directory import AllowedDirectory
-    from eximcertd.publish.request import Found
+    from eximcertd.publish.old_request import Found
 
 _AT_ONCE: Final = 200  # so many files are made in the loop itself; more of them in a thread
 _FEW: Final = 20  # so many files of nobody's are removed without a person

@@ -15,7 +15,7 @@ import sys
 import time
 from pathlib import Path
 
-from eximcertd.publish.request import (
+from eximcertd.publish.old_request import (
     LARGEST_ANSWER,
     UNKNOWN,
     UNREACHABLE,

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Final
 
 from eximcertd.fingerprint import is_exact
 from eximcertd.publish.process import configuration_file
-from eximcertd.publish.request import FAILED
+from eximcertd.publish.old_request import FAILED
 from eximcertd.publish.run import Said, run
 from eximcertd.publish.safely import open_directory
 from eximcertd.publish.stop import Stop, failed, shown

@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Final
 
-from eximcertd.publish.request import REFUSED
+from eximcertd.publish.old_request import REFUSED
 from eximcertd.publish.stop import Stop, refused
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from eximcertd.fingerprint import NEVER, Fingerprint, is_exact
-from eximcertd.publish.request import Found
+from eximcertd.publish.old_request import Found
 from eximcertd.publish.stop import refused, shown
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from eximcertd.publish import settings as configuration
-from eximcertd.publish.request import (
+from eximcertd.publish.old_request import (
     DIED,
     FAILED,
     LARGEST_REQUEST,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from eximcertd.publish.request import FAILED, REFUSED
+from eximcertd.publish.old_request import FAILED, REFUSED
 
 
 class Stop(Exception):  # noqa: N818 - it ends a publication, which may be no error at all

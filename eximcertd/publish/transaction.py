@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final
 
 from eximcertd.publish import exim_daemon, limits, macrofile
 from eximcertd.publish.judge import Facts, NoNamespaceError, honoured, judge, judge_directory
-from eximcertd.publish.request import (
+from eximcertd.publish.old_request import (
     CHANGED,
     DIED,
     FAILED,

@@ -6,8 +6,8 @@ import hashlib
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from eximcertd.publish import request as wire
-from eximcertd.publish.request import Answer, Found, Request
+from eximcertd.publish import old_request as wire
+from eximcertd.publish.old_request import Answer, Found, Request
 
 if TYPE_CHECKING:
     from collections.abc import Set as AbstractSet

@@ -11,7 +11,7 @@ import subprocess
 from typing import TYPE_CHECKING, Any, Final
 
 from eximcertd.fingerprint import Fingerprint
-from eximcertd.publish.request import Answer, Request, decode_answer, encode
+from eximcertd.publish.old_request import Answer, Request, decode_answer, encode
 from lab.daemon import program
 from lab.exim import EXIM
 

@@ -7,7 +7,6 @@ would take too long. Ledger, publication, publisher and Exim are the real ones.
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from eximcertd.config import load
@@ -23,7 +22,7 @@ from lab.records import Records
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from eximcertd.publish.request import Answer, Request
+    from eximcertd.publish.old_request import Answer, Request
     from eximcertd.status import Verb
     from lab.exim import EximServer
 
@@ -47,7 +46,7 @@ class Relay:
     def run(self, *decisions: tuple[Verb, Fingerprint], edit: Callable[[], None] | None = None) -> bool:
         """Start, decide, publish, stop; tell whether all of it is live. edit: a hand in it, before publishing."""
         ledger = Ledger(self.daemon.state / "ledger")
-        allowlist = replace(self.config.allowlist, form=self.form)
+        allowlist = self.config.allowlist._replace(form=self.form)
 
         async def ask(request: Request) -> Answer:
             return client.ask(self.config.publish.via, self.config.file, request, 60)

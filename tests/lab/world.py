@@ -17,7 +17,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Final
 from unittest.mock import patch
 
-from eximcertd.config import Allowlist
+from eximcertd.settings import AllowlistSettings as Allowlist
 from eximcertd.ledger import Ledger
 from eximcertd.ledger.decisions import Decision
 from eximcertd.ledger.store import Store
@@ -25,7 +25,7 @@ from eximcertd.publication import allowed_directory
 from eximcertd.publication.allowed_directory import AllowedDirectory
 from eximcertd.publication.publication import Publication
 from eximcertd.publish import macrofile, safely, settings, transaction
-from eximcertd.publish.request import UNKNOWN, Answer, Request, decode, encode
+from eximcertd.publish.old_request import UNKNOWN, Answer, Request, decode, encode
 from eximcertd.publish.stop import Stop, failed
 from lab.records import Records
 

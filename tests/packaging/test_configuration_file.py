@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import re
 import tomllib
-from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from eximcertd.config import Config, parse
+from eximcertd.settings import Config, parse
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,11 +20,10 @@ ENABLED = re.sub(r"(?m)^#(?=[a-z_]+ = )", "", SHIPPED)
 
 
 def keys(config: Config) -> Iterator[tuple[str, str, Any]]:
-    for section in fields(config):
-        value = getattr(config, section.name)
-        if is_dataclass(value):
-            for key in fields(value):
-                yield section.name, key.name, getattr(value, key.name)
+    for section, value in config._asdict().items():
+        if section != "file":
+            for key, default in value._asdict().items():
+                yield section, key, default
 
 
 def test_the_shipped_file_changes_nothing() -> None:

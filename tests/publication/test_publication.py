@@ -10,15 +10,15 @@ import pytest
 from lab.publisher import Publisher
 from lab.records import Records
 
-from eximcertd.config import Allowlist
+from eximcertd.settings import AllowlistSettings as Allowlist
 from eximcertd.events import Event
 from eximcertd.fingerprint import Fingerprint
 from eximcertd.ledger import Ledger
 from eximcertd.ledger.decisions import Decision
 from eximcertd.publication.allowed_directory import AllowedDirectory
 from eximcertd.publication.publication import Publication
-from eximcertd.publish import request as wire
-from eximcertd.publish.request import Answer, Request
+from eximcertd.publish import old_request as wire
+from eximcertd.publish.old_request import Answer, Request
 from eximcertd.status import Status, Verb
 
 if TYPE_CHECKING:

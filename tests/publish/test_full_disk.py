@@ -13,7 +13,7 @@ from lab.smtp import ask
 from lab.wait import until
 
 from eximcertd.fingerprint import Fingerprint
-from eximcertd.publish.request import Answer, Request, decode_answer, encode
+from eximcertd.publish.old_request import Answer, Request, decode_answer, encode
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -21,7 +21,7 @@ from lab.smtp import Answer, ask
 from lab.wait import until
 
 from eximcertd.fingerprint import Fingerprint
-from eximcertd.publish.request import Request, encode
+from eximcertd.publish.old_request import Request, encode
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import sys
 from contextlib import ExitStack
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
 
@@ -167,7 +166,7 @@ class Promises(RuleBasedStateMachine):
     def change_the_form(self, form: str, kill: Any) -> None:
         if kill:
             self.world.plan(*kill)
-        self.world.allowlist = replace(self.world.allowlist, form=form)
+        self.world.allowlist = self.world.allowlist._replace(form=form)
         assert self.world.publication is not None
         self.world.publication.allowlist = self.world.allowlist
         self.world.run(self.world.publication.republish)

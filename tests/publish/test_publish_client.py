@@ -12,7 +12,7 @@ from lab.publishing import Publisher
 
 from eximcertd.fingerprint import Fingerprint
 from eximcertd.publish.client import ask
-from eximcertd.publish.request import Answer, Request, encode_answer
+from eximcertd.publish.old_request import Answer, Request, encode_answer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eximcertd.fingerprint import NEVER, Fingerprint
-from eximcertd.publish.request import (
+from eximcertd.publish.old_request import (
     OUTCOMES,
     Answer,
     Found,

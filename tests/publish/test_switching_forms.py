@@ -13,7 +13,7 @@ from lab.publishing import Publisher
 from lab.smtp import Answer, Session, ask
 
 from eximcertd.fingerprint import Fingerprint
-from eximcertd.publish.request import Request, encode
+from eximcertd.publish.old_request import Request, encode
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

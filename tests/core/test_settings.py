@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from eximcertd.config import Config, load, parse
+from eximcertd.config import load
 from eximcertd.errors import ConfigurationError
+from eximcertd.settings import Config, SettingsError, parse
 
 
 def test_an_empty_file_is_the_defaults() -> None:
@@ -27,7 +28,7 @@ def test_every_mistake_is_told_at_once_with_file_key_and_what_was_expected() -> 
     forget_pending_after = "soon"
     [nonsense]
     """
-    with pytest.raises(ConfigurationError) as caught:
+    with pytest.raises(SettingsError) as caught:
         parse(text, Path("/etc/x.toml"))
     lines = str(caught.value).splitlines()
     assert len(lines) == 6
@@ -46,10 +47,10 @@ def test_every_mistake_is_told_at_once_with_file_key_and_what_was_expected() -> 
 @pytest.mark.parametrize(
     "text",
     ["x = 1", "[log", "log = 3", "[log]\npath = 'relative'", "[log]\npath = '/a/../b'", "[publish]\nvia = 'x'",
-     "[control]\nreaders = [1]", "[log]\nmessage = 'Größe:'", "[publish]\nmin_interval = true", "[exim]\nreload = 1"],
+     "[control]\nreaders = [1]", "[allowlist]\nmacro = 'ABC'", "[log]\nmessage = 'Größe:'", "[publish]\nmin_interval = true", "[exim]\nreload = 1"],
 )  # fmt: skip
 def test_what_is_wrong_is_refused(text: str) -> None:
-    with pytest.raises(ConfigurationError):
+    with pytest.raises(SettingsError):
         parse(text)
 
 
@@ -61,7 +62,7 @@ def test_values_are_taken() -> None:
 
 
 def test_a_file_that_is_named_must_exist(tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match="no such file"):
+    with pytest.raises(ConfigurationError, match="No such file"):
         load(tmp_path / "none.toml")
 
 
@@ -69,3 +70,15 @@ def test_a_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
     (tmp_path / "x").write_bytes(b"\xff\xfe")
     with pytest.raises(ConfigurationError, match="UTF-8"):
         load(tmp_path / "x")
+
+
+def test_a_program_may_leave_out_the_tables_that_do_not_concern_it() -> None:
+    text = '[log]\nsource = "pigeon"\n[nonsense]\n[publish]\nmax_shrink = 7'
+    assert parse(text, tables=("publish",)).publish.max_shrink == 7
+    with pytest.raises(SettingsError, match="max_shrink"):
+        parse('[publish]\nmax_shrink = "much"', tables=("publish",))
+
+
+def test_a_key_of_an_earlier_version_is_refused_with_what_replaces_it() -> None:
+    with pytest.raises(SettingsError, match="on_dead: removed: systemd restarts Exim"):
+        parse('[publish]\non_dead = "restart"')
