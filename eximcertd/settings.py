@@ -173,7 +173,7 @@ def _table(where: str, name: str, table: dict[str, Any], mistakes: list[str]) ->
             try:
                 values[key] = _KEYS[name][key](value)
             except ValueError as error:
-                mistakes.append(f"{where} {key} = {ascii(str(value)[:60])}: expected {error}")
+                mistakes.append(f"{where} {key} = {str(value)[:60]!a}: expected {error}")
     return values
 
 

@@ -22,8 +22,10 @@ from datetime import UTC, datetime, timedelta, timezone
 from functools import lru_cache
 from typing import Final
 
+from eximcertd import settings
 from eximcertd.fingerprint import Fingerprint
-from eximcertd.settings import DEFAULT_MESSAGE
+
+DEFAULT_MESSAGE: Final = settings.DEFAULT_MESSAGE
 
 _TIME = (
     rb"(?:(?P<time>\d{4}-\d{2}-\d{2} \d{2}:\d{2}:\d{2})(?:\.(?P<ms>\d{3}))?(?: (?P<zone>[+-]\d{4}))? )?"

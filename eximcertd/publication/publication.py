@@ -25,10 +25,10 @@ from eximcertd.publish import old_request as wire
 from eximcertd.publish.old_request import Answer, Request
 
 if TYPE_CHECKING:
-    from eximcertd.settings import AllowlistSettings as Allowlist
     from eximcertd.fingerprint import Fingerprint
     from eximcertd.journal import Recorder
     from eximcertd.ledger import Ledger
+    from eximcertd.settings import AllowlistSettings as Allowlist
 
 Ask = Callable[[Request], Awaitable[Answer]]
 

@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from eximcertd.fingerprint import is_exact
-from eximcertd.publish.process import configuration_file
 from eximcertd.publish.old_request import FAILED
+from eximcertd.publish.process import configuration_file
 from eximcertd.publish.run import Said, run
 from eximcertd.publish.safely import open_directory
 from eximcertd.publish.stop import Stop, failed, shown

@@ -80,7 +80,7 @@ class Answer(NamedTuple):
     """What came of a request, as JSON on one line.
 
     outcome: "done"; "changed": the file does not have the expected digest, nothing was done; "refused": a limit, the
-    protocol or an unsafe file, nothing was done; "failed": a step failed, the old file or the new one stands, see found.
+    protocol or an unsafe file, nothing was done; "failed": a step failed, see found for what stands.
     step: the step that failed, or "". message: what is wrong, where, and what to do. found: the file as it stands now,
     None if it cannot be read. file: its path. changed: whether this request replaced it. retry_after: seconds after
     which the same request is within the limits. timings: seconds per step.
@@ -112,7 +112,8 @@ def receive(descriptor: int, first_line: str, actions: str, most: int) -> Reques
         raise RequestError("line 2 is no action that this program knows, or the count does not fit it")
     if count > most:
         raise RequestError(
-            f"{count} fingerprints are more than [publish] max_fingerprints = {most}: raise it, or use the directory form"
+            f"{count} fingerprints are more than [publish] max_fingerprints = {most} allows: "
+            "raise it, or use the directory form"
         )
     wanted = count * _LINE + len(_END)
     raw = raw[head.end() :]

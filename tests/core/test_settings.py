@@ -47,7 +47,8 @@ def test_every_mistake_is_told_at_once_with_file_key_and_what_was_expected() -> 
 @pytest.mark.parametrize(
     "text",
     ["x = 1", "[log", "log = 3", "[log]\npath = 'relative'", "[log]\npath = '/a/../b'", "[publish]\nvia = 'x'",
-     "[control]\nreaders = [1]", "[allowlist]\nmacro = 'ABC'", "[log]\nmessage = 'Größe:'", "[publish]\nmin_interval = true", "[exim]\nreload = 1"],
+     "[control]\nreaders = [1]",
+     "[allowlist]\nmacro = 'ABC'", "[log]\nmessage = 'Größe:'", "[publish]\nmin_interval = true", "[exim]\nreload = 1"],
 )  # fmt: skip
 def test_what_is_wrong_is_refused(text: str) -> None:
     with pytest.raises(SettingsError):

@@ -17,7 +17,6 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Final
 from unittest.mock import patch
 
-from eximcertd.settings import AllowlistSettings as Allowlist
 from eximcertd.ledger import Ledger
 from eximcertd.ledger.decisions import Decision
 from eximcertd.ledger.store import Store
@@ -27,6 +26,7 @@ from eximcertd.publication.publication import Publication
 from eximcertd.publish import macrofile, safely, settings, transaction
 from eximcertd.publish.old_request import UNKNOWN, Answer, Request, decode, encode
 from eximcertd.publish.stop import Stop, failed
+from eximcertd.settings import AllowlistSettings as Allowlist
 from lab.records import Records
 
 if TYPE_CHECKING:

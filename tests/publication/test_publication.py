@@ -10,7 +10,6 @@ import pytest
 from lab.publisher import Publisher
 from lab.records import Records
 
-from eximcertd.settings import AllowlistSettings as Allowlist
 from eximcertd.events import Event
 from eximcertd.fingerprint import Fingerprint
 from eximcertd.ledger import Ledger
@@ -19,6 +18,7 @@ from eximcertd.publication.allowed_directory import AllowedDirectory
 from eximcertd.publication.publication import Publication
 from eximcertd.publish import old_request as wire
 from eximcertd.publish.old_request import Answer, Request
+from eximcertd.settings import AllowlistSettings as Allowlist
 from eximcertd.status import Status, Verb
 
 if TYPE_CHECKING:
