@@ -1,4 +1,4 @@
-"""The program: its verbs, none of which is loaded before it is called, and how errors end it."""
+"""The program: its verbs, each loaded when it is called, and how errors end it."""
 
 from __future__ import annotations
 
@@ -10,27 +10,28 @@ import click
 
 from eximcertd import __version__
 from eximcertd.cli.context import Context
-from eximcertd.cli.tables import complaint
+from eximcertd.cli.formatting import complaint
+from eximcertd.cli.output import say
 from eximcertd.errors import EximcertdError, Exit
 
 DEFAULT_CONFIG: Final = "/etc/eximcertd/eximcertd.toml"
 
 VERBS: Final[dict[str, str]] = {
-    "pending": "What tried to relay and waits for a decision.",
-    "show": "All that is known of one fingerprint.",
+    "pending": "Show the clients that were refused and wait for a decision.",
+    "show": "Show everything known of one fingerprint.",
     "approve": "Let Exim relay for the holder of a certificate.",
-    "reject": "Keep a certificate refused, and off the pending list.",
-    "revoke": "Throw out a certificate that was approved.",
-    "list": "Every fingerprint, with its standing.",
-    "history": "The decisions: who made them, and when.",
-    "watch": "What happens, as it happens.",
-    "status": "How eximcertd, the log and Exim's list stand.",
-    "check": "One screen on the whole set-up, and what to do.",
-    "scan": "Read old logs for what they hold.",
+    "reject": "Keep a certificate refused and take it off the pending list.",
+    "revoke": "Withdraw the approval of a certificate.",
+    "list": "List every fingerprint with its standing.",
+    "history": "Show the decisions: who made them, when and why.",
+    "watch": "Print events as they happen.",
+    "status": "Show the state of eximcertd, the log and Exim's list.",
+    "check": "Check the whole set-up and say what to do.",
+    "scan": "Add the attempts in old logs.",
     "export": "Write the decisions for another machine.",
-    "import": "Take decisions from another machine, or a list of fingerprints.",
+    "import": "Import decisions, or a list of fingerprints.",
 }
-"""verb -> what it does, as the list of verbs says it. The verb's module is of the same name."""
+"""verb -> what it does, for --help. The verb's module has the same name."""
 
 
 class Verbs(click.Group):
@@ -54,13 +55,22 @@ class Verbs(click.Group):
             formatter.write_dl(list(VERBS.items()))
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run a verb; an error that a person has to know ends it with its sentence and its status."""
+        """Run a verb; an error ends it with its message and its exit status."""
         try:
             return super().invoke(ctx)
         except EximcertdError as error:
-            click.echo(complaint(error), err=True)
-            status = Exit.FAILED if error.exit_status is Exit.CONFIGURATION else error.exit_status
-            ctx.exit(int(status))
+            failure = error
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            # Verbs take apart what eximcertd answers, which may be another version, or taken over.
+            failure = EximcertdError(
+                f"the answer of eximcertd is not understood: {type(error).__name__}: {error}", hint=_VERSIONS
+            )
+        say(complaint(failure, ctx.invoked_subcommand or ""), err=True)
+        status = Exit.FAILED if failure.exit_status is Exit.CONFIGURATION else failure.exit_status
+        ctx.exit(int(status))
+
+
+_VERSIONS: Final = "eximcertd and eximcertctl must be of the same version: restart eximcertd after an upgrade"
 
 
 @click.group(
@@ -73,20 +83,21 @@ class Verbs(click.Group):
     type=click.Path(path_type=Path),
     default=Path(DEFAULT_CONFIG),
     metavar="FILE",
-    help=f"The configuration, instead of {DEFAULT_CONFIG}.",
+    help=f"Configuration file, instead of {DEFAULT_CONFIG}.",
 )
 @click.option(
     "--socket",
     type=click.Path(path_type=Path),
     metavar="PATH",
-    help="The control socket, instead of the configured one.",
+    help="Control socket, instead of the configured one.",
 )
 @click.version_option(__version__, prog_name="eximcertctl")
 @click.pass_context
 def program(ctx: click.Context, config: Path, socket: Path | None) -> None:
-    """See which certificates Exim refused to relay for, and decide which it shall relay for.
+    """See which client certificates Exim refused, and decide which ones it relays for.
 
-    A FINGERPRINT is 64 hex digits, or the first 8 or more of them, in any case; colons and blanks do no
-    harm. "-" reads fingerprints from standard input, one a line. Several are one decision.
+    A FINGERPRINT is the certificate's SHA-256: 64 hex digits, or the first 8 or more of them, in any case.
+    Colons and blanks are ignored. "-" reads fingerprints from standard input, one per line. Several
+    fingerprints are one decision.
     """
     ctx.obj = Context(config, socket)

@@ -6,10 +6,10 @@ from datetime import UTC, datetime, timedelta
 
 import click
 
-from eximcertd.cli import outcome
 from eximcertd.cli.arguments import fingerprints_argument, prefixes
-from eximcertd.cli.context import json_option, print_json
-from eximcertd.cli.decide import ask, note_option, say
+from eximcertd.cli.context import json_option
+from eximcertd.cli.decision import ask, exit_status, note_option, say_decision
+from eximcertd.cli.output import print_json
 from eximcertd.errors import RefusedError, UsageError
 from eximcertd.fingerprint import NEVER, grouped
 
@@ -17,11 +17,11 @@ from eximcertd.fingerprint import NEVER, grouped
 @click.command("approve")
 @fingerprints_argument
 @note_option
-@click.option("--without-certificate", is_flag=True, help="Approve one of which no certificate is found.")
-@click.option("--expired", is_flag=True, help="Approve one whose certificate has expired.")
-@click.option("--ca", is_flag=True, help="Approve a CA's certificate.")
-@click.option("--replace", is_flag=True, help="Revoke what it renews, at --at or when that expires.")
-@click.option("--at", metavar="DATE", help="With --replace: a day (its first moment here), or a time.")
+@click.option("--without-certificate", is_flag=True, help="Approve a fingerprint without a known certificate.")
+@click.option("--expired", is_flag=True, help="Approve an expired certificate.")
+@click.option("--ca", is_flag=True, help="Approve a certificate authority's own certificate.")
+@click.option("--replace", is_flag=True, help="Revoke the certificate that it renews: at --at, else when that expires.")
+@click.option("--at", metavar="DATE", help="With --replace: a date (00:00 local time) or a time.")
 @json_option
 @click.pass_context
 def command(  # noqa: PLR0917 - an argument for each option
@@ -35,10 +35,9 @@ def command(  # noqa: PLR0917 - an argument for each option
     at: str | None,
     as_json: bool,
 ) -> None:
-    """Let Exim relay for the holder of a certificate; returns when Exim does.
+    """Let Exim relay for the holder of a certificate. Returns when Exim does.
 
-    Several fingerprints are one decision: all of them or none. Look at the certificate first, with
-    eximcertctl show.
+    Several fingerprints are one decision: all of them or none. eximcertctl show prints the certificate.
     """
     flags = {"without-certificate": without_certificate, "expired": expired, "ca": ca}
     if at is not None and not replace:
@@ -56,20 +55,17 @@ def command(  # noqa: PLR0917 - an argument for each option
         replace=replace,
         replace_at=None if at is None else _time(at),
     )
-    if as_json:
-        print_json(answer)
-    else:
-        say(answer)
-    ctx.exit(int(outcome.status(answer["publication"])))
+    (print_json if as_json else say_decision)(answer)
+    ctx.exit(int(exit_status(answer["publication"])))
 
 
 def _time(text: str) -> str:
-    """Return a day or time as it was typed, of this machine's clock if it names no zone, as RFC 3339 in UTC."""
+    """Return a date or time, local if it names no zone, as RFC 3339 in UTC. Raises UsageError."""
     try:
         at = datetime.fromisoformat(text.strip())
         utc = at.astimezone(UTC)
     except (ValueError, OverflowError):
-        raise UsageError(f"{text!r} is no day and no time", hint="give 2027-01-31, or 2027-01-31T18:00") from None
+        raise UsageError(f"{text!r} is not a date or time", hint="give 2027-01-31 or 2027-01-31T18:00") from None
     if utc < datetime.now(UTC) - timedelta(days=1):
-        raise UsageError(f"{text!r} is in the past", hint="to throw something out now, use eximcertctl revoke")
+        raise UsageError(f"{text!r} is in the past", hint="to revoke a certificate now, use eximcertctl revoke")
     return f"{utc:%Y-%m-%dT%H:%M:%SZ}"

@@ -1,16 +1,14 @@
-"""What every verb needs: the configuration, the daemon, and a way to print."""
+"""What every verb needs: the configuration and a client of eximcertd."""
 
 from __future__ import annotations
 
-import json
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import click
 
 from eximcertd.control.client import Client
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
     from pathlib import Path
 
     from eximcertd.config import Config
@@ -23,7 +21,7 @@ pass_context: Final = click.pass_obj
 
 
 class Context:
-    """The options before the verb. config_file: where the configuration is. socket: given by hand, or None."""
+    """The options before the verb. config_file: path of the configuration. socket: from --socket, or None."""
 
     def __init__(self, config_file: Path, socket: Path | None) -> None:
         self.config_file: Final = config_file
@@ -39,19 +37,5 @@ class Context:
         return self._config
 
     def client(self) -> Client:
-        """Return a client of the daemon, not yet connected. Raises ConfigurationError."""
+        """Return a client of eximcertd, not yet connected. Raises ConfigurationError."""
         return Client(self.socket or self.config().control.socket)
-
-
-def print_json(value: Any) -> None:
-    """Print one value: ASCII, so that nothing in it can harm a terminal."""
-    click.echo(json.dumps(value, indent=2))
-
-
-def print_json_array(values: Iterable[Any]) -> None:
-    """Print an array, an element a line, as the elements come."""
-    separator = "["
-    for value in values:
-        click.echo(f"{separator}\n{json.dumps(value)}", nl=False)
-        separator = ","
-    click.echo("[]" if separator == "[" else "\n]")

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from eximcertd.cli.context import Context, json_option, pass_context, print_json_array
+from eximcertd.cli.context import Context, json_option, pass_context
+from eximcertd.cli.output import print_json_array
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -17,9 +18,9 @@ if TYPE_CHECKING:
 @json_option
 @pass_context
 def command(context: Context, as_json: bool) -> None:
-    """Write every decision, oldest first, for eximcertctl import: a JSON object a line.
+    """Write every decision, oldest first, one JSON object per line, for eximcertctl import.
 
-    With --json all of them are one array, which import takes as well.
+    With --json they are one array, which import reads too.
     """
     records = _records(context)
     if as_json:

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from eximcertd.cli.arguments import prefix
-from eximcertd.cli.context import Context, json_option, pass_context, print_json_array
-from eximcertd.cli.tables import record
+from eximcertd.cli.context import Context, json_option, pass_context
+from eximcertd.cli.formatting import record
+from eximcertd.cli.output import print_json_array, say
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -18,11 +19,11 @@ if TYPE_CHECKING:
 
 @click.command("history")
 @click.argument("fingerprint", nargs=-1, metavar="[FINGERPRINT]")
-@click.option("-n", "--limit", type=click.IntRange(min=1), metavar="NUMBER", help="No more than the newest so many.")
+@click.option("-n", "--limit", type=click.IntRange(min=1), metavar="NUMBER", help="Show the newest NUMBER decisions only.")
 @json_option
 @pass_context
 def command(context: Context, fingerprint: tuple[str, ...], limit: int | None, as_json: bool) -> None:
-    """Show the decisions, of one fingerprint or of all, newest first: who made them, when and why."""
+    """Show the decisions on one fingerprint or on all, newest first: who made them, when and why."""
     asked = prefix(fingerprint) if fingerprint else None
     with context.client() as client:
         decisions = _decisions(client, asked, limit)
@@ -31,9 +32,9 @@ def command(context: Context, fingerprint: tuple[str, ...], limit: int | None, a
             return
         number = 0
         for number, decision in enumerate(decisions, 1):  # noqa: B007 - the last number is the count
-            click.echo("\n".join(record(decision)))
+            say("\n".join(record(decision)))
         if not number:
-            click.echo("Nothing has been decided yet.")
+            say("No decisions.")
 
 
 def _decisions(client: Client, asked: str | None, limit: int | None) -> Iterator[dict[str, Any]]:

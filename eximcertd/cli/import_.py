@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Final, Self
 
 import click
 
-from eximcertd.cli import outcome
-from eximcertd.cli.context import json_option, print_json
-from eximcertd.cli.records import Records
-from eximcertd.cli.tables import count
+from eximcertd.cli.context import json_option
+from eximcertd.cli.decision import exit_status, say_publication
+from eximcertd.cli.formatting import count
+from eximcertd.cli.import_records import ImportRecords
+from eximcertd.cli.output import print_json, say
 from eximcertd.control.client import PUBLISH_TIMEOUT, LostError
 
 if TYPE_CHECKING:
@@ -26,14 +27,13 @@ _MUCH: Final = 10_000
 @json_option
 @click.pass_context
 def command(ctx: click.Context, file: BinaryIO, as_json: bool) -> None:
-    """Take decisions that eximcertctl export wrote, or a bare list of fingerprints, which are approved.
+    """Import decisions that eximcertctl export wrote, or approve a plain list of fingerprints.
 
-    Reads standard input where no FILE is given. A decision that is known already is passed over, so that
-    an import can be repeated. All lines are checked before the first is taken; then they are taken in
-    portions, and published together.
+    Reads standard input if no FILE is given. Decisions that are already known are skipped, so an import can
+    be repeated. All lines are checked first; then they are imported in portions and published together.
     """
     with _bar("Reading", _size(file)) as bar:
-        records = Records(file, str(getattr(file, "name", "-")), bar.update)
+        records = ImportRecords(file, str(getattr(file, "name", "-")), bar.update)
     with records:
         added = _send(ctx.obj, records)
     with ctx.obj.client() as client:
@@ -41,11 +41,12 @@ def command(ctx: click.Context, file: BinaryIO, as_json: bool) -> None:
     if as_json:
         print_json({"read": records.count, "added": added, "publication": publication})
     else:
-        _say(records.count, added, publication)
-    ctx.exit(int(outcome.status(publication)))
+        say(f"{count(records.count, 'decision')} read, {added:,} of them new.")
+        say_publication(publication)
+    ctx.exit(int(exit_status(publication)))
 
 
-def _send(context: Context, records: Records) -> int:
+def _send(context: Context, records: ImportRecords) -> int:
     added = sent = 0
     with context.client() as client, _bar("Importing", records.count) as bar:
         for portion in records.portions():
@@ -56,7 +57,7 @@ def _send(context: Context, records: Records) -> int:
             except LostError as error:
                 raise LostError(
                     f"outcome unknown: {error.message}",
-                    hint=f"at least {sent:,} of {records.count:,} were taken; the import can be repeated",
+                    hint=f"at least {sent:,} of {records.count:,} were imported; repeat the import",
                 ) from error
             added += answer["added"]
             sent += len(portion)
@@ -64,15 +65,8 @@ def _send(context: Context, records: Records) -> int:
     return added
 
 
-def _say(read: int, added: int, publication: dict[str, Any]) -> None:
-    click.echo(f"{count(read, 'decision')} read, {added:,} of them new.")
-    live = bool(publication["live"])
-    for line in outcome.sentences(publication):
-        click.echo(line if live else click.style(line, fg="red", bold=True), err=not live)
-
-
-class _Silence:
-    """A progress bar where nobody is looking."""
+class _NoBar:
+    """A progress bar that prints nothing."""
 
     def __enter__(self) -> Self:
         return self
@@ -85,9 +79,9 @@ class _Silence:
 
 
 def _bar(label: str, length: int) -> Any:
-    """Return a progress bar on standard error, if that is a terminal and there is much to do."""
+    """Return a progress bar; it prints only to a terminal, and only for a long import."""
     if not sys.stderr.isatty() or length < _MUCH:
-        return _Silence()
+        return _NoBar()
     return click.progressbar(length=length, label=label, file=sys.stderr)
 
 

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from eximcertd.cli.arguments import prefixes
-from eximcertd.cli.context import Context, json_option, pass_context, print_json_array
-from eximcertd.cli.tables import decided, waiting
+from eximcertd.cli.context import Context, json_option, pass_context
+from eximcertd.cli.formatting import decided, pending
+from eximcertd.cli.output import print_json_array, say
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,12 +31,12 @@ _STANDINGS: Final = {
     "chosen",
     type=click.Choice(tuple(_STANDINGS)),
     multiple=True,
-    help="Those alone; can be given more than once.",
+    help="List this standing only. Can be repeated.",
 )
 @json_option
 @pass_context
 def command(context: Context, fingerprints: tuple[str, ...], chosen: tuple[str, ...], as_json: bool) -> None:
-    """List every fingerprint, with its standing; or of those alone whose fingerprint begins so."""
+    """List every fingerprint with its standing, or those that begin with FINGERPRINT."""
     asked = prefixes(fingerprints) if fingerprints else []
     standings = [standing for standing in _STANDINGS if standing in chosen or not chosen]
     with context.client() as client:
@@ -43,15 +44,15 @@ def command(context: Context, fingerprints: tuple[str, ...], chosen: tuple[str, 
             print_json_array(entry for standing in standings for entry in _entries(client, standing, asked))
             return
         if not sum([_show(client, standing, asked) for standing in standings]):
-            click.echo("There is nothing to list.")
+            say("Nothing to list.")
 
 
 def _show(client: Client, standing: str, asked: list[str]) -> int:
     number = 0
     for number, entry in enumerate(_entries(client, standing, asked), 1):
         if number == 1:
-            click.echo(click.style(f"{standing.capitalize()}:", bold=True) + "\n")
-        click.echo("\n".join((waiting if standing == "pending" else decided)(entry)) + "\n")
+            say(f"{standing.capitalize()}:\n", bold=True)
+        say("\n".join((pending if standing == "pending" else decided)(entry)) + "\n")
     return number
 
 

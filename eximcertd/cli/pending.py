@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from eximcertd.cli.context import Context, json_option, pass_context, print_json_array
-from eximcertd.cli.tables import count, waiting
+from eximcertd.cli.context import Context, json_option, pass_context
+from eximcertd.cli.formatting import count, pending
+from eximcertd.cli.output import print_json_array, say
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -18,14 +19,14 @@ _MOST_UNMATCHED: Final = 10
 
 
 @click.command("pending")
-@click.option("--all", "everything", is_flag=True, help="Show every fingerprint that matches no certificate, too.")
+@click.option("--all", "everything", is_flag=True, help="Show every fingerprint without a certificate too.")
 @json_option
 @pass_context
 def command(context: Context, everything: bool, as_json: bool) -> None:
-    """Show what tried to relay and waits for a decision.
+    """Show the clients that were refused and wait for a decision.
 
-    First those whose certificate is found in the directory of certificates, then those of which only the
-    fingerprint is known: that much strangers can make Exim say at will.
+    Clients with a known certificate come first. Then come fingerprints without one, which strangers can
+    make Exim log at will.
     """
     with context.client() as client:
         if as_json:
@@ -34,13 +35,13 @@ def command(context: Context, everything: bool, as_json: bool) -> None:
         known = _show(_entries(client, "pending"), None)
         unmatched = _show(_entries(client, "unmatched"), None if everything else _MOST_UNMATCHED)
     if unmatched > _MOST_UNMATCHED and not everything:
-        click.echo(f"... and {unmatched - _MOST_UNMATCHED:,} more that match no certificate: --all shows them.\n")
+        say(f"... and {unmatched - _MOST_UNMATCHED:,} more without a certificate: --all shows them.\n")
     if not known + unmatched:
-        click.echo("Nobody is waiting.")
+        say("No client is waiting.")
     elif not known:
-        click.echo(f"{count(unmatched, 'fingerprint')} without a certificate, and nobody else is waiting.")
+        say(f"{count(unmatched, 'fingerprint')} without a certificate; no other client is waiting.")
     else:
-        click.echo("Decide with: eximcertctl approve|reject FINGERPRINT (8 digits of it will do)")
+        say("Decide with: eximcertctl approve|reject FINGERPRINT (the first 8 digits suffice)")
 
 
 def _entries(client: Client, *standings: str) -> Iterator[dict[str, Any]]:
@@ -53,5 +54,5 @@ def _show(entries: Iterator[dict[str, Any]], most: int | None) -> int:
     number = 0
     for number, entry in enumerate(entries, 1):
         if most is None or number <= most:
-            click.echo("\n".join(waiting(entry)) + "\n")
+            say("\n".join(pending(entry)) + "\n")
     return number

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import click
 
-from eximcertd.cli import outcome
 from eximcertd.cli.arguments import fingerprints_argument, prefixes
-from eximcertd.cli.context import json_option, print_json
-from eximcertd.cli.decide import ask, note_option, say
+from eximcertd.cli.context import json_option
+from eximcertd.cli.decision import ask, exit_status, note_option, say_decision
+from eximcertd.cli.output import print_json
 
 
 @click.command("reject")
@@ -16,10 +16,7 @@ from eximcertd.cli.decide import ask, note_option, say
 @json_option
 @click.pass_context
 def command(ctx: click.Context, fingerprints: tuple[str, ...], note: str, as_json: bool) -> None:
-    """Keep a certificate refused, and off the pending list. It can be approved later all the same."""
+    """Keep a certificate refused and take it off the pending list. It can still be approved later."""
     answer = ask(ctx.obj, "reject", prefixes(fingerprints), note)
-    if as_json:
-        print_json(answer)
-    else:
-        say(answer)
-    ctx.exit(int(outcome.status(answer["publication"])))
+    (print_json if as_json else say_decision)(answer)
+    ctx.exit(int(exit_status(answer["publication"])))

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from eximcertd.cli import outcome
 from eximcertd.cli.arguments import fingerprints_argument, prefixes
-from eximcertd.cli.context import Context, json_option, print_json
-from eximcertd.cli.decide import ask, note_option, say
-from eximcertd.cli.tables import count, moment
+from eximcertd.cli.context import Context, json_option
+from eximcertd.cli.decision import ask, exit_status, note_option, say_decision
+from eximcertd.cli.formatting import count, moment
+from eximcertd.cli.output import print_json, say
 from eximcertd.errors import EximcertdError, Exit
 from eximcertd.text import shown
 
@@ -25,9 +25,9 @@ _ROOT: Final = 0
 @click.command("revoke")
 @fingerprints_argument
 @note_option
-@click.option("--end-sessions", is_flag=True, help="End the open sessions that still have the old list.")
-@click.option("--large", is_flag=True, help="Root's word for one large revocation that [publish] max_shrink forbids.")
-@click.option("--offline", is_flag=True, help="As root, with eximcertd down.")
+@click.option("--end-sessions", is_flag=True, help="End the open sessions that still use the old list.")
+@click.option("--large", is_flag=True, help="As root: override [publish] max_shrink for this revocation.")
+@click.option("--offline", is_flag=True, help="As root, while eximcertd is down.")
 @json_option
 @click.pass_context
 def command(  # noqa: PLR0917 - an argument for each option
@@ -39,10 +39,10 @@ def command(  # noqa: PLR0917 - an argument for each option
     offline: bool,
     as_json: bool,
 ) -> None:
-    """Throw out a certificate that was approved; returns when Exim does not relay for it any more.
+    """Withdraw an approval. Returns when Exim no longer relays for the certificate.
 
-    In the list form a session that is open keeps the old list until it ends: such sessions are counted.
-    Mail that was accepted before is delivered: such messages are named, where this user may see them.
+    In the list form, an open session keeps the old list until it ends: such sessions are counted. Mail that
+    Exim has already accepted is delivered: root sees such messages listed.
     """
     asked = prefixes(fingerprints)
     if offline:
@@ -55,31 +55,31 @@ def command(  # noqa: PLR0917 - an argument for each option
 
             grant_shrink(ctx.obj)
         answer = ask(ctx.obj, "revoke", asked, note)
-    answer["sessions"] = _sessions(answer["publication"], end_sessions)
-    answer["queued"] = _queued(ctx.obj, [entry["fingerprint"] for entry in answer["decided"]])
+    answer["sessions"] = _sessions(ctx.obj, answer["publication"], end_sessions)
+    answer["queued"], unseen = _queued(ctx.obj, [entry["fingerprint"] for entry in answer["decided"]])
     if as_json:
         print_json(answer)
     else:
-        say(answer)
+        say_decision(answer)
         _say_sessions(answer["sessions"])
-        _say_queued(answer["queued"])
-    status = outcome.status(answer["publication"])
+        _say_queued(answer["queued"], unseen)
+    status = exit_status(answer["publication"])
     failed = end_sessions and (answer["sessions"]["problem"] or answer["sessions"]["open"])
     ctx.exit(int(status or (Exit.FAILED if failed else Exit.DONE)))
 
 
-def _sessions(publication: dict[str, Any], end_them: bool) -> dict[str, Any]:
-    """Return {open, ended, peers, problem}: sessions with the old list, those of them that were ended."""
+def _sessions(_: Context, publication: dict[str, Any], end_them: bool) -> dict[str, Any]:
+    """Return {open, ended, peers, problem}: sessions with the old list, and those of them that were ended."""
     from eximcertd.cli.sessions import HiddenError, end, older  # noqa: PLC0415 - only revoke's
 
     found: dict[str, Any] = {"open": 0, "ended": 0, "peers": [], "problem": None}
     daemon, loaded = publication["exim_pid"], moment(publication["loaded_at"])
     if publication["form"] == "directory" and publication["live"]:
-        return found  # open sessions ask the directory anew
+        return found  # open sessions look into the directory for each RCPT
     if not publication["live"] or daemon is None or loaded is None:
         found["problem"] = None if publication["outcome"] == "not-running" else "it is not known when Exim loaded it"
         return found
-    # To the second where no more is told: who began within it counts as older.
+    # To the second where no more is told: a session that began within that second counts as older.
     than = loaded.timestamp() + (0 if loaded.microsecond else 1)
     try:
         sessions = older(daemon, than)
@@ -91,44 +91,46 @@ def _sessions(publication: dict[str, Any], end_them: bool) -> dict[str, Any]:
     except HiddenError as error:
         found["problem"] = str(error)
     except PermissionError:
-        found["problem"] = "this user may not end Exim's sessions: ask as root"
+        found["problem"] = "this user may not end Exim's sessions: run it as root"
     return found
 
 
-def _queued(context: Context, fingerprints: Collection[str]) -> dict[str, str] | None:
-    """Return message id -> fingerprint of what is still queued, None where it cannot be seen."""
+def _queued(context: Context, fingerprints: Collection[str]) -> tuple[dict[str, str] | None, str]:
+    """Return message id -> fingerprint of the queued messages, or None and why they cannot be listed."""
     from pathlib import Path  # noqa: PLC0415 - only revoke's
 
-    from eximcertd.cli.queued import messages  # noqa: PLC0415 - the same
+    from eximcertd.cli.spool import messages  # noqa: PLC0415 - the same
     from eximcertd.exim.settings import Exim  # noqa: PLC0415 - the same
 
     if os.geteuid() != _ROOT:
-        return None
+        return None, "to list them, run this command again as root"
     try:
         config = context.config().exim
         spool = Exim(config.binary, config.config).settings("spool_directory").get("spool_directory", "")
-        return messages(Path(spool), fingerprints) if spool.startswith("/") else None
-    except (OSError, EximcertdError):
-        return None
+        return messages(Path(spool), fingerprints), ""
+    except OSError as error:
+        return None, f"{error.filename}: {error.strerror}"
+    except EximcertdError as error:
+        return None, error.message
 
 
 def _say_sessions(sessions: dict[str, Any]) -> None:
     peers = f" (from {shown(', '.join(sessions['peers']), 200)})" if sessions["peers"] else ""
     if sessions["ended"]:
-        click.echo(f"{count(sessions['ended'], 'open session')} with the old list ended{peers}.")
+        say(f"{count(sessions['ended'], 'open session')} with the old list ended{peers}.")
     if sessions["open"]:
         still = f"{count(sessions['open'], 'open session')} still with the old list{peers}"
-        click.echo(f"{still}: --end-sessions ends them." if not sessions["ended"] else f"{still}.")
+        say(f"{still}: --end-sessions ends them." if not sessions["ended"] else f"{still}.")
     if sessions["problem"]:
-        click.echo(f"Open sessions may still have the old list; they were not seen: {sessions['problem']}.")
+        say(f"Sessions with the old list may still be open: {sessions['problem']}.")
 
 
-def _say_queued(queued: dict[str, str] | None) -> None:
+def _say_queued(queued: dict[str, str] | None, unseen: str) -> None:
     if queued is None:
-        click.echo("Mail that it handed over before may still be queued: root is told which.")
+        say(f"Messages that Exim accepted from it before may still be queued: {unseen}.")
     elif queued:
         names = sorted(queued)
         more = f" and {len(names) - _MOST_NAMED:,} more" if len(names) > _MOST_NAMED else ""
-        click.echo(f"{count(len(names), 'message')} that it handed over before, still queued:")
-        click.echo(f"  {shown(' '.join(names[:_MOST_NAMED]))}{more}")
-        click.echo("  exim -Mrm MESSAGE removes one, exim -Mvh MESSAGE shows whose it is.")
+        say(f"{count(len(names), 'message')} that Exim accepted from it before, still queued:")
+        say(f"  {shown(' '.join(names[:_MOST_NAMED]))}{more}")
+        say("  exim -Mrm MESSAGE removes one, exim -Mvh MESSAGE shows its header lines.")

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn
 
 from eximcertd.cli.scanning import Bar, Scan, known_to, to_json
-from eximcertd.cli.tables import complaint, count
+from eximcertd.cli.formatting import complaint, count
 from eximcertd.config import DEFAULT_FILE, load
 from eximcertd.control.client import Client
 from eximcertd.errors import EximcertdError, Exit
@@ -65,7 +65,7 @@ def run(what: Asked) -> int:
         scan = Scan(Grammar(settings.log.message), None if what.dry_run else client, known, bar)
         scan.run(what.files)
     for problem in scan.problems:
-        sys.stderr.write(complaint(problem) + "\n")
+        sys.stderr.write(complaint(problem, "scan") + "\n")
     if what.as_json:
         sys.stdout.write(json.dumps(_told(scan, what), indent=2) + "\n")
     else:
@@ -85,7 +85,7 @@ def _status(what: Asked) -> int:
         status = run(what)
         sys.stdout.flush()
     except EximcertdError as error:
-        sys.stderr.write(complaint(error) + "\n")
+        sys.stderr.write(complaint(error, "scan") + "\n")
         return Exit.FAILED if error.exit_status is Exit.CONFIGURATION else error.exit_status
     except KeyboardInterrupt:
         sys.stderr.write("\nAborted!\n")

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from eximcertd.cli.context import Context, json_option, pass_context, print_json
-from eximcertd.cli.tables import count, local
-from eximcertd.fingerprint import grouped
+from eximcertd.cli.context import Context, json_option, pass_context
+from eximcertd.cli.formatting import count, digits, local
+from eximcertd.cli.output import print_json, say
 from eximcertd.text import clean
 
 if TYPE_CHECKING:
@@ -19,35 +19,34 @@ if TYPE_CHECKING:
 @json_option
 @pass_context
 def command(context: Context, as_json: bool) -> None:
-    """Show how eximcertd, the log and Exim's list stand."""
+    """Show the state of eximcertd, the log and Exim's list."""
     with context.client() as client:
         status = client.call("Status")["status"]
     if as_json:
         print_json(status)
         return
-    click.echo(f"eximcertd {clean(status['version'])}, process {status['pid']}\n")
-    for name, line, bad in _lines(status):
-        click.echo(f"{name:<13}{click.style(line, fg='red', bold=True) if bad else line}")
+    say(f"eximcertd {clean(status['version'])}, process {status['pid']}\n")
+    for name, line, alarm in _lines(status):
+        say(f"{name:<13}{line}", alarm=alarm)
 
 
 def _lines(status: dict[str, Any]) -> Iterator[tuple[str, str, bool]]:
-    """Yield name, text, and whether it is bad."""
+    """Yield name, text, and whether it needs attention."""
     yield from _log(status["log"])
     certificates = status["certificates"]
-    known = f"{certificates['distinct']:,} in {count(certificates['files'], 'file')}"
-    yield "certificates", known, False
+    yield "certificates", f"{certificates['distinct']:,} in {count(certificates['files'], 'file')}", False
     if certificates["problem"]:
         yield "", clean(certificates["problem"]), True
     counts = status["counts"]
     approved = f"{counts['approved']:,}"
     if certificates["expired"] or certificates["expiring"]:
-        approved += f", of which {certificates['expired']} expired and {certificates['expiring']} soon will"
+        approved += f" ({certificates['expired']} expired, {certificates['expiring']} will expire soon)"
     yield "approved", approved, False
     pending = f"{counts['pending']:,}"
     if counts["unmatched"]:
         pending += f", and {counts['unmatched']:,} without a certificate"
     if counts["unmatched_dropped"]:
-        pending += f" ({counts['unmatched_dropped']:,} more were forgotten, being too many)"
+        pending += f" ({counts['unmatched_dropped']:,} dropped: see unmatched_limit)"
     yield "pending", pending, False
     yield "rejected", f"{counts['rejected']:,}", False
     yield "revoked", f"{counts['revoked']:,}", False
@@ -69,15 +68,16 @@ def _allowlist(allowlist: dict[str, Any]) -> Iterator[tuple[str, str, bool]]:
     elif allowlist["live"]:
         yield "allowlist", f"live, {_form(allowlist)} since {local(allowlist['published_at'])}", False
     else:
-        yield "allowlist", f"NOT LIVE: Exim does not honour all that was decided; {_form(allowlist)}", True
+        yield "allowlist", f"NOT LIVE: Exim does not honour every decision; {_form(allowlist)}", True
     if allowlist["error"]:
         yield "", clean(allowlist["error"]), True
     if allowlist["retry_at"]:
-        yield "", f"it is tried again by {local(allowlist['retry_at'])}", False
+        yield "", f"next attempt by {local(allowlist['retry_at'])}", False
     for fingerprint in allowlist["removed_by_hand"]:
-        yield "", f"{grouped(clean(fingerprint))}", False
-        yield "", "was taken out of the macro file by hand: settle it by approve or revoke", True
+        yield "", digits(fingerprint), False
+        yield "", "was removed from the macro file by hand: approve or revoke it", True
 
 
 def _form(allowlist: dict[str, Any]) -> str:
-    return f"{clean(allowlist['form'] or 'no')} form, revision {allowlist['revision']}"
+    revision = f", revision {allowlist['revision']}" if allowlist["revision"] else ""
+    return f"{clean(allowlist['form'] or 'no')} form{revision}"

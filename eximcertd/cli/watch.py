@@ -7,7 +7,8 @@ import json
 import click
 
 from eximcertd.cli.context import Context, json_option, pass_context
-from eximcertd.cli.tables import local, waiting
+from eximcertd.cli.formatting import local, pending
+from eximcertd.cli.output import say
 from eximcertd.control.client import LostError
 from eximcertd.text import clean
 
@@ -16,7 +17,7 @@ from eximcertd.text import clean
 @json_option
 @pass_context
 def command(context: Context, as_json: bool) -> None:
-    """Tell what happens, as it happens, until interrupted; with --json an object a line."""
+    """Print events as they happen, until interrupted. With --json, one object per line."""
     with context.client() as client:
         try:
             for portion in client.stream("Watch", timeout=float("inf")):
@@ -24,9 +25,9 @@ def command(context: Context, as_json: bool) -> None:
                     if as_json:
                         click.echo(json.dumps(event))
                         continue
-                    click.echo(f"{local(event['at'])}  {clean(event['sentence'])}")
+                    say(f"{local(event['at'])}  {clean(event['sentence'])}")
                     if event["entry"] is not None and event["kind"] == "seen":
-                        click.echo("\n".join(waiting(event["entry"])))
+                        say("\n".join(pending(event["entry"])))
         except LostError as error:
             if not isinstance(error.__context__, KeyboardInterrupt):
                 raise

@@ -1,6 +1,6 @@
-"""What people read: entries, decisions, complaints, in 80 columns where they fit.
+"""Entries, decisions and errors as text, in 80 columns where they fit.
 
-Nothing in here trusts what it shows: every text from elsewhere is escaped and cut.
+Names in certificates, HELO arguments and notes are chosen by strangers: each text is escaped and cut here.
 """
 
 from __future__ import annotations
@@ -21,24 +21,29 @@ _MOST_FILES: Final = 5
 _LONGEST: Final = 1000
 
 
-def complaint(error: EximcertdError) -> str:
-    """Return what is printed about an error: its sentences, the candidates, what to do."""
-    lines = [f"eximcertctl: {_lines(error.message)}"]
+def complaint(error: EximcertdError, verb: str = "") -> str:
+    """Return the text of an error: the verb that was typed, the message, the candidates, what to do."""
+    lines = [f"{f'eximcertctl {verb}'.strip()}: {_lines(error.message)}"]
     if isinstance(error, NoSuchFingerprintError):
-        lines += [_INDENT + grouped(clean(candidate)) for candidate in error.candidates]
+        lines += [_INDENT + digits(candidate) for candidate in error.candidates]
     if error.hint:
         lines.append(_INDENT + _lines(error.hint))
     return "\n".join(lines)
 
 
+def digits(fingerprint: str) -> str:
+    """Return a fingerprint in groups of eight digits."""
+    return grouped(clean(fingerprint))
+
+
 def local(time: str | None) -> str:
-    """Return an RFC 3339 time as this machine's clock shows it, to the minute; "-" for none."""
+    """Return an RFC 3339 time as local time, to the minute; "-" for None."""
     at = moment(time)
     return "-" if at is None else f"{at.astimezone():%Y-%m-%d %H:%M}"
 
 
 def moment(time: str | None) -> datetime | None:
-    """Return an RFC 3339 time as an aware datetime, None for none or for what is no time."""
+    """Return an RFC 3339 time as an aware datetime; None for None and for other text."""
     try:
         at = datetime.fromisoformat(time or "")
     except ValueError:
@@ -46,37 +51,37 @@ def moment(time: str | None) -> datetime | None:
     return at if at.tzinfo else at.replace(tzinfo=UTC)
 
 
-def waiting(entry: dict[str, Any]) -> Iterator[str]:
-    """Yield the lines about an entry that waits for a decision, the fingerprint first."""
-    yield grouped(entry["fingerprint"])
+def pending(entry: dict[str, Any]) -> Iterator[str]:
+    """Yield the lines of a pending entry, the fingerprint first."""
+    yield digits(entry["fingerprint"])
     yield from _certificate(entry["certificate"])
     times = f"{count(entry['attempts'], 'attempt')}, last {local(entry['last_seen'])}"
     if entry["attempts"] > 1:
         times += f", first {local(entry['first_seen'])}"
     yield _INDENT + times
     yield from _peer(entry["from"])
-    yield from _doubts(entry)
+    yield from _warnings(entry)
 
 
 def decided(entry: dict[str, Any]) -> Iterator[str]:
-    """Yield the lines about an entry that was decided on, the fingerprint first."""
-    yield grouped(entry["fingerprint"])
+    """Yield the lines of an entry with a decision, the fingerprint first."""
+    yield digits(entry["fingerprint"])
     yield from _certificate(entry["certificate"])
     decision = entry["decision"]
     if decision is not None:
         yield _cut(_INDENT + _decision(decision))
     if entry["revoke_at"]:
         yield f"{_INDENT}will be revoked on {local(entry['revoke_at'])}"
-    yield from _doubts(entry)
+    yield from _warnings(entry)
 
 
 def whole(entry: dict[str, Any], history: Iterable[dict[str, Any]]) -> Iterator[str]:
-    """Yield the lines about one entry, with all that is known of it."""
-    yield grouped(entry["fingerprint"])
+    """Yield the lines of one entry with everything known of it. history: its decisions, oldest first."""
+    yield digits(entry["fingerprint"])
     yield from _field("standing", entry["standing"])
     certificate = entry["certificate"]
     if certificate is None:
-        yield from _field("certificate", "none is found in the directory of certificates")
+        yield from _field("certificate", "none known with this fingerprint")
     else:
         yield from _field("subject", certificate["subject"] or "(none)")
         yield from _field("names", ", ".join(certificate["names"]) or "(none)")
@@ -84,7 +89,7 @@ def whole(entry: dict[str, Any], history: Iterable[dict[str, Any]]) -> Iterator[
         yield from _field("issuer", "itself" if issuer == certificate["subject"] else issuer or "(none)")
         yield from _field("serial", certificate["serial"])
         yield from _field("valid", f"{_date(certificate['not_before'])} to {_date(certificate['not_after'])}")
-        yield from _field("key", certificate["key"] + (", a CA's" if certificate["ca"] else ""))
+        yield from _field("key", certificate["key"] + (", basic constraints CA:TRUE" if certificate["ca"] else ""))
         files = certificate["files"]
         yield from _field("files", ", ".join(files[:_MOST_FILES]) + (" ..." if len(files) > _MOST_FILES else ""))
     yield from _field("attempts", attempts(entry))
@@ -92,9 +97,9 @@ def whole(entry: dict[str, Any], history: Iterable[dict[str, Any]]) -> Iterator[
         for key in ("host", "helo", "sender", "recipient"):
             yield from _field(key, entry["from"][key] or "(none)")
     if entry["revoke_at"]:
-        yield from _field("revoked", f"by itself on {local(entry['revoke_at'])}")
-    yield from _doubts(entry)
-    decisions = list(history)
+        yield from _field("revoked", f"automatically on {local(entry['revoke_at'])}")
+    yield from _warnings(entry)
+    decisions = sorted(reversed(list(history)), key=lambda decision: str(decision["at"]), reverse=True)
     if decisions:
         yield ""
         yield "Decisions, newest first:"
@@ -102,16 +107,16 @@ def whole(entry: dict[str, Any], history: Iterable[dict[str, Any]]) -> Iterator[
 
 
 def attempts(entry: dict[str, Any]) -> str:
-    """Return how often and when a client was refused."""
+    """Return how often and when the client was refused."""
     if not entry["attempts"]:
         return "none"
     return f"{entry['attempts']}, first {local(entry['first_seen'])}, last {local(entry['last_seen'])}"
 
 
 def record(of: dict[str, Any]) -> Iterator[str]:
-    """Yield the lines about a decision in the history."""
+    """Yield the lines of one decision of the history."""
     yield _cut(_decision(of))
-    yield _INDENT + grouped(of["fingerprint"])
+    yield _INDENT + digits(of["fingerprint"])
 
 
 def count(number: int, noun: str) -> str:
@@ -120,7 +125,7 @@ def count(number: int, noun: str) -> str:
 
 
 def wrapped(start: str, text: str) -> Iterator[str]:
-    """Yield ``text`` behind ``start``, broken at blanks where it is too wide, and then below its beginning."""
+    """Yield ``start`` and ``text``, wrapped at blanks; further lines are indented to the width of ``start``."""
     line, empty = start, True
     for word in shown(text, _LONGEST).split(" "):
         if not empty and columns(line) + 1 + columns(word) > WIDTH:
@@ -135,8 +140,8 @@ def _certificate(certificate: dict[str, Any] | None) -> Iterator[str]:
     if certificate is None:
         yield f"{_INDENT}no certificate found"
         return
-    name = certificate["subject"] or ", ".join(certificate["names"]) or "(a certificate without a name)"
-    issuer = "itself" if certificate["issuer"] == certificate["subject"] else certificate["issuer"] or "nobody named"
+    name = certificate["subject"] or ", ".join(certificate["names"]) or "(no name)"
+    issuer = "itself" if certificate["issuer"] == certificate["subject"] else certificate["issuer"] or "(no name)"
     yield _cut(_INDENT + name)
     yield _cut(f"{_INDENT}until {_date(certificate['not_after'])}, {certificate['key']}, issued by {issuer}")
 
@@ -149,11 +154,11 @@ def _peer(peer: dict[str, Any] | None) -> Iterator[str]:
     yield _cut(f"{_INDENT}<{peer['sender']}> to <{peer['recipient']}>")
 
 
-def _doubts(entry: dict[str, Any]) -> Iterator[str]:
+def _warnings(entry: dict[str, Any]) -> Iterator[str]:
     renews = entry["renews"]
     if renews is not None:
         what = "same key" if renews["same_key"] else "same name, NEW key"
-        yield f"{_INDENT}renews {renews['fingerprint'][:16]} ({what}),"
+        yield f"{_INDENT}renews {clean(renews['fingerprint'][:16])} ({what}),"
         yield _cut(f"{_INDENT}  approved by {renews['by']} on {_date(renews['at'])}")
     for warning in entry["warnings"]:
         yield from wrapped(f"{_INDENT}! ", warning)
@@ -163,7 +168,7 @@ def _decision(decision: dict[str, Any]) -> str:
     past = {"approve": "approved", "reject": "rejected", "revoke": "revoked", "adopt": "adopted"}
     verb = past.get(decision["verb"] or "", decision["verb"] or "")
     note = f": {decision['note']}" if decision["note"] else ""
-    return f"{local(decision['at'])}  {verb} by {decision['by']}{note}"
+    return f"{local(decision['at'])}  {verb} by {decision['by'].removeprefix('by ')}{note}"
 
 
 def _field(name: str, value: str) -> Iterator[str]:

@@ -1,7 +1,6 @@
-"""What import reads: decisions as export writes them, or a bare list of fingerprints.
+"""What import reads: decisions as export writes them, or a plain list of fingerprints.
 
-All of it is read and checked before any of it is sent, in bounded memory: what is right is kept in a
-temporary file.
+Everything is checked before anything is sent. Memory is bounded: checked records go to a temporary file.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ _KEYS: Final = ("fingerprint", "verb", "by", "at", "note")
 _VERBS: Final = (None, "approve", "adopt", "reject", "revoke")
 
 
-class Records:
+class ImportRecords:
     """The records of a stream, checked. name: of the stream, for complaints. seen: told of every 64 KiB read.
 
     Raises UsageError that names the first line that is wrong, EximcertdError.

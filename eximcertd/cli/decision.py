@@ -1,0 +1,103 @@
+"""What approve, reject and revoke share: ask for one decision, say what was decided and whether it is live."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from eximcertd.cli.formatting import decided
+from eximcertd.cli.output import say
+from eximcertd.control.caller import name_of
+from eximcertd.control.client import PUBLISH_TIMEOUT, LostError
+from eximcertd.errors import Exit
+from eximcertd.text import clean
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from eximcertd.cli.context import Context
+
+note_option: Final = click.option("--note", default="", metavar="TEXT", help="Why; kept with the decision.")
+
+
+def ask(
+    context: Context, verb: str, fingerprints: Sequence[str], note: str, insist: Sequence[str] = (), **more: Any
+) -> dict[str, Any]:
+    """Ask eximcertd for a decision and return its answer.
+
+    Raises LostError, which says how to learn the outcome, where the answer was lost after sending.
+    """
+    parameters = {
+        "verb": verb,
+        "fingerprints": list(fingerprints),
+        "note": note,
+        "insist": list(insist),
+        "request": str(uuid.uuid4()),
+        "by": name_of(os.getuid(), os.getpid()),
+        **more,
+    }
+    with context.client() as client:
+        try:
+            answer: dict[str, Any] = client.call("Decide", parameters, timeout=PUBLISH_TIMEOUT)
+        except LostError as error:
+            raise LostError(
+                f"outcome unknown: {error.message}",
+                hint=f"to see whether it was decided: eximcertctl show {fingerprints[0]}",
+            ) from error
+    return answer
+
+
+def say_decision(answer: dict[str, Any]) -> None:
+    """Say what was decided, with whole fingerprints, and whether Exim honours it."""
+    publication = answer["publication"]
+    died = publication["outcome"] == "died"
+    if died:  # first, since Exim takes no mail
+        say_publication(publication)
+    for entry in answer["decided"]:
+        first, *others = decided(entry)
+        say(f"{clean(entry['standing']):<8} {first}")
+        if len(answer["decided"]) == 1:
+            say("\n".join(others))
+    if not died:
+        say_publication(publication)
+
+
+def say_publication(publication: dict[str, Any]) -> None:
+    """Say whether Exim honours the list; on standard error if not."""
+    live = bool(publication["live"])
+    for line in _sentences(publication):
+        say(line, alarm=not live, err=not live)
+
+
+def exit_status(publication: dict[str, Any]) -> Exit:
+    """Return the exit status of a decision with this publication."""
+    return Exit.DONE if publication["live"] else Exit.NOT_YET_LIVE
+
+
+def _sentences(publication: dict[str, Any]) -> Iterator[str]:
+    if publication["live"]:
+        yield _live(publication)
+        return
+    if publication["outcome"] == "died":
+        yield clean(publication["message"])  # it begins with EXIM IS DOWN
+        yield "The decision is kept. Start Exim again, then run eximcertctl check."
+    else:
+        yield "Decided, NOT YET LIVE: Exim does not honour it yet."
+        step = f"{clean(publication['step'])}: " if publication["step"] else ""
+        yield f"  {step}{clean(publication['message'])}"
+    if publication["exim"]:
+        yield "  Exim said: " + "\n             ".join(clean(line) for line in publication["exim"].splitlines())
+    if publication["retry"]:
+        yield f"  {clean(publication['retry'])}"
+
+
+def _live(publication: dict[str, Any]) -> str:
+    if publication["outcome"] == "not-running":
+        return "Exim is not running. The list takes effect when it starts."
+    if publication["form"] == "directory":
+        return "Exim honours it, in open sessions too (directory form)."
+    revision = f", revision {publication['revision']}" if publication["revision"] else ""
+    return f"Exim honours it (list form{revision})."
