@@ -67,7 +67,7 @@ class Verbs(click.Group):
             )
         say(complaint(failure, ctx.invoked_subcommand or ""), err=True)
         status = Exit.FAILED if failure.exit_status is Exit.CONFIGURATION else failure.exit_status
-        ctx.exit(int(status))
+        return ctx.exit(int(status))
 
 
 _VERSIONS: Final = "eximcertd and eximcertctl must be of the same version: restart eximcertd after an upgrade"

@@ -99,7 +99,7 @@ def whole(entry: dict[str, Any], history: Iterable[dict[str, Any]]) -> Iterator[
     if entry["revoke_at"]:
         yield from _field("revoked", f"automatically on {local(entry['revoke_at'])}")
     yield from _warnings(entry)
-    decisions = sorted(reversed(list(history)), key=lambda decision: str(decision["at"]), reverse=True)
+    decisions = list(history)[::-1]
     if decisions:
         yield ""
         yield "Decisions, newest first:"

@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 
 @click.command("history")
 @click.argument("fingerprint", nargs=-1, metavar="[FINGERPRINT]")
-@click.option("-n", "--limit", type=click.IntRange(min=1), metavar="NUMBER", help="Show the newest NUMBER decisions only.")
+@click.option(
+    "-n", "--limit", type=click.IntRange(min=1), metavar="NUMBER", help="Show the newest NUMBER decisions only."
+)
 @json_option
 @pass_context
 def command(context: Context, fingerprint: tuple[str, ...], limit: int | None, as_json: bool) -> None:

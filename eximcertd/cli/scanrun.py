@@ -12,8 +12,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn
 
-from eximcertd.cli.scanning import Bar, Scan, known_to, to_json
 from eximcertd.cli.formatting import complaint, count
+from eximcertd.cli.scanning import Bar, Scan, known_to, to_json
 from eximcertd.config import DEFAULT_FILE, load
 from eximcertd.control.client import Client
 from eximcertd.errors import EximcertdError, Exit

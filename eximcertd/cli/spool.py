@@ -77,8 +77,10 @@ def _head(path: Path) -> bytes:
         if error.errno in {errno.ENOENT, errno.ELOOP, errno.ENXIO}:
             return b""  # delivered by now; a link; a socket
         raise
-    with os.fdopen(descriptor, "rb", buffering=0) as stream:
-        return stream.read(_HEAD) or b"" if stat.S_ISREG(os.fstat(descriptor).st_mode) else b""
+    try:
+        return os.read(descriptor, _HEAD) if stat.S_ISREG(os.fstat(descriptor).st_mode) else b""
+    finally:
+        os.close(descriptor)
 
 
 def _fingerprint(head: bytes) -> str:

@@ -23,6 +23,7 @@ from eximcertd.control.protocol import (
     decode_call,
     encode_reply,
 )
+from eximcertd.control.rights import TABLE, Right
 from eximcertd.errors import EximcertdError, NotPermittedError, UsageError
 
 if TYPE_CHECKING:
@@ -153,7 +154,7 @@ class Connection:
             return service.no_method(call.method)
         if not self._service.rights.allow(call.method, self._caller.uid, self._caller.groups):
             raise NotPermittedError(
-                f"{self._caller.name} may not ask eximcertd for {name}",
+                f"{self._caller.name} does not have the right to {TABLE.get(call.method, Right.APPROVE).value}",
                 hint="root may, and members of the groups in [control] readers and approvers (a new member: "
                 "after the next login)",
             )

@@ -168,7 +168,7 @@ def test_exim_that_died_is_said_first(twin: Twin, at: tuple[str, str]) -> None:
 @pytest.mark.parametrize(
     ("publication", "words"),
     [
-        ({"outcome": "not-running"}, "No Exim daemon runs"),
+        ({"outcome": "not-running"}, "Exim is not running. The list takes effect when it starts."),
         ({"form": "directory"}, "in open sessions too"),
         ({"form": "list", "revision": 9}, "revision 9"),
     ],
@@ -318,4 +318,4 @@ def test_an_import_whose_answer_is_lost_says_how_far_it_came(tmp_path: Path) -> 
         done = ctl("--socket", twin.path, "import", given="".join(f"{number:064X}\n" for number in range(20_000)))
         thread.join()
     assert done.status == 4
-    assert "at least 10,000 of 20,000 were taken" in done.err
+    assert "at least 10,000 of 20,000 were imported" in done.err

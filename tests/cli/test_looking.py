@@ -8,12 +8,12 @@ import subprocess
 import tempfile
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from lab.ctl import ctl
 from lab.daemon import program
-from lab.twins import PORTION, Twin, certificate
+from lab.twins import LIVE, PORTION, Twin, certificate
 
 from eximcertd.cli.app import VERBS
 from eximcertd.control.rights import Rights
@@ -21,6 +21,8 @@ from eximcertd.fingerprint import grouped
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from eximcertd.control.server import Caller
 
 ALICE = "A11CE" + "0" * 59
 BOB = "B0B" + "1" * 61
@@ -63,11 +65,11 @@ def test_what_pending_shows_first_is_what_approve_takes(twin: Twin, at: tuple[st
 
 
 def test_nobody_waiting_is_said(at: tuple[str, str]) -> None:
-    assert ctl(*at, "pending").out == "Nobody is waiting.\n"
+    assert ctl(*at, "pending").out == "No client is waiting.\n"
     assert ctl(*at, "pending", "--json").json == []
-    assert "nothing to list" in ctl(*at, "list").out
+    assert "Nothing to list" in ctl(*at, "list").out
     assert ctl(*at, "list", "--json").json == []
-    assert "Nothing has been decided" in ctl(*at, "history").out
+    assert "No decisions." in ctl(*at, "history").out
     assert ctl(*at, "export").out == ""
 
 
@@ -79,7 +81,7 @@ def test_fingerprints_without_a_certificate_come_last_and_do_not_drown_the_other
     twin.see(ALICE, certificate("CN=laptop"))
     done = ctl(*at, "pending")
     assert done.out.startswith(grouped(ALICE))
-    assert "and 40 more that match no certificate" in done.out
+    assert "and 40 more without a certificate" in done.out
     assert ctl(*at, "pending", "--all").out.count("no certificate found") == 50
     assert len(ctl(*at, "pending", "--json").json) == 51
 
@@ -140,7 +142,7 @@ def test_show_tells_all_of_one(twin: Twin, at: tuple[str, str]) -> None:
     twin.see(ALICE, certificate("CN=laptop", names=["laptop.example"], ca=True), **{"from": PEER})
     ctl(*at, "approve", ALICE, "--note", "night shift", "--ca")
     done = ctl(*at, "show", "a1:1c:e0:00")
-    for text in (grouped(ALICE), "CN=laptop", "laptop.example", "a CA's", "laptop.pem", "night shift", "approved by"):
+    for text in (grouped(ALICE), "CN=laptop", "laptop.example", "CA:TRUE", "laptop.pem", "night shift", "approved by"):
         assert text in done.out
     entry = ctl(*at, "show", ALICE, "--json").json
     assert entry["history"][0]["note"] == "night shift"
@@ -215,8 +217,66 @@ def test_not_permitted_is_5(tmp_path: Path) -> None:
             extra_groups=[],
         )
     assert done.returncode == 5
-    assert "nobody may not ask eximcertd for List" in done.stderr
+    assert "eximcertctl pending: nobody does not have the right to read" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_what_a_taken_over_eximcertd_answers_never_reaches_the_terminal_raw(tmp_path: Path) -> None:
+    async def forged(_: Caller, __: dict[str, Any]) -> dict[str, Any]:
+        return {
+            "decided": [
+                {
+                    "fingerprint": "\x1b]0;owned\x07\nrevoked  forged",
+                    "standing": "\x1b[2Jrevoked",
+                    "certificate": certificate(NASTY, not_after="\x1b[1m", key=NASTY),
+                    "decision": {"verb": "\x1b[3m", "by": NASTY, "at": NASTY, "note": NASTY},
+                    "renews": {"fingerprint": NASTY, "same_key": True, "by": NASTY, "at": NASTY},
+                    "warnings": [NASTY],
+                    "revoke_at": NASTY,
+                }
+            ],
+            "publication": {**LIVE, "live": False, "step": NASTY, "message": NASTY, "exim": NASTY, "retry": NASTY},
+        }
+
+    with Twin(tmp_path / "control", methods={"Decide": forged}) as twin:
+        for verb in ("approve", "reject", "revoke"):
+            done = ctl("--socket", twin.path, verb, ALICE)
+            assert done.status == 6
+            shown = done.out + done.err
+            assert "\x1b" not in shown
+            assert "\x07" not in shown
+            assert "\u202e" not in shown
+            assert "\nrevoked  forged" not in shown
+
+
+def test_an_answer_without_what_was_asked_for_is_1_and_no_traceback(tmp_path: Path) -> None:
+    async def empty(_: Caller, __: dict[str, Any]) -> dict[str, Any]:
+        return {"decided": [{"fingerprint": 5}]}
+
+    with Twin(tmp_path / "control", methods={"Decide": empty}) as twin:
+        done = ctl("--socket", twin.path, "approve", ALICE)
+    assert done.status == 1
+    assert "eximcertctl approve: the answer of eximcertd is not understood: KeyError" in done.err
+
+
+def test_show_has_the_newest_decision_first(at: tuple[str, str], twin: Twin) -> None:
+    twin.see(ALICE, certificate("CN=alice"))
+    ctl(*at, "approve", ALICE, "--note", "the first")
+    ctl(*at, "revoke", ALICE, "--note", "the second")
+    lines = ctl(*at, "show", ALICE).out.partition("Decisions, newest first:")[2].splitlines()
+    assert [line.rpartition(" ")[2] for line in lines if line] == ["second", "first"]
+
+
+@pytest.mark.parametrize(
+    ("verb", "by", "sentence"),
+    [("adopt", "by hand", "adopted by hand"), ("revoke", "by policy", "revoked by policy")],
+)
+def test_a_decision_by_no_person_is_told_in_english(
+    twin: Twin, at: tuple[str, str], verb: str, by: str, sentence: str
+) -> None:
+    twin.see(ALICE, certificate("CN=alice"), standing="approved")
+    twin.records.append({"fingerprint": ALICE, "verb": verb, "by": by, "at": "2026-11-22T17:03:03Z", "note": ""})
+    assert sentence in ctl(*at, "history").out
 
 
 def test_an_unknown_fingerprint_is_3_with_the_candidates(twin: Twin, at: tuple[str, str]) -> None:

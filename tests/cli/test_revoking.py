@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -15,8 +16,8 @@ from lab.exim import EximServer
 from lab.smtp import Session, ask, session
 from lab.wait import until
 
-from eximcertd.cli.queued import messages
 from eximcertd.cli.sessions import HiddenError, older
+from eximcertd.cli.spool import messages
 from eximcertd.fingerprint import grouped
 
 if TYPE_CHECKING:
@@ -82,6 +83,17 @@ def test_queued_mail_of_a_client_is_found_by_its_certificate(
     assert messages(server.spool, {"A" * 64}) == {}
 
 
+def test_a_fifo_a_link_and_a_socket_in_the_spool_do_not_stop_the_search(server: EximServer, alice: Identity) -> None:
+    with session(server.port, alice) as open_session:
+        assert open_session.send("hello").accepted
+    os.mkfifo(server.spool / "input" / "1xVAyN-00064E-0s-H")
+    (server.spool / "input" / "1xVAyN-00064E-0t-H").symlink_to("/dev/zero")
+    (server.spool / "input" / "q-H").mkdir()
+    with socket.socket(socket.AF_UNIX) as bound:
+        bound.bind(str(server.spool / "input" / "1xVAyN-00064E-0u-H"))
+        assert list(messages(server.spool, {alice.fingerprint}).values()) == [alice.fingerprint]
+
+
 def test_revoke_counts_the_open_sessions_names_the_queued_mail_and_ends_the_sessions(
     server: EximServer, alice: Identity, mallory: Identity
 ) -> None:
@@ -93,7 +105,7 @@ def test_revoke_counts_the_open_sessions_names_the_queued_mail_and_ends_the_sess
         done = daemon.ctl("revoke", alice.fingerprint[:8], "--note", "stolen")
         assert done.returncode == 0, done.stderr
         assert "1 open session still with the old list (from 127.0.0.1): --end-sessions ends them." in done.stdout
-        assert "1 message that it handed over before, still queued:" in done.stdout
+        assert "1 message that Exim accepted from it before, still queued:" in done.stdout
         [queued] = messages(server.spool, {alice.fingerprint})
         assert queued in done.stdout
         assert holding.rcpt().accepted, "an open session has the old list"

@@ -222,7 +222,7 @@ class Twin:
         if fingerprint not in self.entries:
             raise NoSuchFingerprintError(f"nothing is known of {fingerprint}")
         history = [record for record in self.records if record["fingerprint"] == fingerprint]
-        return {"entry": self.entries[fingerprint], "history": history[::-1]}
+        return {"entry": self.entries[fingerprint], "history": history}
 
     async def _history(self, caller: Caller, parameters: dict[str, Any]) -> AsyncIterator[dict[str, Any]]:
         self._note("History", caller, parameters)

@@ -13,8 +13,9 @@ from eximcertd.cli.check.finding import Line, Verdict, bad, good, odd
 from eximcertd.cli.check.honoured import compare
 from eximcertd.cli.check.printed import read
 from eximcertd.cli.check.recipe import SETTINGS, Expected, examine
-from eximcertd.cli.context import Context, json_option, print_json
-from eximcertd.cli.tables import wrapped
+from eximcertd.cli.context import Context, json_option
+from eximcertd.cli.formatting import wrapped
+from eximcertd.cli.output import print_json
 from eximcertd.errors import EximcertdError, Exit, NoAnswerError
 from eximcertd.exim.settings import Exim, EximError
 
