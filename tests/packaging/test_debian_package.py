@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import shutil
 import subprocess
 import tomllib
 from pathlib import Path
@@ -28,6 +30,30 @@ def unpacked(deb: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("deb")
     subprocess.run(["/usr/bin/dpkg-deb", "-R", deb, str(directory)], check=True)
     return directory
+
+
+def test_two_builds_from_two_checkouts_are_the_same_bytes(deb: str, tmp_path: Path) -> None:
+    """What differs: the place, the times of the files, their modes, the time zone, the language, the umask."""
+    tree = tmp_path / "elsewhere"
+    tree.mkdir()
+    for name in ("eximcertd", "etc", "docs", "packaging", "scripts"):
+        shutil.copytree(
+            ROOT / name, tree / name, copy_function=shutil.copyfile, ignore=shutil.ignore_patterns("__pycache__")
+        )
+    for name in ("pyproject.toml", "README.md", "CHANGELOG.md", "COPYING"):
+        shutil.copyfile(ROOT / name, tree / name)
+    for script in (
+        *(tree / "scripts").iterdir(),
+        tree / "packaging/debian/rules",
+        tree / "packaging/debian/tests/relay",
+    ):
+        script.chmod(0o700)
+    done = subprocess.run(
+        ["/bin/sh", "-c", f"umask 077; exec {tree}/scripts/build-deb {tmp_path}/out"],
+        capture_output=True, text=True, check=False, timeout=100, env={**os.environ, "TZ": "Asia/Tokyo", "LC_ALL": "C"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert Path(done.stdout.strip()).read_bytes() == Path(deb).read_bytes()
 
 
 def test_lintian_finds_no_error_and_no_warning(deb: str) -> None:
