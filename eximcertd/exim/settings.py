@@ -1,46 +1,28 @@
-"""Asking the exim program: its version, its settings, the value of a macro, what a text expands to.
+"""Asking Exim: its version, its settings, the value of a macro, its whole configuration, what a text expands to.
 
-Exim's answers come from the configuration on disk (Exim specification, chapter "The Exim command line",
--bP, -bV, -be): they never prove what its daemon has loaded. Each question is one bounded run of exim.
+Exim's answers come from the configuration on disk (Exim specification, chapter "The Exim command line", -bV, -bP,
+-be): they do not tell what its daemon has loaded. Each question is one bounded run of exim.
 """
 
 from __future__ import annotations
 
 import os
 import re
-import selectors
-import shutil
-import signal
-import subprocess
-import time
-from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Final
+from typing import Final, NamedTuple
 
-from eximcertd.errors import EximcertdError
+from eximcertd.exim.run import EximError, quoted, run
+
+__all__ = ["TIME_LIMIT", "Build", "Exim", "EximError", "find"]
 
 TIME_LIMIT: Final = 10.0
 """Seconds for one question."""
 
-LARGEST_ANSWER: Final = 96 << 20
-"""Bytes; a macro that lists a million fingerprints fits."""
-
 _NAMES: Final = ("exim4", "exim")
 _PATH: Final = "/usr/sbin:/usr/local/sbin:/usr/bin:/usr/local/bin:/usr/exim/bin:/opt/exim/bin"
-_ENVIRONMENT: Final = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C"}
 
 
-class EximError(EximcertdError):
-    """Exim is missing, hangs, prints nonsense, or complains. words: what it said itself, or ""."""
-
-    def __init__(self, message: str, *, hint: str = "", words: str = "") -> None:
-        super().__init__(message, hint=hint)
-        self.words = words
-
-
-@dataclass(frozen=True, slots=True)
-class Build:
+class Build(NamedTuple):
     """What ``exim -bV`` tells. tls: "GnuTLS", "OpenSSL" or "". config: the file that it reads."""
 
     version: str
@@ -52,8 +34,8 @@ class Build:
 class Exim:
     """The exim program of this machine, with one configuration.
 
-    binary: None looks for exim4 and exim where they usually lie. config: None is Exim's own choice (and
-    the only one with which its daemon keeps its privilege, see -C). Raises EximError if there is no exim.
+    binary: None looks for exim4 and exim where they usually are. config: None is Exim's own choice, the only one with
+    which its daemon keeps its privilege. Raises EximError if there is no exim.
     """
 
     def __init__(
@@ -70,7 +52,7 @@ class Exim:
     def build(self) -> Build:
         """Return version, TLS library, lookups and configuration file, from ``-bV``. Raises EximError.
 
-        Exim reads its whole configuration for this: a broken one is a complaint.
+        Exim reads its whole configuration for this and reports an error in it.
         """
         text = self._ask("-bV")
         version = re.match(r"Exim version (\S+)", text)
@@ -88,7 +70,7 @@ class Exim:
         )
 
     def settings(self, *names: str) -> dict[str, str]:
-        """Return settings of the main section as Exim prints them; booleans as "true" and "false".
+        """Return settings of the main section as Exim prints them, booleans as "true" and "false".
 
         A setting that this build of Exim does not know is left out. Raises EximError.
         """
@@ -119,7 +101,7 @@ class Exim:
     def macro(self, name: str) -> str | None:
         """Return the value that a macro has at the end of the configuration, None if there is no such macro.
 
-        Raises EximError, also where the caller may not ask (as anybody but root, of a file that is not readable).
+        Raises EximError, also where the caller may not read the configuration.
         """
         try:
             text = self._ask("-bP", "macro", name)
@@ -143,9 +125,9 @@ class Exim:
         return text
 
     def expand(self, text: str, *, user: str | None = None) -> str:
-        """Return what ``text`` expands to (``-be``), asked as ``user`` if one is named. Raises EximError.
+        """Return what ``text`` expands to (``-be``), for the caller or for ``user``. Raises EximError.
 
-        Exim gives its privilege up for this, so what the user cannot read, the expansion cannot.
+        Exim gives up its privilege for this: what the user cannot read, the expansion cannot.
         """
         answer = self._ask("-be", text, user=user).removesuffix("\n")
         if answer.startswith("Failed: "):
@@ -156,101 +138,29 @@ class Exim:
     def _ask(self, *arguments: str, user: str | None = None) -> str:
         chosen = ["-C", str(self.config)] if self.config else []
         command = [str(self.binary), *chosen, *arguments]
-        shown = " ".join(command)[:200]
-        try:
-            process = subprocess.Popen(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                env=_ENVIRONMENT,
-                cwd="/",
-                user=user,
-                group=None if user is None else _group(user),
-                extra_groups=None if user is None else os.getgrouplist(user, _group(user)),
-                start_new_session=True,
-            )
-        except (OSError, subprocess.SubprocessError) as error:
-            raise EximError(
-                f"{self.binary} cannot be run: {getattr(error, 'strerror', None) or error}",
-                hint="name Exim's program as [exim] binary in the configuration",
-            ) from error
-        with process:
-            try:
-                said, complained = _read(process, time.monotonic() + self._time_limit)
-            except TimeoutError:
-                raise EximError(
-                    f"{shown} did not end within {self._time_limit:g} s",
-                    hint="run it by hand to see what it waits for",
-                ) from None
-            except OverflowError:
-                raise EximError(f"{shown} printed more than {LARGEST_ANSWER >> 20} MiB: that is no exim") from None
-            finally:
-                _kill(process)
-        words = (complained + "\n" + said).strip() if complained else said.strip()
-        if process.returncode != 0:
-            last = (complained.strip() or words)[-500:] or f"nothing (status {process.returncode})"
-            raise EximError(f"{shown} failed; it said: {last}", words=words)
-        return said
+        result = run(command, self._time_limit, user=user)
+        words = f"{result.err}\n{result.out}".strip()
+        if result.status != 0:
+            last = (result.err.strip() or words)[-500:] or f"nothing (status {result.status})"
+            raise EximError(f"{quoted(' '.join(command), 200)} failed; it printed: {last}", words=words)
+        return result.out
 
     def _nonsense(self, question: str, answer: str) -> EximError:
         printed = f"{answer[:100]!r}" if answer else "nothing"
         return EximError(
-            f"{self.binary} {question} printed {printed}, which is no answer of Exim's",
-            hint="name Exim's program as [exim] binary in the configuration",
+            f"{self.binary} {question} printed {printed}, which is no answer of Exim",
+            hint="Set [exim] binary in the configuration to the path of Exim's program.",
             words=answer[:500],
         )
 
 
 def find() -> Path:
-    """Return where the exim program lies. Raises EximError if it is in none of the usual places."""
-    for path in (_PATH, os.environ.get("PATH", "")):
-        for name in _NAMES:
-            found = shutil.which(name, path=path)
-            if found:
-                return Path(found)
+    """Return the path of the exim program. Raises EximError if it is in none of the usual places."""
+    directories = f"{_PATH}:{os.environ.get('PATH', '')}".split(":")
+    for path in (Path(directory, name) for directory in directories if directory for name in _NAMES):
+        if os.access(path, os.X_OK) and path.is_file():
+            return path
     raise EximError(
         f"there is no program {' or '.join(_NAMES)} on this machine",
-        hint="install Exim (on Debian: apt install exim4), or name it as [exim] binary in the configuration",
+        hint="Install Exim (on Debian: apt install exim4), or set [exim] binary in the configuration.",
     )
-
-
-def _group(user: str) -> int:
-    import pwd  # noqa: PLC0415 - only where another user asks
-
-    return pwd.getpwnam(user).pw_gid
-
-
-def _read(process: subprocess.Popen[bytes], deadline: float) -> tuple[str, str]:
-    """Read both outputs to their ends. Raises TimeoutError and OverflowError."""
-    assert process.stdout is not None  # noqa: S101 - both are pipes, see _ask
-    assert process.stderr is not None  # noqa: S101 - the same
-    streams: tuple[IO[bytes], IO[bytes]] = (process.stdout, process.stderr)
-    kept = {stream.fileno(): bytearray() for stream in streams}
-    with selectors.DefaultSelector() as selector:
-        for number in kept:
-            selector.register(number, selectors.EVENT_READ)
-        while selector.get_map():
-            left = deadline - time.monotonic()
-            ready = selector.select(max(left, 0))
-            if not ready and left <= 0:
-                raise TimeoutError
-            for key, _ in ready:
-                portion = os.read(key.fd, 1 << 16)
-                kept[key.fd] += portion
-                if not portion:
-                    selector.unregister(key.fd)
-                elif sum(map(len, kept.values())) > LARGEST_ANSWER:
-                    raise OverflowError
-    try:
-        process.wait(max(deadline - time.monotonic(), 0.1))
-    except subprocess.TimeoutExpired:
-        raise TimeoutError from None
-    said, complained = (bytes(kept[stream.fileno()]).decode("utf-8", "backslashreplace") for stream in streams)
-    return said, complained
-
-
-def _kill(process: subprocess.Popen[bytes]) -> None:
-    if process.returncode is None:  # not reaped yet, so its number and its group's are nobody else's
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)

@@ -1,0 +1,186 @@
+"""Exim's daemons of one configuration, and what they listen on.
+
+A process is taken for one by what its user alone determines: its command line (-bd or -bdf, the same configuration),
+its user ids, the signals that it handles. Its name tells nothing: it is that of the link by which it was started, until
+its first HUP (seen on 4.96). A daemon handles SIGCHLD; the session processes that it forks have its command line and
+ignore SIGCHLD.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from eximcertd.exim import listeners as sockets
+from eximcertd.exim import processes
+from eximcertd.exim.run import EximError, run
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from eximcertd.exim.listeners import Endpoint, Listener
+    from eximcertd.exim.settings import Exim
+
+OPTIONS: Final = (
+    "exim_user", "exim_group", "local_interfaces", "daemon_smtp_ports", "tls_on_connect_ports",
+)  # fmt: skip
+"""The settings from which EximFacts is made."""
+
+_LIMIT: Final = 5.0
+"""Seconds that a look at all processes may take."""
+_SETTLING: Final = 2.0
+"""Seconds in which a daemon that is starting becomes Exim's user and handles its signals."""
+_BRIEFLY: Final = 0.02
+_QUESTION: Final = 10.0
+
+
+class EximFacts(NamedTuple):
+    """What Exim says of itself.
+
+    program, configuration: paths. default: whether the configuration is the one that Exim reads without -C.
+    user, group: ids of Exim's user. interfaces, ports, tls_ports: the options local_interfaces, daemon_smtp_ports and
+    tls_on_connect_ports.
+    """
+
+    program: str
+    configuration: str
+    default: bool
+    user: int
+    group: int
+    interfaces: str = ""
+    ports: str = ""
+    tls_ports: str = ""
+
+    @property
+    def owners(self) -> set[int]:
+        """The users that may have opened a socket of Exim's: root and Exim's, and who runs a private Exim."""
+        return {0, self.user, os.geteuid()}
+
+
+class EximDaemon(NamedTuple):
+    """A daemon of our configuration. started: seconds since the machine's start. endpoints: what it should listen on.
+
+    macros: those that its command line defines (-D), which override the configuration's.
+    """
+
+    pid: int
+    argv: tuple[str, ...]
+    user: int
+    started: float
+    endpoints: frozenset[Endpoint]
+    macros: tuple[str, ...] = ()
+
+    def started_at(self) -> float:
+        """Return when it was started, in seconds since the epoch."""
+        return time.time() - time.clock_gettime(time.CLOCK_BOOTTIME) + self.started
+
+    def listening(self, facts: EximFacts) -> set[Listener]:
+        """Return its sockets: those on its endpoints that one of Exim's users has opened."""
+        found = sockets.listeners([self.pid], {port for _, port in self.endpoints})
+        return {one for one in found if one.user in facts.owners and one.is_one_of(self.endpoints)}
+
+
+def facts(exim: Exim) -> EximFacts:
+    """Return what Exim says of itself. Raises EximError."""
+    build = exim.build()
+    return facts_of(str(exim.binary), str(build.config or ""), exim.settings(*OPTIONS), default=exim.config is None)
+
+
+def facts_of(program: str, configuration: str, options: dict[str, str], *, default: bool) -> EximFacts:
+    """Return the facts that the values of OPTIONS tell. Raises EximError for a user that does not exist."""
+    import grp  # noqa: PLC0415 - only where Exim is asked
+    import pwd  # noqa: PLC0415 - the same
+
+    user, group = options.get("exim_user", ""), options.get("exim_group", "")
+    try:
+        found = pwd.getpwuid(int(user)) if user.isdecimal() else pwd.getpwnam(user)
+        gid = found.pw_gid if not group else int(group) if group.isdecimal() else grp.getgrnam(group).gr_gid
+    except (KeyError, OverflowError):
+        raise EximError(f"Exim's user {user[:40]!a} or group {group[:40]!a} does not exist on this machine") from None
+    rest = (options.get(name, "") for name in ("local_interfaces", "daemon_smtp_ports", "tls_on_connect_ports"))
+    return EximFacts(program, configuration, default, found.pw_uid, gid, *rest)
+
+
+def daemons(facts: EximFacts) -> list[EximDaemon]:
+    """Return the daemons of our configuration, in the order of their ids.
+
+    Raises EximError where other users' processes are hidden, or there are too many to be looked at.
+    """
+    if processes.hidden():
+        raise EximError(
+            "/proc hides other users' processes (hidepid), so Exim's daemons cannot be seen",
+            hint="Mount /proc without hidepid for this user, or set [exim] reload = none and reload Exim otherwise.",
+        )
+    deadline = time.monotonic() + _LIMIT
+    found = [daemon for daemon in _candidates(facts, deadline) if _settled(daemon.pid, facts, deadline)]
+    ids = {daemon.pid for daemon in found}
+    # between its fork and its first call a session looks like its daemon
+    return [daemon for daemon in found if (seen := processes.process(daemon.pid)) and seen.parent not in ids]
+
+
+def _candidates(facts: EximFacts, deadline: float) -> Iterator[EximDaemon]:
+    """Yield what was started as a daemon of our configuration by one of Exim's users, sessions included."""
+    own = processes.process(os.getpid())
+    usual: str | None = facts.configuration if facts.default else None
+    for pid in processes.all_ids():
+        if time.monotonic() > deadline:
+            raise EximError(f"there are more processes than can be looked at within {_LIMIT:g} s")
+        argv = processes.arguments(pid)
+        if not {"-bd", "-bdf"} & set(argv[1:]):
+            continue
+        seen = processes.process(pid)
+        # a process in a container has more ids, and a configuration of its own
+        if seen is None or seen.users[1] not in facts.owners or (own and seen.depth != own.depth):
+            continue
+        chosen = _argument(argv, "-C")
+        if not chosen:
+            usual = usual or _default_configuration(facts.program)
+        if _is_ours(chosen or usual or "", facts.configuration):
+            listens = sockets.endpoints(_argument(argv, "-oX"), facts.interfaces, facts.ports)
+            macros = tuple(one[2:].partition("=")[0].strip() for one in argv[1:] if one.startswith("-D"))
+            yield EximDaemon(pid, tuple(argv), seen.users[1], seen.started, frozenset(listens), macros)
+
+
+def _settled(pid: int, facts: EximFacts, deadline: float) -> bool:
+    """Wait until it can be told whether a candidate is a daemon; tell.
+
+    While a daemon starts it is root, and handles no signals; SIGHUP it ignores, as long as its port is in use too.
+    """
+    patience = min(time.monotonic() + _SETTLING, deadline)
+    while (seen := processes.process(pid)) and not seen.ignores(signal.SIGCHLD):
+        waits = seen.ignores(signal.SIGHUP)
+        if set(seen.users) <= facts.owners - {0} and seen.catches(signal.SIGCHLD):
+            return True
+        if time.monotonic() > patience:
+            return waits
+        time.sleep(_BRIEFLY)
+    return False
+
+
+def _argument(argv: list[str], option: str) -> str:
+    """Return the argument of an option, which may be written together with it; "" without one."""
+    for at, text in enumerate(argv[1:], 1):
+        if text.startswith(option):
+            return text[len(option) :] or "".join(argv[at + 1 : at + 2])
+    return ""
+
+
+def _is_ours(chosen: str, configuration: str) -> bool:
+    """Tell whether Exim takes our configuration from a list of files: it takes the first that exists."""
+    files = [name.strip() for name in chosen.split(":") if name.strip()]
+    first = next((name for name in files if os.path.exists(name)), files[-1] if files else "")  # noqa: PTH110 - pathlib is slow to import
+    try:
+        return first == configuration or os.path.samefile(first, configuration)  # noqa: PTH121 - the same
+    except OSError:
+        return False
+
+
+def _default_configuration(program: str) -> str:
+    """Return the file that Exim reads without -C, "" if it cannot be told."""
+    try:
+        found = run([program, "-bV", "-bP", "configure_file"], _QUESTION)
+    except EximError:
+        return ""
+    return found.out.strip().rpartition("\n")[2] if found.status == 0 else ""

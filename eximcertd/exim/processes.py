@@ -1,0 +1,86 @@
+"""Processes as /proc shows them (proc(5)). Each value is as old as the moment at which it was read."""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import NamedTuple
+
+TICKS = os.sysconf("SC_CLK_TCK")
+_LONGEST = 1 << 16
+
+
+class Process(NamedTuple):
+    """What every user may see of a process.
+
+    users: real, effective and saved user id. parent: process id. started: seconds since the machine's start, to a
+    hundredth. caught, ignored: masks of signals. depth: of PID namespaces; 1 outside of containers.
+    """
+
+    pid: int
+    users: tuple[int, ...]
+    parent: int
+    started: float
+    caught: int
+    ignored: int
+    depth: int
+
+    def catches(self, number: int) -> bool:
+        """Tell whether it has a handler for a signal."""
+        return bool(self.caught >> (number - 1) & 1)
+
+    def ignores(self, number: int) -> bool:
+        """Tell whether it ignores a signal."""
+        return bool(self.ignored >> (number - 1) & 1)
+
+
+def read(pid: int | str, name: str) -> str:
+    """Return the first 64 KiB of a file of a process, "" if the process has ended or is hidden."""
+    try:
+        descriptor = os.open(f"/proc/{pid}/{name}", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return ""
+    raw = bytearray()
+    try:
+        while len(raw) < _LONGEST and (portion := os.read(descriptor, _LONGEST - len(raw))):
+            raw += portion
+    except OSError:
+        return ""
+    finally:
+        os.close(descriptor)
+    return raw.decode("utf-8", "backslashreplace")
+
+
+def process(pid: int) -> Process | None:
+    """Return what a process is now; None if it has ended, is a zombie, or is hidden."""
+    status = dict(re.findall(r"^(\w+):\s*(.*)$", read(pid, "status"), re.MULTILINE))
+    stat = read(pid, "stat").rpartition(")")[2].split()
+    try:
+        if stat[0] in {"Z", "X"}:
+            return None
+        return Process(
+            pid,
+            tuple(map(int, status["Uid"].split()[:3])),
+            int(stat[1]),
+            int(stat[19]) / TICKS,
+            int(status["SigCgt"], 16),
+            int(status["SigIgn"], 16),
+            len(status.get("NSpid", "1").split()),
+        )
+    except (KeyError, IndexError, ValueError):
+        return None
+
+
+def arguments(pid: int) -> list[str]:
+    """Return the command line of a process, its own name first; none if it has ended or is hidden."""
+    return read(pid, "cmdline").split("\0")[:-1]
+
+
+def all_ids() -> list[int]:
+    """Return the ids of all processes that can be seen."""
+    return [int(name) for name in os.listdir("/proc") if name.isdecimal()]  # noqa: PTH208 - pathlib is slow to import
+
+
+def hidden() -> bool:
+    """Tell whether other users' processes are hidden (mount option hidepid, or a service's ProtectProc)."""
+    return not read(1, "status")
