@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from eximcertd.control.caller import Caller
+
 TIMEOUT: Final = 30.0
 """Seconds until an answer to a question has come."""
 
@@ -67,6 +69,12 @@ class Client:
             self._socket.close()
             self._socket = None
         self._buffer.clear()
+
+    def peer(self) -> Caller:
+        """Return the process that listens, as the kernel tells (SO_PEERCRED, unix(7)). Raises NoAnswerError."""
+        from eximcertd.control.caller import caller  # noqa: PLC0415 - most callers do not ask
+
+        return caller(self._connected())
 
     def call(self, method: str, parameters: dict[str, Any] | None = None, *, timeout: float | None = None) -> Any:
         """Return what the method of org.eximcertd answers: the dict of its outputs."""

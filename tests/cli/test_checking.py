@@ -1,4 +1,4 @@
-"""check against real Exims whose configuration is wrong in one way, each with the sentence that it must draw."""
+"""check against real Exims whose configuration is wrong in one way, each with the sentence that it must get."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from lab.exim import EXIM, USER, EximServer
 from lab.recipe import ACL
 from lab.twins import Twin, certificate
 
-from eximcertd.cli.check.printed import Statement, read
+from eximcertd.cli.check.printed_config import Statement, read
 from eximcertd.fingerprint import NEVER
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def looked_at(
     """Set up an Exim that is not started and a configuration of eximcertd, with a twin at its socket."""
     exim = EximServer(**{"allowed": [A], **options})
     try:
-        daemon = Eximcertd(exim, {"log": {"path": str(exim.log)}, **(settings or {})})
+        daemon = Eximcertd(exim, {"publish": {"reload_via": "command:eximcertd-reload"}, **(settings or {})})
         (daemon.state / "allowed").mkdir()
         exim.log.touch()
         shutil.chown(exim.log, USER, USER)
@@ -51,60 +51,63 @@ def looked_at(
 def check(daemon: Eximcertd) -> tuple[int, dict[str, list[str]]]:
     """Return the exit status, and verdict -> sentences with their remedies."""
     done = ctl("--config", daemon.config, "check", "--json")
-    found: dict[str, list[str]] = {"good": [], "odd": [], "bad": []}
+    found: dict[str, list[str]] = {"ok": [], "warning": [], "error": [], "unknown": []}
     for line in json.loads(done.out):
         found[line["verdict"]].append(f"{line['sentence']} -> {line['remedy']}")
     return done.status, found
 
 
 @as_root
-def test_the_recipe_as_published_is_good_in_every_line() -> None:
+def test_the_recipe_as_published_is_ok_in_every_line() -> None:
     with looked_at() as (exim, daemon):
         status, found = check(daemon)
         exim.start()
-        assert any("Exim's daemon runs" in line for line in check(daemon)[1]["good"])
+        assert any("TLS handshake succeeds with Exim at 127.0.0.1:" in line for line in check(daemon)[1]["ok"])
         exim.stop()
-    assert found["bad"] == []
-    assert [line for line in found["odd"] if "no Exim daemon runs" not in line] == []
+    assert found["error"] == []
+    assert [line for line in found["warning"] if "no Exim daemon of this configuration runs" not in line] == []
     assert status == 0
     for words in (
         "eximcertd",
         f"{EXIM} reads",
         "which defines RELAY_FROM_CERTS",
-        "ACL acl_check_rcpt accepts who is on the list",
-        "ACL acl_check_rcpt logs who",
+        "ACL acl_check_rcpt accepts clients on the list",
+        "ACL acl_check_rcpt logs clients",
         "every client is asked",
-        "Exim trusts what is in",
-        "Exim's list holds the 1 that are approved",
-        "can be written by root alone",
+        "Exim trusts the certificates in",
+        "Exim's list holds exactly the 1 that are approved",
+        "only root can write the macro file",
     ):
-        assert any(words in line for line in found["good"]), words
+        assert any(words in line for line in found["ok"]), words
 
 
 WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "the ACL is not the one for RCPT": (
         {"main": "acl_smtp_rcpt = acl_other\n", "acl": f"{ACL}\nacl_other:\n  deny\n"},
-        "ACL acl_check_rcpt asks RELAY_FROM_CERTS, and Exim never comes there",
+        "uses RELAY_FROM_CERTS, but Exim never runs it",
     ),
     "the accept lacks verify": (
         {"acl": "\n\n".join([ACCEPT.replace(VERIFY, "\n"), WARN, DENY])},
-        'asks RELAY_FROM_CERTS without "verify = certificate"',
+        'uses RELAY_FROM_CERTS without "verify = certificate"',
     ),
     "the warn lacks verify": (
         {"acl": "\n\n".join([ACCEPT, WARN.replace(VERIFY, "\n"), DENY])},
         'logs without "verify = certificate"',
     ),
-    "there is no accept": ({"acl": f"{WARN}\n\n{DENY}"}, "no ACL accepts who is on the list RELAY_FROM_CERTS"),
-    "there is no warn": ({"acl": f"{ACCEPT}\n\n{DENY}"}, "no ACL logs the fingerprint of who is refused"),
+    "there is no accept": ({"acl": f"{WARN}\n\n{DENY}"}, "no ACL accepts the clients on the list RELAY_FROM_CERTS"),
+    "there is no warn": ({"acl": f"{ACCEPT}\n\n{DENY}"}, "no ACL logs the fingerprint of a refused client"),
     "another text is logged": (
         {"acl": ACL.replace("Attempt to relay", "An attempt to relay")},
-        'what the ACL logs is "An attempt to relay from',
+        'the ACL logs "An attempt to relay from',
     ),
     "both stand behind the refusal": (
         {"acl": f"  require message = relay not permitted\n          domains = lab.example\n\n{ACL}"},
-        "asks RELAY_FROM_CERTS after relaying was refused",
+        "uses RELAY_FROM_CERTS after the statement that refuses",
     ),
-    "both stand behind a deny for all": ({"acl": f"{DENY}\n\n{ACCEPT}\n\n{WARN}\n"}, "logs after relaying was refused"),
+    "both stand behind a deny for all": (
+        {"acl": f"{DENY}\n\n{ACCEPT}\n\n{WARN}\n"},
+        "logs after the statement that refuses",
+    ),
     "no client is asked": ({"main": "tls_try_verify_hosts =\n"}, "Exim asks no client for its certificate"),
     "tls is not advertised": ({"main": "tls_advertise_hosts =\n"}, "no client can use TLS"),
     "the bundle is trusted": (
@@ -113,12 +116,12 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "another directory is trusted": (
         {"main": "tls_verify_certificates = /etc/ssl/certs/\n"},
-        "Exim trusts what is in /etc/ssl/certs/, and eximcertd looks in",
+        "Exim trusts the certificates in /etc/ssl/certs/, but eximcertd looks in",
     ),
-    "the macro is not defined": ({}, "the macro RELAY_FROM_CERTS is not defined, so nobody is allowed"),
+    "the macro is not defined": ({}, "the macro RELAY_FROM_CERTS is not defined, so no client can relay"),
     "there is no include": ({}, "does not include the macro file"),
-    "the slash is missing": ({}, "has no slash at its end"),
-    "the ACL for DATA asks": ({}, "is asked in the ACL for DATA (acl_check_rcpt)"),
+    "the slash is missing": ({}, "lacks the slash at its end"),
+    "the ACL for DATA asks": ({}, "is used in the ACL for DATA (acl_check_rcpt)"),
     "there is no ACL for RCPT": ({}, "acl_smtp_rcpt is empty"),
     "it is broken": ({}, "no_such_option"),
 }
@@ -154,7 +157,7 @@ def test_a_wrong_configuration_draws_its_sentence(case: str) -> None:
         spoil(exim, case)
         status, found = check(daemon)
     assert status == 1
-    said = [line for line in found["bad"] if sentence in line]
+    said = [line for line in found["error"] if sentence in line]
     assert said, found
     assert case == "it is broken" or all(not line.endswith("-> ") for line in said), "it says what to do"
 
@@ -164,23 +167,23 @@ def test_an_acl_that_is_called_from_the_one_for_rcpt_is_reached() -> None:
     inner = "  accept acl = acl_inner\n\n  deny\n\nacl_inner:\n" + ACL
     with looked_at(acl=inner) as (_, daemon):
         status, found = check(daemon)
-    assert found["bad"] == []
+    assert found["error"] == []
     assert status == 0
-    assert any("ACL acl_inner accepts" in line for line in found["good"])
+    assert any("ACL acl_inner accepts" in line for line in found["ok"])
 
 
 @as_root
 def test_a_log_that_does_not_tell_who_it_was_is_odd() -> None:
     with looked_at(log_selector="+tls_peerdn") as (_, daemon):
-        assert any("log_selector has no +pid" in line for line in check(daemon)[1]["odd"])
+        assert any("log_selector lacks +pid" in line for line in check(daemon)[1]["warning"])
 
 
 @as_root
 @pytest.mark.parametrize(
     ("there", "approved", "sentence"),
     [
-        ([A, B], (A,), "in Exim's list, and not approved: B0B11111"),
-        ([A], (A, B), "approved, and not in Exim's list: B0B11111"),
+        ([A, B], (A,), "in Exim's list, but not approved: B0B11111"),
+        ([A], (A, B), "approved, but not in Exim's list: B0B11111"),
         ([A.lower()], (A,), "which never matches: not 64 upper-case hex digits"),
         ([A, next(iter(NEVER))], (A,), "it is what Exim computes for a client without any certificate"),
     ],
@@ -189,7 +192,7 @@ def test_exims_list_is_held_against_the_ledger(there: list[str], approved: tuple
     with looked_at(allowed=there, approved=approved) as (_, daemon):
         status, found = check(daemon)
     assert status == 1
-    assert any(sentence in line for line in found["bad"]), found["bad"]
+    assert any(sentence in line for line in found["error"]), found["error"]
 
 
 @as_root
@@ -197,7 +200,7 @@ def test_a_macro_of_the_site_that_rewrites_fingerprints_is_seen() -> None:
     with looked_at(before="A11 = 22\n") as (_, daemon):
         status, found = check(daemon)
     assert status == 1
-    assert any("approved, and not in Exim's list" in line for line in found["bad"]), found["bad"]
+    assert any("approved, but not in Exim's list" in line for line in found["error"]), found["error"]
 
 
 def lookup(directory: object, options: str = "filter=file,cache=no_rd") -> str:
@@ -213,16 +216,16 @@ def test_in_the_directory_form_a_lookup_is_tried_as_exims_user() -> None:
         exim.macro_file.write_text(lookup(allowed))
         (allowed / A).touch()
         status, found = check(daemon)
-        assert found["bad"] == []
+        assert found["error"] == []
         assert status == 0
-        assert any("one that is approved is found" in line for line in found["good"])
+        assert any("an approved one is found" in line for line in found["ok"])
         (allowed / A).unlink()
-        assert any("not found, though approved" in line for line in check(daemon)[1]["bad"])
+        assert any("not found, but approved" in line for line in check(daemon)[1]["error"])
         (allowed / A).touch()
         (allowed / next(iter(NEVER))).touch()
-        assert any("found, which nobody may approve" in line for line in check(daemon)[1]["bad"])
+        assert any("found, but can never be approved" in line for line in check(daemon)[1]["error"])
         exim.macro_file.write_text(lookup(allowed, "filter=file"))
-        assert any("lacks cache=no_rd" in line for line in check(daemon)[1]["bad"])
+        assert any("lacks cache=no_rd" in line for line in check(daemon)[1]["error"])
 
 
 @as_root
@@ -234,20 +237,20 @@ def test_a_directory_that_exims_user_cannot_read_is_bad(mode: int) -> None:
         allowed.chmod(mode)
         status, found = check(daemon)
     assert status == 1
-    assert any("every verified client gets 451" in line for line in found["bad"])
+    assert any("every verified client gets 451" in line for line in found["error"])
 
 
 @as_root
 def test_files_that_others_could_have_written_are_bad() -> None:
     with looked_at() as (exim, daemon):
         exim.macro_file.chmod(0o666)
-        assert any(f"others than root can write {exim.macro_file}" in line for line in check(daemon)[1]["bad"])
+        assert any(f"can write {exim.macro_file}" in line for line in check(daemon)[1]["error"])
         exim.macro_file.chmod(0o644)
         exim.etc.chmod(0o777)
-        assert any(f"others than root can write {exim.etc}" in line for line in check(daemon)[1]["bad"])
+        assert any(f"users other than root can write {exim.etc}" in line for line in check(daemon)[1]["error"])
         exim.etc.chmod(0o755)
         daemon.config.chmod(0o666)
-        assert any("root's part cannot use the configuration" in line for line in check(daemon)[1]["bad"])
+        assert any(f"users other than root can write {daemon.config}" in line for line in check(daemon)[1]["error"])
 
 
 @as_root
@@ -258,31 +261,33 @@ def test_what_exims_user_cannot_read_and_what_everybody_can_write_is_said() -> N
         loose.touch()
         loose.chmod(0o666)
         found = check(daemon)[1]
-        assert any("not everybody can read hidden.pem" in line for line in found["odd"])
-        assert any("everybody can write loose.pem" in line for line in found["bad"])
+        assert any("not every user can read hidden.pem" in line for line in found["warning"])
+        assert any("every user can write loose.pem" in line for line in found["error"])
         exim.certificates.chmod(0o700)
-        assert any("it verifies no client" in line for line in check(daemon)[1]["bad"])
+        assert any("it verifies no client" in line for line in check(daemon)[1]["error"])
 
 
 @as_root
 def test_a_log_that_is_not_there_or_does_not_grow_is_odd() -> None:
     with looked_at() as (exim, daemon):
         os.utime(exim.log, (0, 0))
-        assert any("nothing was written to the log" in line for line in check(daemon)[1]["odd"])
+        assert any("nothing was written to the log" in line for line in check(daemon)[1]["warning"])
         exim.log.unlink()
-        assert any("is not there" in line for line in check(daemon)[1]["odd"])
+        assert any("does not exist" in line for line in check(daemon)[1]["warning"])
 
 
 @as_root
 def test_a_publisher_that_does_not_listen_is_bad() -> None:
     with looked_at({"publish": {"via": "socket:/nonexistent/publish"}}) as (_, daemon):
-        assert any("root's part does not listen at /nonexistent/publish" in line for line in check(daemon)[1]["bad"])
+        assert any(
+            "eximcertd-publish does not listen at /nonexistent/publish" in line for line in check(daemon)[1]["error"]
+        )
 
 
 @as_root
 def test_a_group_that_is_not_there_is_bad() -> None:
     with looked_at({"control": {"approvers": ["no-such-group"]}}) as (_, daemon):
-        assert any("there is no group no-such-group" in line for line in check(daemon)[1]["bad"])
+        assert any("there is no group no-such-group" in line for line in check(daemon)[1]["error"])
 
 
 @as_root
@@ -294,15 +299,15 @@ def test_a_daemon_that_is_down_is_bad_and_the_rest_is_looked_at_all_the_same() -
     finally:
         exim.remove()
     assert status == 1
-    assert any("eximcertd does not answer" in line for line in found["bad"])
-    assert any("every client is asked" in line for line in found["good"])
+    assert any("eximcertd does not answer" in line for line in found["error"])
+    assert any("every client is asked" in line for line in found["ok"])
 
 
 def test_an_exim_that_is_missing_is_bad() -> None:
     with looked_at({"exim": {"binary": "/nonexistent/exim"}}) as (_, daemon):
         status, found = check(daemon)
     assert status == 1
-    assert any("/nonexistent/exim cannot be run" in line for line in found["bad"])
+    assert any("/nonexistent/exim cannot be run" in line for line in found["error"])
 
 
 @as_root
@@ -310,7 +315,7 @@ def test_what_the_daemon_alone_knows_is_part_of_it_and_people_get_a_table() -> N
     with looked_at() as (_, daemon):
         done = ctl("--config", daemon.config, "check")
     assert done.status == 0
-    assert done.out.startswith("good  eximcertd ")
+    assert done.out.startswith("ok       eximcertd ")
     assert all(len(line) <= 80 or "/" in line for line in done.out.splitlines())
 
 

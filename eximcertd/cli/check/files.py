@@ -1,4 +1,4 @@
-"""Owner and mode of every file that matters, and who can read what he must."""
+"""Owner and mode of every file that matters, and whether the users who need a file can read it."""
 
 from __future__ import annotations
 
@@ -9,179 +9,177 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from eximcertd.cli.check.finding import Line, bad, good, odd
+from eximcertd.cli.check.finding import CheckLine, error, ok, unknown, warning
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from eximcertd.cli.check.access import User
-    from eximcertd.config import Config
-    from eximcertd.errors import EximcertdError
+    from eximcertd.settings import Config
 
 _QUIET: Final = 2 * 86_400
-"""Seconds after which a log that does not grow is odd."""
+"""Seconds without a new line after which a log gets a warning."""
 
 _MOST_NAMED: Final = 3
 _EVERYBODY: Final = 0o666
+_GENCERT: Final = "/usr/share/doc/exim4-base/examples/exim-gencert"
 
 
-def only_root_writes(path: Path, what: str) -> Iterator[Line]:
-    """Say whether nobody but root could have written a file, every parent included.
-
-    A sticky directory such as /tmp is a safe parent.
-    """
+def only_root_writes(path: Path, what: str) -> Iterator[CheckLine]:
+    """Say whether only root can have written a file, every parent included. A sticky directory is a safe parent."""
     try:
         wrong = [one for one in (path, *path.parents) if _loose(one)]
     except FileNotFoundError:
-        yield bad(f"{what} {path} is not there", "eximcertd writes it: see eximcertctl status for why it has not")
+        yield error(f"{what} {path} does not exist", "eximcertd writes it: eximcertctl status says why it has not")
         return
-    except OSError as error:
-        yield odd(f"{path} cannot be looked at: {error.strerror}")
+    except OSError:
+        yield unknown(f"the owner of {path}")
         return
     if wrong:
-        yield bad(
-            f"others than root can write {wrong[0]}, and with it {what}: whoever can, runs programs as root",
+        yield error(
+            f"users other than root can write {wrong[0]}, and with it {what}: they can run programs as root",
             f"chown root {wrong[0]} && chmod go-w {wrong[0]}",
         )
     else:
-        yield good(f"{what} {path} can be written by root alone")
+        yield ok(f"only root can write {what} {path}")
 
 
-def state(config: Config, service: User | None, exim: User | None) -> Iterator[Line]:
-    """Say whether the state directory is as both eximcertd and Exim need it."""
-    directory = config.state.directory
-    allowed = directory / "allowed"
+def state(config: Config, service: User | None, exim: User | None) -> Iterator[CheckLine]:
+    """Say whether the state directory is as eximcertd and Exim need it."""
+    directory, allowed = config.state.directory, config.allowed
     if not allowed.is_dir():
-        yield bad(f"{allowed} is not there", "start eximcertd: it makes it")
+        yield error(f"{allowed} does not exist", "start eximcertd, which makes it")
         return
     owner = directory.stat()
     if owner.st_uid != 0 or stat.S_IMODE(owner.st_mode) & 0o022:
-        yield odd(
-            f"{directory} does not belong to root alone: eximcertd, taken over, could put a link in allowed/'s place",
+        yield warning(
+            f"{directory} does not belong to root alone: a taken-over eximcertd could replace allowed/ by a link",
             f"chown root:root {directory} && chmod 0755 {directory}",
         )
-    if exim is not None and os.geteuid() == 0:
-        if exim.may("r", allowed) and exim.may("x", allowed):
-            yield good(f"Exim's user {exim.name} can read {allowed}")
-        else:
-            yield bad(
-                f"Exim's user {exim.name} cannot read {allowed}: in the directory form every verified client gets 451",
-                f"chmod 0755 {allowed}, and 0711 at least for each directory above it",
-            )
-    if service is not None and os.geteuid() == 0 and not service.may("w", allowed):
-        yield bad(f"eximcertd's user {service.name} cannot write {allowed}", f"chown {service.name} {allowed}")
     ledger = directory / "ledger"
     if ledger.is_dir() and stat.S_IMODE(ledger.stat().st_mode) & 0o077:
-        yield odd(f"others can look into {ledger}", f"chmod 0700 {ledger}")
+        yield warning(f"other users can look into {ledger}", f"chmod 0700 {ledger}")
+    if os.geteuid() != 0:
+        yield unknown(f"who can read {allowed}")
+        return
+    if exim is not None:
+        if exim.may("r", allowed) and exim.may("x", allowed):
+            yield ok(f"Exim's user {exim.name} can read {allowed}")
+        else:
+            yield error(
+                f"Exim's user {exim.name} cannot read {allowed}: in the directory form every verified client gets 451",
+                f"chmod 0755 {allowed}, and 0711 or more for each directory above it",
+            )
+    if service is not None and not service.may("w", allowed):
+        yield error(f"eximcertd's user {service.name} cannot write {allowed}", f"chown {service.name} {allowed}")
 
 
-def certificates(directory: Path, exim: User | None) -> Iterator[Line]:
+def certificates(directory: Path, exim: User | None) -> Iterator[CheckLine]:
     """Say whether Exim can read the directory of certificates and the files in it."""
     if not directory.is_dir():
-        yield bad(f"there is no directory {directory}", "see [certificates] directory")
+        yield error(f"there is no directory {directory}", "see [certificates] directory")
         return
-    if exim is not None and os.geteuid() == 0:
+    if os.geteuid() != 0:
+        yield unknown(f"whether Exim's user can read {directory}")
+    elif exim is not None:
         if not (exim.may("r", directory) and exim.may("x", directory)):
-            yield bad(
+            yield error(
                 f"Exim's user {exim.name} cannot read {directory}: it verifies no client", f"chmod 0755 {directory}"
             )
             return
-        yield good(f"Exim's user {exim.name} can read {directory}")
+        yield ok(f"Exim's user {exim.name} can read {directory}")
     hidden, loose = [], []
     for entry in os.scandir(directory):
         try:
             mode = entry.stat().st_mode
         except OSError:
-            continue  # a dangling link is nothing to Exim either
+            continue  # a dangling link: Exim does not read it either
         if stat.S_ISREG(mode):
             hidden += [entry.name] if not mode & 0o004 else []
             loose += [entry.name] if mode & 0o002 else []
     if hidden:
-        yield odd(f"not everybody can read {_names(hidden)} in {directory}", "Exim trusts what its user can read")
+        yield warning(f"not every user can read {_names(hidden)} in {directory}", "Exim trusts what its user can read")
     if loose:
-        yield bad(f"everybody can write {_names(loose)} in {directory}", "chmod o-w these files")
+        yield error(f"every user can write {_names(loose)} in {directory}", "chmod o-w these files")
 
 
-def log(path: Path, service: User | None) -> Iterator[Line]:
-    """Say whether the log can be read by eximcertd, and whether it grows."""
-    if not path.exists():
-        what = "Exim makes it with its next line" if path.parent.is_dir() else "nor the directory: see [log] path"
-        yield odd(f"the log {path} is not there", what)
+def own_certificate(settings: dict[str, str], exim: User | None) -> Iterator[CheckLine]:
+    """Say whether Exim's user can read Exim's own certificate and key. Values that Exim expands are left out."""
+    certificate, key = (settings.get(name, "") for name in ("tls_certificate", "tls_privatekey"))
+    if not certificate:
         return
-    if service is not None and os.geteuid() == 0:
+    if os.geteuid() != 0 or exim is None:
+        yield unknown("whether Exim's user can read its TLS certificate and key")
+        return
+    wrong = False
+    for name, value in (("tls_certificate", certificate), ("tls_privatekey", key or certificate)):
+        for path in [Path(item.strip()) for item in value.split(":") if item.strip() and "$" not in value]:
+            if path.exists() and exim.may("r", path):
+                continue
+            wrong = True
+            what = "does not exist" if not path.exists() else f"cannot be read by Exim's user {exim.name}"
+            make = f"make it ({_GENCERT})" if Path(_GENCERT).exists() else "make it"
+            yield error(
+                f"{name} = {path} {what}: Exim answers STARTTLS with 454",
+                make if not path.exists() else f"chgrp {_group_name(exim.gid)} {path} && chmod 0640 {path}",
+            )
+    if not wrong and "$" not in certificate + key:
+        yield ok(f"Exim's user {exim.name} can read Exim's certificate and key")
+
+
+def log(path: Path, service: User | None) -> Iterator[CheckLine]:
+    """Say whether eximcertd can read the log, and whether it grows."""
+    try:
+        status = path.stat()
+    except PermissionError:
+        yield unknown(f"the log {path}")
+        return
+    except OSError:
+        what = "Exim creates it with its next line" if path.parent.is_dir() else "see [log] path"
+        yield warning(f"the log {path} does not exist", what)
+        return
+    if os.geteuid() != 0:
+        yield unknown(f"whether eximcertd can read {path}")
+    elif service is not None:
         if not service.may("r", path):
-            group = _group(path)
-            yield bad(
+            group = _group_name(status.st_gid)
+            yield error(
                 f"eximcertd's user {service.name} cannot read the log {path}",
-                f"let it into the group that can ({group}): SupplementaryGroups={group} in its service",
+                f"add SupplementaryGroups={group} to eximcertd.service (systemctl edit eximcertd)",
             )
             return
-        yield good(f"eximcertd's user {service.name} can read the log {path}")
-    quiet = time.time() - path.stat().st_mtime
+        yield ok(f"eximcertd's user {service.name} can read the log {path}")
+    quiet = time.time() - status.st_mtime
     if quiet > _QUIET:
-        yield odd(
+        yield warning(
             f"nothing was written to the log {path} for {quiet / 86_400:.0f} days", "is it the log that Exim writes?"
         )
 
 
-def socket(path: Path) -> Iterator[Line]:
-    """Say whether everybody can reach the control socket."""
+def socket(path: Path) -> Iterator[CheckLine]:
+    """Say whether every user can connect to the control socket."""
     try:
         mode = path.stat().st_mode
     except OSError:
-        return  # eximcertd does not answer, and that has been said
+        return  # eximcertd does not answer: that is a line of its own
     if mode & _EVERYBODY != _EVERYBODY:
-        yield odd(f"not everybody can connect to {path}, so that members of its groups may not reach it")
+        yield warning(
+            f"not every user can connect to {path}: members of its groups may not reach it", f"chmod 0666 {path}"
+        )
 
 
-def groups(config: Config) -> Iterator[Line]:
-    """Say who may do what, and whether these groups are there."""
-    for key, names in (("readers", config.control.readers), ("approvers", config.control.approvers)):
-        missing = [name for name in names if not _is_group(name)]
-        if missing:
-            yield bad(f"[control] {key}: there is no group {', '.join(missing)}", "addgroup --system NAME")
-    may = "root alone" if not config.control.approvers else f"root and group {', '.join(config.control.approvers)}"
-    yield good(f"{may} may approve")
-
-
-def publisher(config: Config) -> Iterator[Line]:
-    """Say whether root's part can be reached."""
-    kind, _, target = config.publish.via.partition(":")
+def part(key: str, via: str, program: str) -> CheckLine:
+    """Say whether one of the two other programs can be reached. key: of the configuration. via: its value."""
+    kind, _, target = via.partition(":")
     if kind != "socket":
-        yield good(f"root's part is run as the command {target}")
-        return
+        return ok(f"{program} is run as a command ({target})")
     try:
         there = stat.S_ISSOCK(Path(target).stat().st_mode)
     except OSError:
         there = False
     if there:
-        yield good(f"root's part listens at {target}")
-    else:
-        yield bad(f"root's part does not listen at {target}", "systemctl enable --now eximcertd-publish.socket")
-
-
-def daemon(settings: dict[str, str], pid_file: Path | None) -> Line:
-    """Say whether Exim's daemon runs, by its pid file."""
-    spool = settings.get("spool_directory") or "/var/spool/exim"
-    path = pid_file or Path(settings.get("pid_file_path") or f"{spool}/exim-daemon.pid")
-    try:
-        pid = int(path.read_text(encoding="ascii"))
-        name = Path("/proc", str(pid), "comm").read_text(encoding="ascii", errors="replace").strip()
-    except FileNotFoundError:
-        pid, name = 0, ""
-    except (OSError, ValueError) as error:
-        return odd(f"Exim's pid file {path} cannot be read: {error}", "see [exim] pid_file")
-    if name.startswith("exim"):
-        return good(f"Exim's daemon runs (process {pid})")
-    return odd(
-        f"no Exim daemon runs, as far as {path} tells",
-        "start it, unless Exim is started for each connection; see [exim] pid_file",
-    )
-
-
-def spell(error: EximcertdError) -> Line:
-    """Return what an error says, as a finding."""
-    return bad(error.message, error.hint)
+        return ok(f"{program} listens at {target}")
+    return error(f"{program} does not listen at {target} ([publish] {key})", f"systemctl enable --now {program}.socket")
 
 
 def _loose(path: Path) -> bool:
@@ -196,16 +194,8 @@ def _names(names: list[str]) -> str:
     return ", ".join(sorted(names)[:_MOST_NAMED]) + more
 
 
-def _group(path: Path) -> str:
+def _group_name(gid: int) -> str:
     try:
-        return grp.getgrgid(path.stat().st_gid).gr_name
+        return grp.getgrgid(gid).gr_name
     except KeyError:
-        return str(path.stat().st_gid)
-
-
-def _is_group(name: str) -> bool:
-    try:
-        grp.getgrnam(name)
-    except KeyError:
-        return False
-    return True
+        return str(gid)

@@ -1,4 +1,4 @@
-"""What a diagnosis finds. Pure."""
+"""One line of a diagnosis. Pure."""
 
 from __future__ import annotations
 
@@ -7,36 +7,42 @@ from enum import StrEnum
 
 
 class Verdict(StrEnum):
-    """GOOD: as it should be. ODD: it works, and somebody should look at it. BAD: it does not work, or is not safe."""
+    """OK: as it should be. WARNING: it works, look at it. ERROR: it fails or is unsafe. UNKNOWN: not visible."""
 
-    GOOD = "good"
-    ODD = "odd"
-    BAD = "bad"
+    OK = "ok"
+    WARNING = "warning"
+    ERROR = "error"
+    UNKNOWN = "unknown"
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
-    """One finding. sentence: what is so. remedy: what to do, or ""."""
+class CheckLine:
+    """sentence: what was found. remedy: what to do, or "". With UNKNOWN, sentence names what was not visible."""
 
     verdict: Verdict
     sentence: str
     remedy: str = ""
 
     def as_json(self) -> dict[str, str]:
-        """Return the object that --json shows."""
+        """Return the object that --json prints."""
         return {key: str(value) for key, value in asdict(self).items()}
 
 
-def good(sentence: str) -> Line:
-    """Return a line about what is as it should be."""
-    return Line(Verdict.GOOD, sentence)
+def ok(sentence: str) -> CheckLine:
+    """Return a line about something that is as it should be."""
+    return CheckLine(Verdict.OK, sentence)
 
 
-def odd(sentence: str, remedy: str = "") -> Line:
-    """Return a line about what somebody should look at."""
-    return Line(Verdict.ODD, sentence, remedy)
+def warning(sentence: str, remedy: str = "") -> CheckLine:
+    """Return a line about something that works and needs a look."""
+    return CheckLine(Verdict.WARNING, sentence, remedy)
 
 
-def bad(sentence: str, remedy: str) -> Line:
-    """Return a line about what does not work, or is not safe."""
-    return Line(Verdict.BAD, sentence, remedy)
+def error(sentence: str, remedy: str) -> CheckLine:
+    """Return a line about something that fails or is unsafe."""
+    return CheckLine(Verdict.ERROR, sentence, remedy)
+
+
+def unknown(what: str) -> CheckLine:
+    """Return a line about something that the caller may not see, such as "the value of the macro"."""
+    return CheckLine(Verdict.UNKNOWN, what)

@@ -1,4 +1,4 @@
-"""Does Exim's configuration hold the recipe: the macro, the ACL, the TLS settings? Pure."""
+"""Whether Exim's configuration holds the recipe: the macro, the ACL, the TLS options, the log. Pure."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from eximcertd.cli.check.finding import Line, bad, good, odd
+from eximcertd.cli.check.finding import CheckLine, error, ok, warning
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from eximcertd.cli.check.printed import Printed, Statement
+    from eximcertd.cli.check.printed_config import PrintedConfig, Statement
 
 SETTINGS: Final = (
     "acl_smtp_rcpt",
@@ -24,56 +24,71 @@ SETTINGS: Final = (
     "tls_verify_hosts",
     "log_selector",
 )
-"""What is asked of Exim for this."""
+"""The options that this needs."""
 
 _FINGERPRINT: Final = "${sha256:$tls_in_peercert}"
 
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """What eximcertd's own configuration says. message: the text that the ACL logs. value: of the macro, or None."""
+    """What eximcertd's configuration says, and the macro's value, None if it is not defined.
+
+    message: the text that the ACL logs. visible: whether the caller may see the value.
+    """
 
     macro: str
     value: str | None
     file: Path
     message: str
     certificates: Path
+    visible: bool = True
 
 
-def examine(printed: Printed, settings: dict[str, str], expected: Expected) -> Iterator[Line]:
+def examine(printed: PrintedConfig, settings: dict[str, str], expected: Expected) -> Iterator[CheckLine]:
     """Yield what there is to say about the configuration."""
     yield from _macro(printed, expected)
     yield from _acl(printed, settings, expected)
     yield from _tls(settings, expected)
-    if "+pid" not in settings.get("log_selector", "") and "+all" not in settings.get("log_selector", ""):
-        yield odd(
-            "log_selector has no +pid: the log does not tell who a refused client was",
-            "add +pid to log_selector, and eximcertctl pending shows host, sender and recipient",
-        )
+    yield _log(settings.get("log_selector", ""))
 
 
-def _macro(printed: Printed, expected: Expected) -> Iterator[Line]:
+def _log(selector: str) -> CheckLine:
+    missing = [f"+{name}" for name in missing_selectors(selector)]
+    if not missing:
+        return ok("the log tells which host a refused client was")
+    wanted = " ".join([selector, *missing]).strip()
+    return warning(
+        f"log_selector lacks {' '.join(missing)}: the log does not tell which host, sender and recipient a refused "
+        "client was, so eximcertctl pending does not show them",
+        f"set log_selector = {wanted} (on Debian: MAIN_LOG_SELECTOR)",
+    )
+
+
+def _macro(printed: PrintedConfig, expected: Expected) -> Iterator[CheckLine]:
     include = f".include {expected.file}"
     if str(expected.file) not in printed.included:
-        yield bad(
+        yield error(
             f"Exim's configuration does not include the macro file {expected.file}",
             f'put "{include}" at the top of Exim\'s configuration (on Debian: see /usr/share/doc/eximcertd)',
         )
         return
+    if not expected.visible:
+        yield ok(f"Exim's configuration includes {expected.file}")
+        return
     if expected.value is None:
-        yield bad(
-            f"the macro {expected.macro} is not defined, so nobody is allowed",
-            f"{expected.file} is included, and should define it: eximcertd writes it; see [allowlist] macro",
+        yield error(
+            f"the macro {expected.macro} is not defined, so no client can relay",
+            f"{expected.file} does not define it: eximcertctl status says why; see [allowlist] macro",
         )
         return
-    yield good(f"Exim's configuration includes {expected.file}, which defines {expected.macro}")
+    yield ok(f"Exim's configuration includes {expected.file}, which defines {expected.macro}")
 
 
-def _acl(printed: Printed, settings: dict[str, str], expected: Expected) -> Iterator[Line]:
+def _acl(printed: PrintedConfig, settings: dict[str, str], expected: Expected) -> Iterator[CheckLine]:
     start = settings.get("acl_smtp_rcpt", "")
     if start not in printed.acls:
-        said = f"{start!r}, which is no ACL of this configuration" if start else "empty"
-        yield bad(f"acl_smtp_rcpt is {said}: no client with a certificate can relay", _RECIPE)
+        value = f"{start!r}, which is not an ACL of this configuration" if start else "empty"
+        yield error(f"acl_smtp_rcpt is {value}: no client with a certificate can relay", _RECIPE)
         return
     reached = list(printed.reached(start))
     accepting = [(name, s, late) for name, s, late in reached if s.verb == "accept" and _uses(s, expected)]
@@ -82,14 +97,17 @@ def _acl(printed: Printed, settings: dict[str, str], expected: Expected) -> Iter
     else:
         name, statement, late = accepting[0]
         if not statement.verifies:
-            yield bad(
-                f'ACL {name} asks {expected.macro} without "verify = certificate": expired and untrusted ones pass',
+            yield error(
+                f'ACL {name} uses {expected.macro} without "verify = certificate": expired certificates pass',
                 'put "verify = certificate" before its condition',
             )
         elif late:
-            yield bad(f"ACL {name} asks {expected.macro} after relaying was refused: nobody gets that far", _EARLIER)
+            yield error(
+                f"ACL {name} uses {expected.macro} after the statement that refuses to relay: it is never reached",
+                _EARLIER,
+            )
         else:
-            yield good(f"ACL {name} accepts who is on the list, behind verify = certificate")
+            yield ok(f"ACL {name} accepts clients on the list, with verify = certificate")
     yield from _warning(reached, expected)
 
 
@@ -97,25 +115,25 @@ _RECIPE: Final = "put the recipe's two statements into the ACL for RCPT: see exi
 _EARLIER: Final = "move the recipe's two statements before the one that refuses to relay"
 
 
-def _nowhere(printed: Printed, settings: dict[str, str], expected: Expected) -> Line:
-    """Say where the list is asked instead of in the ACL for RCPT."""
+def _nowhere(printed: PrintedConfig, settings: dict[str, str], expected: Expected) -> CheckLine:
+    """Say where the list is used instead of in the ACL for RCPT."""
     start = settings.get("acl_smtp_rcpt", "")
     data = settings.get("acl_smtp_data", "")
     if any(s.verb == "accept" and _uses(s, expected) for _, s, _ in printed.reached(data)):
-        return bad(
-            f"{expected.macro} is asked in the ACL for DATA ({data}): that is too late to relay by",
+        return error(
+            f"{expected.macro} is used in the ACL for DATA ({data}): recipients are refused before",
             "move the recipe's two statements into the ACL for RCPT",
         )
     for name, statements in printed.acls.items():
         if any(_uses(statement, expected) for statement in statements):
-            return bad(
-                f"ACL {name} asks {expected.macro}, and Exim never comes there",
+            return error(
+                f"ACL {name} uses {expected.macro}, but Exim never runs it",
                 f"set acl_smtp_rcpt = {name} (on Debian: MAIN_ACL_CHECK_RCPT), or call it from {start}",
             )
-    return bad(f"no ACL accepts who is on the list {expected.macro}", _RECIPE)
+    return error(f"no ACL accepts the clients on the list {expected.macro}", _RECIPE)
 
 
-def _warning(reached: list[tuple[str, Statement, bool]], expected: Expected) -> Iterator[Line]:
+def _warning(reached: list[tuple[str, Statement, bool]], expected: Expected) -> Iterator[CheckLine]:
     logging = [
         (name, statement, late)
         for name, statement, late in reached
@@ -123,22 +141,22 @@ def _warning(reached: list[tuple[str, Statement, bool]], expected: Expected) -> 
     ]
     right = [(name, s, late) for name, s, late in logging if _logs(s, expected.message)]
     if not logging:
-        yield bad("no ACL logs the fingerprint of who is refused: eximcertd never learns of anybody", _RECIPE)
+        yield error("no ACL logs the fingerprint of a refused client: eximcertd sees none", _RECIPE)
     elif not right:
         text = logging[0][1].values("logwrite")[0]
-        yield bad(
-            f'what the ACL logs is "{text}", and eximcertd looks for "{expected.message} {_FINGERPRINT}"',
-            "make [log] message and the ACL's logwrite the same",
+        yield error(
+            f'the ACL logs "{text}", but eximcertd looks for "{expected.message} {_FINGERPRINT}"',
+            "make [log] message and the ACL's logwrite equal",
         )
     elif all(late for _, _, late in right):
-        yield bad(f"ACL {right[0][0]} logs after relaying was refused: nobody gets that far", _EARLIER)
+        yield error(f"ACL {right[0][0]} logs after the statement that refuses to relay: it is never reached", _EARLIER)
     elif not any(s.verifies for _, s, _ in right):
-        yield bad(
-            'the ACL logs without "verify = certificate": whoever connects fills the log, and the pending list',
+        yield error(
+            'the ACL logs without "verify = certificate": any client fills the log and the pending list',
             'put "verify = certificate" before its condition',
         )
     else:
-        yield good(f"ACL {right[0][0]} logs who has a certificate and is not on the list")
+        yield ok(f"ACL {right[0][0]} logs clients with a certificate that are not on the list")
 
 
 def _logs(statement: Statement, message: str) -> bool:
@@ -150,7 +168,7 @@ def _uses(statement: Statement, expected: Expected) -> bool:
     wanted = {_squeezed(expected.macro), _squeezed(expected.value or "")}
     for condition in statement.values("condition"):
         asked = re.search(r"(!?)inlist\{\$\{sha256:\$tls_in_peercert\}\}\{(.*)\}\}$", _squeezed(condition))
-        if asked is not None and not asked[1] and asked[2] in wanted:
+        if asked is not None and not asked[1] and (asked[2] in wanted or not expected.visible):
             return True
     return False
 
@@ -159,40 +177,52 @@ def _squeezed(text: str) -> str:
     return re.sub(r"\s", "", text)
 
 
-def _tls(settings: dict[str, str], expected: Expected) -> Iterator[Line]:
+def _tls(settings: dict[str, str], expected: Expected) -> Iterator[CheckLine]:
     if not settings.get("tls_advertise_hosts", "*").strip():
-        yield bad("tls_advertise_hosts is empty: no client can use TLS", "set tls_advertise_hosts = *")
+        yield error("tls_advertise_hosts is empty: no client can use TLS", "set tls_advertise_hosts = *")
     if "tls_certificate" in settings and not settings["tls_certificate"]:
-        yield odd("tls_certificate is empty: Exim makes a certificate of its own at each start", "set tls_certificate")
+        yield warning(
+            "tls_certificate is empty: Exim makes a self-signed certificate at each start", "set tls_certificate"
+        )
     asks = [settings.get(name, "").strip() for name in ("tls_try_verify_hosts", "tls_verify_hosts")]
     if not any(asks):
-        yield bad(
+        yield error(
             "tls_try_verify_hosts is empty: Exim asks no client for its certificate",
             "set tls_try_verify_hosts = * (on Debian: MAIN_TLS_TRY_VERIFY_HOSTS)",
         )
     elif "*" not in asks:
-        yield odd(f"only some clients are asked for a certificate: {' and '.join(filter(None, asks))}")
+        yield warning(f"only some clients are asked for a certificate: {' and '.join(filter(None, asks))}")
     else:
-        yield good("every client is asked for a certificate")
+        yield ok("every client is asked for a certificate")
     yield from _trust(settings.get("tls_verify_certificates", ""), expected)
 
 
-def _trust(trusted: str, expected: Expected) -> Iterator[Line]:
+def _trust(trusted: str, expected: Expected) -> Iterator[CheckLine]:
     wanted = f"{expected.certificates}/"
     remedy = f"set tls_verify_certificates = {wanted} (on Debian: MAIN_TLS_VERIFY_CERTIFICATES)"
     if not trusted or trusted == "system":
         what = "the system's own bundle" if trusted else "nothing"
-        yield bad(f"tls_verify_certificates is {what}: a certificate in {wanted} is not trusted", remedy)
+        yield error(f"tls_verify_certificates is {what}: a certificate in {wanted} is not trusted", remedy)
     elif trusted.rstrip("/") != str(expected.certificates):
-        yield bad(
-            f"Exim trusts what is in {trusted}, and eximcertd looks in {expected.certificates}",
-            f"{remedy}, or [certificates] directory to what Exim has",
+        yield error(
+            f"Exim trusts the certificates in {trusted}, but eximcertd looks in {expected.certificates}",
+            f"{remedy}, or set [certificates] directory to Exim's",
         )
     elif not trusted.endswith("/"):
-        yield bad(
-            f"tls_verify_certificates = {trusted} has no slash at its end: a new certificate does not count, and a "
-            "removed one does, until Exim is reloaded",
+        yield error(
+            f"tls_verify_certificates = {trusted} lacks the slash at its end: until Exim is reloaded a new certificate "
+            "is not trusted and a removed one is",
             remedy,
         )
     else:
-        yield good(f"Exim trusts what is in {trusted}")
+        yield ok(f"Exim trusts the certificates in {trusted}")
+
+
+def missing_selectors(log_selector: str) -> tuple[str, ...]:  # until log/line.py has it
+    """Return which selectors are missing."""
+    state = {"pid": False, "tls_certificate_verified": True}
+    for sign, word in re.findall(r"([+-])\s*([a-z_]+)", log_selector):
+        for name in state:
+            if word in {name, "all"}:
+                state[name] = sign == "+"
+    return tuple(name for name, on in state.items() if not on)

@@ -1,171 +1,104 @@
-"""eximcertctl check: asks Exim, the file system and the daemon, and says what it finds."""
+"""eximcertctl check: asks eximcertd, Exim and the file system, and prints what it finds."""
 
 from __future__ import annotations
 
-import os
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import click
 
-from eximcertd.cli.check import files
-from eximcertd.cli.check.access import User
-from eximcertd.cli.check.finding import Line, Verdict, bad, good, odd
-from eximcertd.cli.check.honoured import compare
-from eximcertd.cli.check.printed import read
-from eximcertd.cli.check.recipe import SETTINGS, Expected, examine
-from eximcertd.cli.context import Context, json_option
-from eximcertd.cli.formatting import wrapped
-from eximcertd.cli.output import print_json
-from eximcertd.errors import EximcertdError, Exit, NoAnswerError
-from eximcertd.exim.settings import Exim, EximError
+from eximcertd.cli.check import files, service
+from eximcertd.cli.check.finding import CheckLine, Verdict
+from eximcertd.cli.check.groups import groups
+from eximcertd.cli.check.server import server
+from eximcertd.cli.context import json_option
+from eximcertd.cli.formatting import count, wrapped
+from eximcertd.cli.output import print_json, say
+from eximcertd.errors import EximcertdError, Exit
+from eximcertd.text import shown
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
+    from collections.abc import Iterable, Iterator
 
-    from eximcertd.config import Config
+    from eximcertd.cli.context import Context
 
-_SERVICE: Final = "eximcertd"
-_MARKS: Final = {Verdict.GOOD: ("good", "green"), Verdict.ODD: ("odd ", "yellow"), Verdict.BAD: ("BAD ", "red")}
-_MOST_COMPARED: Final = 100_000
+_COLOURS: Final = {Verdict.OK: "green", Verdict.WARNING: "yellow", Verdict.ERROR: "red", Verdict.UNKNOWN: None}
+_PLUGIN: Final = {Verdict.OK: 0, Verdict.WARNING: 1, Verdict.ERROR: 2, Verdict.UNKNOWN: 3}
+"""Exit statuses of monitoring plugins (Monitoring Plugins Development Guidelines)."""
+
+_MARK: Final = 9
+"""Columns before a sentence."""
 
 
 @click.command("check")
+@click.option("--quiet", is_flag=True, help="One line, and the exit status of a monitoring plugin.")
 @json_option
 @click.pass_context
-def command(ctx: click.Context, as_json: bool) -> None:
-    """Look at the whole set-up: each line good, odd or bad, with what to do.
+def command(ctx: click.Context, quiet: bool, as_json: bool) -> None:
+    """Check the whole set-up. Each line is ok, warning or error, with what to do.
 
-    Run it as root: some of it only root can see. The exit status is 1 if a line is bad.
+    What this user cannot see is left out and named; root sees everything. The exit status is 1 if a line is
+    an error. With --quiet it is 0 (ok), 1 (warning), 2 (error) or 3 (unknown: nothing could be checked).
     """
-    lines = list(diagnose(ctx.obj))
+    try:
+        lines = fold(diagnose(ctx.obj))
+    except EximcertdError as failure:
+        if not quiet:
+            raise
+        lines = [CheckLine(Verdict.UNKNOWN, failure.message.replace("\n", "; "), failure.hint)]
     if as_json:
         print_json([line.as_json() for line in lines])
+    elif quiet:
+        say(summary(lines))
     else:
         for line in lines:
             _print(line)
-    ctx.exit(int(Exit.FAILED if any(line.verdict is Verdict.BAD for line in lines) else Exit.DONE))
+    failed = any(line.verdict is Verdict.ERROR for line in lines)
+    ctx.exit(_PLUGIN[worst(lines)] if quiet else int(Exit.FAILED if failed else Exit.DONE))
 
 
-def diagnose(context: Context) -> Iterator[Line]:
-    """Yield every finding. Raises ConfigurationError: without a configuration there is nothing to look at."""
+def diagnose(context: Context) -> Iterator[CheckLine]:
+    """Yield every finding. Raises ConfigurationError."""
     config = context.config()
-    if os.geteuid() != 0:
-        yield odd("this user does not see everything", "run it as root")
-    daemon = _Daemon(context)
-    yield from daemon.lines()
-    service = User.of_process(daemon.pid) if daemon.pid else User.named(_SERVICE)
-    yield from _exim(config, service, daemon)
-    yield from files.publisher(config)
-    yield from files.groups(config)
+    told = service.ask(context)
+    yield from told.lines
+    yield from server(config, told)
+    yield files.part("via", config.publish.via, "eximcertd-publish")
+    yield files.part("reload_via", config.publish.reload_via, "eximcertd-reload")
+    yield from groups({"readers": config.control.readers, "approvers": config.control.approvers}, told.groups)
     yield from files.socket(config.control.socket)
 
 
-def _print(line: Line) -> None:
-    mark, colour = _MARKS[line.verdict]
-    first, *others = wrapped(f"{mark}  ", line.sentence)
-    click.echo(click.style(mark, fg=colour, bold=line.verdict is not Verdict.GOOD) + first[len(mark) :])
+def fold(lines: Iterable[CheckLine]) -> list[CheckLine]:
+    """Return the lines, with all that is not visible to the caller in one at the end."""
+    every = list(lines)
+    hidden = list(dict.fromkeys(line.sentence for line in every if line.verdict is Verdict.UNKNOWN))
+    seen = [line for line in every if line.verdict is not Verdict.UNKNOWN]
+    if hidden:
+        seen.append(CheckLine(Verdict.UNKNOWN, f"not visible to this user: {'; '.join(hidden)}", "run it as root"))
+    return seen
+
+
+def worst(lines: Iterable[CheckLine]) -> Verdict:
+    """Return the most severe verdict; UNKNOWN only if there is no other."""
+    there = {line.verdict for line in lines}
+    return next((one for one in (Verdict.ERROR, Verdict.WARNING, Verdict.OK) if one in there), Verdict.UNKNOWN)
+
+
+def summary(lines: list[CheckLine]) -> str:
+    """Return one line: the most severe verdict and the first sentence that has it."""
+    verdict = worst(lines)
+    alike = [line.sentence for line in lines if line.verdict is verdict]
+    if verdict is Verdict.OK:
+        return f"{verdict}: {count(len(alike), 'check')} passed"
+    more = f" (and {len(alike) - 1} more: eximcertctl check)" if len(alike) > 1 else ""
+    return shown(f"{verdict}: {alike[0] if alike else 'nothing could be checked'}", 300) + more
+
+
+def _print(line: CheckLine) -> None:
+    first, *others = wrapped(f"{line.verdict:<{_MARK}}", line.sentence)
+    mark = click.style(line.verdict, fg=_COLOURS[line.verdict], bold=line.verdict is not Verdict.OK)
+    click.echo(mark + first[len(line.verdict) :])
     for other in others:
         click.echo(other)
-    for text in wrapped("      -> ", line.remedy) if line.remedy else ():
+    for text in wrapped(f"{'':{_MARK}}-> ", line.remedy) if line.remedy else ():
         click.echo(text)
-
-
-class _Daemon:
-    """What eximcertd itself tells, if it answers. pid: its process, or 0. approved: None where it is not known."""
-
-    def __init__(self, context: Context) -> None:
-        self.pid = 0
-        self.approved: set[str] | None = None
-        self._found: list[Line] = []
-        try:
-            with context.client() as client:
-                status = client.call("Status")["status"]
-                self.pid = int(status["pid"])
-                self._found = [_line(line) for line in client.call("Check")["lines"]]
-                if status["counts"]["approved"] <= _MOST_COMPARED:
-                    self.approved = {
-                        entry["fingerprint"]
-                        for portion in client.stream("List", {"standings": ["approved"], "prefixes": []})
-                        for entry in portion["entries"]
-                    }
-        except NoAnswerError as error:
-            self._found = [bad(error.message, error.hint)]
-        except EximcertdError as error:
-            self._found = [odd(f"eximcertd tells this user nothing: {error.message}", error.hint)]
-        else:
-            self._found.insert(0, good(f"eximcertd {status['version']} answers (process {self.pid})"))
-
-    def lines(self) -> list[Line]:
-        """Return its findings."""
-        return self._found
-
-
-def _line(given: dict[str, Any]) -> Line:
-    return Line(Verdict(given["verdict"]), given["sentence"], given["remedy"])
-
-
-def _exim(config: Config, service: User | None, daemon: _Daemon) -> Iterator[Line]:
-    """Yield what there is to say about Exim and the files that it reads."""
-    try:
-        exim = Exim(config.exim.binary, config.exim.config)
-        build = exim.build()
-    except EximError as error:
-        yield files.spell(error)
-        return
-    if not build.tls:
-        yield bad(
-            f"Exim {build.version} ({exim.binary}) has no TLS library", "install one that has (exim4-daemon-heavy)"
-        )
-    else:
-        yield good(f"Exim {build.version} with {build.tls}: {exim.binary} reads {build.config}")
-    if "dsearch" not in build.lookups and config.allowlist.form != "list":
-        yield odd(
-            "this Exim has no dsearch lookup: the directory form does not work with it", '[allowlist] form = "list"'
-        )
-    try:
-        yield from _configuration(exim, config, service, daemon)
-    except EximcertdError as error:
-        yield files.spell(error)
-
-
-def _configuration(exim: Exim, config: Config, service: User | None, daemon: _Daemon) -> Iterator[Line]:
-    settings = exim.settings(*SETTINGS, "exim_user", "spool_directory", "pid_file_path")
-    yield files.daemon(settings, config.exim.pid_file)
-    user = User.named(settings.get("exim_user", ""))
-    file = _macro_file(config)
-    value = exim.macro(config.allowlist.macro)
-    expected = Expected(config.allowlist.macro, value, file, config.log.message, config.certificates.directory)
-    yield from examine(read(exim.printed()), settings, expected)
-    if value is not None and daemon.approved is not None:
-        as_user = user.name if user and os.geteuid() == 0 else None
-        yield from compare(value, daemon.approved, exim, as_user)
-    yield from files.only_root_writes(file, "the macro file")
-    if config.file.exists():
-        yield from files.only_root_writes(config.file, "the configuration")
-    yield from files.state(config, service, user)
-    yield from files.certificates(config.certificates.directory, user)
-    if config.log.source == "file":
-        yield from _log(config, service)
-
-
-def _log(config: Config, service: User | None) -> Iterator[Line]:
-    from eximcertd.log.choose import main_log  # noqa: PLC0415 - the log room is the daemon's, and heavy
-
-    try:
-        yield from files.log(config.log.path or main_log(config), service)
-    except EximcertdError as error:
-        yield files.spell(error)
-
-
-def _macro_file(config: Config) -> Path:
-    """Return the macro file that root's part writes. Raises EximcertdError if it could not, by root's configuration."""
-    from eximcertd.publish import settings  # noqa: PLC0415 - root's part, which nothing but this asks here
-    from eximcertd.publish.stop import Stop  # noqa: PLC0415 - the same
-
-    try:
-        return settings.load(config.file.absolute()).file
-    except Stop as stop:
-        raise EximcertdError(f"root's part cannot use the configuration: {stop.message}") from None
-    except OSError as error:
-        raise EximcertdError(f"root's part cannot read the configuration: {error.strerror}") from None

@@ -1,7 +1,7 @@
-"""Exim's whole configuration as it prints it itself, taken apart as far as the recipe needs it. Pure.
+"""The files and ACLs of Exim's configuration, from what ``exim -bP config`` prints. Pure.
 
-``exim -bP config`` prints what Exim has read: included files in their places, each announced by a line
-``# 1 "FILE"``, macros replaced, conditionals resolved, one condition a line.
+It prints what Exim has read: included files in their places, each announced by a line ``# 1 "FILE"``, macros
+replaced, ``.ifdef`` resolved, one condition a line.
 """
 
 from __future__ import annotations
@@ -37,31 +37,31 @@ class Statement:
 
     @property
     def conditions(self) -> list[str]:
-        """The names of what must be true, negated ones with their "!"."""
+        """The names of the conditions, negated ones with a "!"."""
         return [name for name, _ in self.parts if name.lstrip("!") not in _MODIFIERS]
 
     @property
     def verifies(self) -> bool:
-        """It wants a verified certificate."""
+        """It requires a verified certificate."""
         return any(re.match(r"certificate\b", value) for value in self.values("verify"))
 
     @property
-    def turns_strangers_away(self) -> bool:
-        """It refuses whoever wants to relay: no condition at all, or one on the recipient's domain."""
+    def refuses_relaying(self) -> bool:
+        """It refuses every client that wants to relay: no condition, or one on the recipient's domain."""
         if self.verb in {"deny", "drop"}:
             return not self.conditions
         return self.verb == "require" and "domains" in self.conditions
 
 
 @dataclass(frozen=True, slots=True)
-class Printed:
+class PrintedConfig:
     """included: the files that were read. acls: name -> statements, in their order."""
 
     included: frozenset[str]
     acls: dict[str, list[Statement]] = field(default_factory=dict)
 
     def reached(self, start: str) -> Iterator[tuple[str, Statement, bool]]:
-        """Yield ACL, statement, and whether strangers are turned away before it, from an ACL and those it calls."""
+        """Yield ACL, statement, and whether relaying is refused before it, for an ACL and those that it calls."""
         yield from self._reached(start, {start}, late=False)
 
     def _reached(self, name: str, seen: set[str], *, late: bool) -> Iterator[tuple[str, Statement, bool]]:
@@ -72,10 +72,10 @@ class Printed:
                 if inner in self.acls and inner not in seen:
                     seen.add(inner)
                     yield from self._reached(inner, seen, late=late)
-            late = late or statement.turns_strangers_away
+            late = late or statement.refuses_relaying
 
 
-def read(text: str) -> Printed:
+def read(text: str) -> PrintedConfig:
     """Return what ``exim -bP config`` printed."""
     included: set[str] = set()
     acls: dict[str, list[Statement]] = {}
@@ -92,7 +92,7 @@ def read(text: str) -> Printed:
                 statements = acls.setdefault(named[1], [])
             elif statements is not None:
                 _add(statements, line.strip())
-    return Printed(frozenset(included), acls)
+    return PrintedConfig(frozenset(included), acls)
 
 
 def _add(statements: list[Statement], line: str) -> None:

@@ -1,0 +1,121 @@
+"""Exim: its program, its configuration, its daemons and the files that it reads."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from eximcertd.cli.check import files, freshness
+from eximcertd.cli.check.access import User
+from eximcertd.cli.check.allowlist import compare
+from eximcertd.cli.check.finding import CheckLine, error, ok, unknown, warning
+from eximcertd.cli.check.printed_config import read
+from eximcertd.cli.check.recipe import SETTINGS, Expected, examine
+from eximcertd.cli.check.starttls import handshakes
+from eximcertd.errors import EximcertdError
+from eximcertd.exim.daemons import OPTIONS, daemons, facts_of
+from eximcertd.exim.listeners import named_ports
+from eximcertd.exim.settings import Build, Exim, EximError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from datetime import datetime
+
+    from eximcertd.cli.check.service import Service
+    from eximcertd.exim.daemons import EximFacts
+    from eximcertd.settings import Config
+
+_DENIED = "ermission denied"
+
+
+def server(config: Config, service: Service) -> Iterator[CheckLine]:
+    """Say what there is to say about Exim."""
+    try:
+        exim = Exim(config.exim.binary, config.exim.config)
+        build = exim.build()
+        yield from _program(exim, build, config)
+        yield from _configuration(exim, build, config, service)
+    except EximError as failure:
+        yield _failure(failure, "Exim's configuration")
+
+
+def _failure(failure: EximcertdError, what: str) -> CheckLine:
+    """Return the line about an error; what the caller may not see is no error."""
+    if os.geteuid() != 0 and isinstance(failure, EximError) and _DENIED in failure.words + failure.message:
+        return unknown(what)
+    return error(failure.message, failure.hint)
+
+
+def _program(exim: Exim, build: Build, config: Config) -> Iterator[CheckLine]:
+    if not build.tls:
+        yield error(
+            f"Exim {build.version} ({exim.binary}) has no TLS library", "install one that has (exim4-daemon-heavy)"
+        )
+    else:
+        yield ok(f"Exim {build.version} with {build.tls}: {exim.binary} reads {build.config}")
+    if "dsearch" not in build.lookups and config.allowlist.form != "list":
+        yield warning(
+            "this Exim has no dsearch lookup: the directory form does not work with it", '[allowlist] form = "list"'
+        )
+
+
+def _configuration(exim: Exim, build: Build, config: Config, service: Service) -> Iterator[CheckLine]:
+    settings = exim.settings(*SETTINGS, *OPTIONS, "tls_privatekey")
+    printed = read(exim.printed())
+    user = User.named(settings.get("exim_user", ""))
+    try:
+        value = exim.macro(config.allowlist.macro)
+        seen = True
+    except EximError as failure:
+        yield _failure(failure, f"the value of the macro {config.allowlist.macro}")
+        value, seen = None, False
+    expected = Expected(
+        config.allowlist.macro, value, config.macro_file, config.log.message, config.certificates.directory, seen
+    )
+    yield from examine(printed, settings, expected)
+    if value is not None and service.approved is not None:
+        yield from compare(value, service.approved, exim, user.name if user and os.geteuid() == 0 else None)
+    yield from files.own_certificate(settings, user)
+    read_files = {Path(name) for name in printed.included} | ({build.config} if build.config else set())
+    try:
+        facts = facts_of(str(exim.binary), str(build.config or ""), settings, default=exim.config is None)
+        yield from _daemons(facts, config, service.published, read_files)
+    except EximError as failure:
+        yield _failure(failure, "Exim's daemons")
+    yield from files.only_root_writes(config.macro_file, "the macro file")
+    if config.file.exists():
+        yield from files.only_root_writes(config.file, "the configuration")
+    yield from files.state(config, service.user, user)
+    yield from files.certificates(config.certificates.directory, user)
+    if config.log.source == "file":
+        yield from files.log(_main_log(config), service.user)
+
+
+def _daemons(
+    facts: EximFacts, config: Config, published: datetime | None, configuration: set[Path]
+) -> Iterator[CheckLine]:
+    """Say whether TLS works with each daemon, and whether each has loaded the files of its configuration."""
+    running = daemons(facts)
+    if not running:
+        yield warning("no Exim daemon of this configuration runs", "start it, unless Exim is run for each connection")
+        return
+    listening = {listener for daemon in running for listener in daemon.listening(facts)}
+    endpoints = {(str(one).rpartition(":")[0].strip("[]"), one.port) for one in listening}
+    yield from handshakes(endpoints, named_ports((), facts.tls_ports))
+    try:
+        loads = freshness.loads(_main_log(config), [daemon.pid for daemon in running])
+    except (OSError, EximcertdError):
+        loads = {}
+    seen = published.timestamp() if published else 0.0
+    for daemon in running:
+        loaded = max(daemon.started_at(), loads.get(daemon.pid, 0.0), seen)
+        yield freshness.daemon_is_current(daemon.pid, loaded, sorted(configuration))
+    if freshness.GENERATED in configuration:
+        yield from freshness.generated_is_current()
+
+
+def _main_log(config: Config) -> Path:
+    from eximcertd.log.choose import main_log  # noqa: PLC0415 - the log's packages take long to import
+
+    return config.log.path or main_log(config)

@@ -1,0 +1,72 @@
+"""What eximcertd itself tells: its findings, what is approved, and the groups that it uses."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+from eximcertd.cli.check.access import User
+from eximcertd.cli.check.finding import CheckLine, Verdict, error, ok, unknown
+from eximcertd.cli.formatting import moment
+from eximcertd.errors import EximcertdError, NoAnswerError, NotPermittedError
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from eximcertd.cli.context import Context
+    from eximcertd.control.client import Client
+
+_MOST_COMPARED: Final = 100_000
+
+
+@dataclass(slots=True)
+class Service:
+    """user: of the process that answers, None if nothing does. approved: fingerprints that Exim's list must hold.
+
+    published: when Exim was last seen to have loaded the list. approved and groups are None where not known.
+    """
+
+    lines: list[CheckLine] = field(default_factory=list)
+    user: User | None = None
+    approved: frozenset[str] | None = None
+    published: datetime | None = None
+    groups: dict[str, list[str]] | None = None
+
+
+def ask(context: Context) -> Service:
+    """Ask eximcertd over its control socket. Raises ConfigurationError."""
+    service = Service()
+    try:
+        with context.client() as client:
+            _fill(service, client)
+    except NoAnswerError as failure:
+        service.lines = [error(failure.message, failure.hint)]
+    except NotPermittedError:
+        service.lines = [unknown("what eximcertd knows (only members of its groups do)")]
+    except EximcertdError as failure:
+        service.lines = [error(f"eximcertd answers with an error: {failure.message}", failure.hint)]
+    return service
+
+
+def _fill(service: Service, client: Client) -> None:
+    service.user = User.of_peer(client.peer())
+    status = client.call("Status")["status"]
+    service.published = moment(status["allowlist"]["published_at"])
+    service.groups = status.get("control")
+    service.lines = [ok(f"eximcertd {status['version']} answers (process {status['pid']})")]
+    service.lines += [_line(given) for given in client.call("Check")["lines"]]
+    if status["counts"]["approved"] <= _MOST_COMPARED:
+        removed = set(status["allowlist"]["removed_by_hand"])
+        service.approved = frozenset(
+            entry["fingerprint"]
+            for portion in client.stream("List", {"standings": ["approved"], "prefixes": []})
+            for entry in portion["entries"]
+            if entry.get("listed", entry["fingerprint"] not in removed)
+        )
+
+
+def _line(given: dict[str, Any]) -> CheckLine:
+    return CheckLine(Verdict(_OLD.get(given["verdict"], given["verdict"])), given["sentence"], given["remedy"])
+
+
+_OLD: Final = {"good": "ok", "odd": "warning", "bad": "error"}
