@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from typing import TYPE_CHECKING, Any, Final
 
 import click
@@ -17,6 +18,8 @@ from eximcertd.text import shown
 
 if TYPE_CHECKING:
     from collections.abc import Collection
+
+    from eximcertd.exim.daemons import EximFacts
 
 _MOST_NAMED: Final = 20
 _ROOT: Final = 0
@@ -68,31 +71,40 @@ def command(  # noqa: PLR0917 - an argument for each option
     ctx.exit(int(status or (Exit.FAILED if failed else Exit.DONE)))
 
 
-def _sessions(_: Context, publication: dict[str, Any], end_them: bool) -> dict[str, Any]:
+def _sessions(context: Context, publication: dict[str, Any], end_them: bool) -> dict[str, Any]:
     """Return {open, ended, peers, problem}: sessions with the old list, and those of them that were ended."""
-    from eximcertd.cli.sessions import HiddenError, end, older  # noqa: PLC0415 - only revoke's
+    from eximcertd.cli.sessions import end, older  # noqa: PLC0415 - only revoke's
 
     found: dict[str, Any] = {"open": 0, "ended": 0, "peers": [], "problem": None}
-    daemon, loaded = publication["exim_pid"], moment(publication["loaded_at"])
     if publication["form"] == "directory" and publication["live"]:
         return found  # open sessions look into the directory for each RCPT
-    if not publication["live"] or daemon is None or loaded is None:
-        found["problem"] = None if publication["outcome"] == "not-running" else "it is not known when Exim loaded it"
+    loaded = moment(publication["loaded_at"])
+    if not publication["live"]:
+        found["problem"] = "it is not known when Exim loads the new one"
         return found
     # To the second where no more is told: a session that began within that second counts as older.
-    than = loaded.timestamp() + (0 if loaded.microsecond else 1)
+    than = loaded.timestamp() + (0 if loaded.microsecond else 1) if loaded else time.time()
     try:
-        sessions = older(daemon, than)
+        sessions = older(_facts(context), than)
         found["open"] = len(sessions)
         found["peers"] = sorted({session.peer for session in sessions if session.peer})
         if end_them and sessions:
             found["ended"] = end(sessions)
             found["open"] = len(sessions) - found["ended"]
-    except HiddenError as error:
-        found["problem"] = str(error)
     except PermissionError:
         found["problem"] = "this user may not end Exim's sessions: run it as root"
+    except EximcertdError as error:
+        found["problem"] = error.message
     return found
+
+
+def _facts(context: Context) -> EximFacts:
+    """Return what Exim says of itself. Raises EximcertdError."""
+    from eximcertd.exim.daemons import facts  # noqa: PLC0415 - only revoke's
+    from eximcertd.exim.settings import Exim  # noqa: PLC0415 - the same
+
+    config = context.config().exim
+    return facts(Exim(config.binary, config.config))
 
 
 def _queued(context: Context, fingerprints: Collection[str]) -> tuple[dict[str, str] | None, str]:

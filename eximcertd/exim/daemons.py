@@ -120,6 +120,21 @@ def daemons(facts: EximFacts) -> list[EximDaemon]:
     return [daemon for daemon in found if (seen := processes.process(daemon.pid)) and seen.parent not in ids]
 
 
+def forked(facts: EximFacts) -> list[EximDaemon]:
+    """Return the processes that daemons of our configuration have forked, also those that outlive their daemon.
+
+    Most are sessions, which ignore SIGCHLD; others run the queue. Raises EximError as ``daemons`` does.
+    """
+    running = {daemon.pid for daemon in daemons(facts)}
+    return [
+        one
+        for one in _candidates(facts, time.monotonic() + _LIMIT)
+        if one.pid not in running
+        and (seen := processes.process(one.pid)) is not None
+        and (seen.ignores(signal.SIGCHLD) or seen.parent in running)
+    ]
+
+
 def _candidates(facts: EximFacts, deadline: float) -> Iterator[EximDaemon]:
     """Yield what was started as a daemon of our configuration by one of Exim's users, sessions included."""
     own = processes.process(os.getpid())
