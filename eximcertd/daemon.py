@@ -88,7 +88,8 @@ class Daemon:
         watch = Watch(self._index, lambda changes: _call_soon(loop, self._certificates_changed, changes, ready))
         self._maintenance.watch_problem = lambda: watch.problem
         look_every = min(LOOK_EVERY, (self._notifier.watchdog or math.inf) / _SIGNS)
-        source, name = source_of(self._config, self._ledger.sightings.position, look_every)
+        name, sightings = self._config.log.source, self._ledger.sightings
+        source = source_of(self._config, sightings.position(name), sightings.files().values(), look_every)
         intake = Intake(name, source, self._ledger, index=self._index, recorder=self._recorder, seen=self._seen)
         self._maintenance.intake = intake
         methods = Methods(

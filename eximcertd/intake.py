@@ -1,4 +1,4 @@
-"""The intake: the log reader's thread on one side, the ledger on the other.
+"""The log reader's thread on one side, the ledger on the other.
 
 A batch is stored in one transaction before the reader goes on. Where the ledger cannot store it (a full
 disk), the reader waits and the same batch is tried again: nothing is lost and nothing counted twice.
@@ -7,16 +7,14 @@ disk), the reader waits and the same batch is tried again: nothing is lost and n
 from __future__ import annotations
 
 import asyncio
-import json
 import threading
 import time
 from concurrent.futures import CancelledError
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from eximcertd.errors import EximcertdError
 from eximcertd.events import Event
-from eximcertd.ledger.sightings import Attempts
-from eximcertd.log.source import Batch, Progress, Sighting, Source
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -26,6 +24,7 @@ if TYPE_CHECKING:
     from eximcertd.fingerprint import Fingerprint
     from eximcertd.journal import Recorder
     from eximcertd.ledger import Ledger
+    from eximcertd.log.source import Batch, Progress, Source
 
 _PAUSE: Final = 5.0
 _JOIN: Final = 5.0
@@ -82,19 +81,12 @@ class Intake:
     def progress(self) -> Progress:
         """Tell how far the source is, and what troubles the ledger or the reader."""
         progress = self.source.progress()
-        problem = self._ended or self._trouble or progress.problem
-        return Progress(
-            progress.path,
-            progress.position,
-            progress.behind_bytes,
-            progress.last_line_at,
-            problem,
-            progress.beat,
-        )
+        return replace(progress, problem=self._ended or self._trouble or progress.problem)
 
     def _run(self) -> None:
         try:
-            self.source.run(self._deliver)
+            for batch in self.source.batches():
+                self._deliver(batch)
         except (Stopped, CancelledError):
             pass
         except EximcertdError as error:
@@ -122,7 +114,7 @@ class Intake:
             if self._trouble is not None:
                 self._trouble = None
                 self._loop.call_soon_threadsafe(
-                    self._recorder.record, Event.LOG_BACK, "The ledger takes what the log tells again"
+                    self._recorder.record, Event.LOG_BACK, "The ledger stores what the log tells again"
                 )
             return
         raise Stopped
@@ -131,23 +123,13 @@ class Intake:
         fresh = self._ledger.sightings.record(
             self.name,
             batch.position,
-            [_attempts(sighting) for sighting in batch.sightings],
+            batch.sightings,
             self._index.__contains__,
-            segments=[(segment.key, json.dumps(segment.to_json())) for segment in batch.segments],
+            files=batch.files,
             now=time.time_ns() // 1_000_000,
         )
         if fresh:
             self._loop.call_soon(self._seen, fresh)  # later: the batch is stored, whatever comes of telling
-
-
-def _attempts(sighting: Sighting) -> Attempts:
-    return Attempts(
-        sighting.fingerprint,
-        sighting.attempts,
-        milliseconds(sighting.first),
-        milliseconds(sighting.last),
-        sighting.peer,
-    )
 
 
 def milliseconds(at: datetime | None) -> int | None:

@@ -5,68 +5,66 @@ Light to import: the start is a good part of what a scan costs.
 
 from __future__ import annotations
 
-import json
 import sys
-import time
-from typing import TYPE_CHECKING, Any, Final, Self, TextIO
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final
 
 from eximcertd.errors import EximcertdError, NoAnswerError
 from eximcertd.log.backlog import Backlog
-from eximcertd.log.segment import from_json
-from eximcertd.text import shown
+from eximcertd.log.cursor import FileCursor, from_json
+from eximcertd.log.zone import zone_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from datetime import datetime
 
+    from eximcertd.cli.scanbar import Bar
     from eximcertd.control.client import Client
     from eximcertd.log.backlog import Portion
-    from eximcertd.log.line import Grammar, Peer
-    from eximcertd.log.segment import Segment
-    from eximcertd.log.source import Sighting
+    from eximcertd.log.line import Grammar
+    from eximcertd.log.sighting import Sighting
 
 MOST_KEPT: Final = 10_000
 """Fingerprints that are kept to be shown; attempts of more are counted all the same."""
 
 _LONGEST_TEXT: Final = 400
 _TRIES: Final = 5
-_REDRAW: Final = 0.1
 
 
-class Found:
-    """What the scan found of one fingerprint."""
+class Known:
+    """What was counted of log files before, and Exim's time zone, as eximcertd tells. client: None asks nobody.
 
-    __slots__ = ("attempts", "first", "last", "peer")
+    Raises EximcertdError.
+    """
 
-    def __init__(self) -> None:
-        self.attempts = 0
-        self.first: datetime | None = None
-        self.last: datetime | None = None
-        self.peer: Peer | None = None
+    def __init__(self, client: Client | None) -> None:
+        self.files: dict[str, tuple[str, FileCursor]] = {}
+        self.timezone = ""
+        if client is None:
+            return
+        self.timezone = client.call("Status")["status"]["log"]["timezone"]
+        for portion in client.stream("Segments"):
+            for text in portion["segments"]:
+                self.keep(text, from_json(text))
 
-    def add(self, sighting: Sighting) -> None:
-        """Count more attempts."""
-        self.attempts += sighting.attempts
-        if sighting.first is not None and (self.first is None or sighting.first < self.first):
-            self.first = sighting.first
-        if sighting.last is not None and (self.last is None or sighting.last > self.last):
-            self.last = sighting.last
-        self.peer = sighting.peer or self.peer
+    def keep(self, text: str, cursor: FileCursor) -> None:
+        """Note what is kept of a file. text: the cursor as eximcertd has it."""
+        self.files[cursor.key] = (text, cursor)
 
 
 class Scan:
-    """Reads files and adds what they hold. client: None for a dry run.
+    """Reads files and adds what they hold. client: None for a dry run. known: what was counted before.
 
     After ``run``: attempts, of found fingerprints (others: how many fingerprint entries were beyond MOST_KEPT);
     problems: what could not be read, a sentence each; size: bytes of the files, as they lie there.
     """
 
-    def __init__(self, grammar: Grammar, client: Client | None, known: dict[str, str], bar: Bar) -> None:
-        self._grammar = grammar
+    def __init__(self, grammar: Grammar, client: Client | None, known: Known, bar: Bar) -> None:
         self._client = client
-        self._kept = known
+        self._known = known
         self._bar = bar
-        self.found: dict[str, Found] = {}
+        self._backlog = Backlog(grammar, zone_of(known.timezone))
+        self.found: dict[str, Sighting] = {}
         self.attempts = 0
         self.others = 0
         self.size = 0
@@ -76,10 +74,9 @@ class Scan:
         """Read the files, one after the other. Raises what the daemon answers."""
         for path in files:
             for _ in range(_TRIES):
-                backlog = Backlog(self._grammar, [from_json(json.loads(text)) for text in self._kept.values()])
-                if self._file(path, self._portions(path, backlog)):
+                if self._file(path, self._portions(path)):
                     break
-                self._kept = segments(self._client)  # somebody else counted in the same file: see what is left
+                self._known = Known(self._client)  # somebody else counted in the same file: see what is left
             else:
                 self.problems.append(EximcertdError(f"{path}: others keep counting in it", hint="scan it again"))
 
@@ -89,141 +86,70 @@ class Scan:
         for portion in portions:
             self._bar.show(path, portion.read, portion.size)
             size = portion.size
-            if portion.segment is None:
+            if portion.cursor is None:
                 continue
-            if not self._record(portion.segment, portion.sightings):
+            if not self._record(portion.cursor, portion.sightings):
                 return False
             for sighting in portion.sightings:
                 self._keep(sighting)
         self.size += size
         return True
 
-    def _portions(self, path: str, backlog: Backlog) -> Iterator[Portion]:
+    def _portions(self, path: str) -> Iterator[Portion]:
         try:
-            yield from backlog.read(path)
+            yield from self._backlog.read(path, [cursor for _, cursor in self._known.files.values()])
         except EximcertdError as error:
             self.problems.append(error)
 
-    def _record(self, segment: Segment, sightings: Sequence[Sighting]) -> bool:
-        text = json.dumps(segment.to_json())
+    def _record(self, cursor: FileCursor, sightings: Sequence[Sighting]) -> bool:
+        text, before = cursor.to_json(), self._known.files.get(cursor.key)
         if self._client is not None:
-            answer = self._client.call(
-                "Record",
-                {
-                    "segment": text,
-                    "before": self._kept.get(segment.key),
-                    "sightings": [to_json(sighting.fingerprint, sighting) for sighting in sightings],
-                },
-            )
-            if answer["added"] is None:
+            given = {
+                "segment": text,
+                "before": None if before is None else before[0],
+                "sightings": [to_json(sighting) for sighting in sightings],
+            }
+            if self._client.call("Record", given)["added"] is None:
                 return False
-        self._kept[segment.key] = text
+        self._known.keep(text, from_json(text))
         return True
 
     def _keep(self, sighting: Sighting) -> None:
         self.attempts += sighting.attempts
-        found = self.found.get(sighting.fingerprint)
-        if found is None:
-            if len(self.found) >= MOST_KEPT:
-                self.others += 1
-                return
-            found = self.found[sighting.fingerprint] = Found()
-        found.add(sighting)
+        if sighting.fingerprint in self.found:
+            self.found[sighting.fingerprint].merge(sighting)
+        elif len(self.found) < MOST_KEPT:
+            self.found[sighting.fingerprint] = replace(sighting)
+        else:
+            self.others += 1
 
 
-class Bar:
-    """A progress bar on a terminal; nothing anywhere else. total: bytes of all files."""
-
-    def __init__(self, stream: TextIO, total: int) -> None:
-        self._stream = stream
-        self._total = total
-        self._seen = stream.isatty()
-        self._begun = time.monotonic()
-        self._drawn = 0.0
-        self._path = ""
-        self._before = self._done = self._length = 0
-
-    def __enter__(self) -> Self:
-        """Begin."""
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Leave no trace."""
-        if self._drawn:
-            self._stream.write("\r\x1b[K")
-            self._stream.flush()
-
-    def show(self, path: str, done: int, size: int) -> None:
-        """Tell how far a file is read, in bytes of the file as it lies there."""
-        if not self._seen:
-            return
-        if path != self._path:
-            self._before += self._length
-            self._path = path
-        self._done, self._length = self._before + min(done, size), size
-        now = time.monotonic()
-        if now - self._drawn >= _REDRAW:
-            self._drawn = now
-            self._stream.write("\r" + self._line(now - self._begun) + "\x1b[K")
-            self._stream.flush()
-
-    def _line(self, seconds: float) -> str:
-        total = max(self._total, self._done, 1)
-        share = self._done / total
-        rate = self._done / max(seconds, 1e-3)
-        left = round((total - self._done) / max(rate, 1))
-        filled = round(20 * share)
-        name = shown(self._path.rpartition("/")[2], 20)
-        return (
-            f"{name} [{'#' * filled}{' ' * (20 - filled)}] {share:4.0%} {_bytes(self._done)} of {_bytes(total)}, "
-            f"{_bytes(rate)}/s, {left // 60}:{left % 60:02} left"
-        )
-
-
-def segments(client: Client | None) -> dict[str, str]:
-    """Return what was counted of log files, as key -> JSON text. Raises EximcertdError."""
-    if client is None:
-        return {}
-    kept: dict[str, str] = {}
-    for portion in client.stream("Segments"):
-        for text in portion["segments"]:
-            segment = from_json(json.loads(text))
-            kept[f"live {len(kept)}" if segment.live else segment.key] = text
-    return kept
-
-
-def known_to(client: Client, *, dry_run: bool) -> dict[str, str]:
+def known_to(client: Client, *, dry_run: bool) -> Known:
     """Return what was counted of log files; for a dry run eximcertd need not answer. Raises EximcertdError."""
     try:
-        return segments(client)
+        return Known(client)
     except NoAnswerError:
         if not dry_run:
             raise
         sys.stderr.write("eximcertctl: eximcertd does not answer: what it has counted before is not left out\n")
-        return {}
+        return Known(None)
 
 
-def to_json(fingerprint: str, found: Found | Sighting) -> dict[str, Any]:
-    """Return what was found of a fingerprint, as the control socket takes it and --json prints it."""
-    peer = found.peer
+def to_json(sighting: Sighting) -> dict[str, Any]:
+    """Return a sighting as the control socket takes it and --json prints it."""
+    peer = sighting.peer
     return {
-        "fingerprint": fingerprint,
-        "attempts": found.attempts,
-        "first_seen": _time(found.first),
-        "last_seen": _time(found.last),
+        "fingerprint": sighting.fingerprint,
+        "attempts": sighting.attempts,
+        "first_seen": _time(sighting.first),
+        "last_seen": _time(sighting.last),
         "from": None
         if peer is None
         else {name: getattr(peer, name)[:_LONGEST_TEXT] for name in ("host", "helo", "sender", "recipient")},
     }
 
 
-def _time(at: datetime | None) -> str | None:
-    return None if at is None else at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-def _bytes(number: float) -> str:
-    for unit in ("B", "KiB", "MiB"):
-        if number < 1024:  # noqa: PLR2004 - the step between the units
-            return f"{number:.0f} {unit}"
-        number /= 1024
-    return f"{number:.1f} GiB"
+def _time(at: int | None) -> str | None:
+    if at is None:
+        return None
+    return datetime.fromtimestamp(at / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -9,11 +9,13 @@ from __future__ import annotations
 import json
 import os
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn
 
 from eximcertd.cli.formatting import complaint, count
-from eximcertd.cli.scanning import Bar, Scan, known_to, to_json
+from eximcertd.cli.scanbar import Bar
+from eximcertd.cli.scanning import Scan, known_to, to_json
 from eximcertd.config import DEFAULT_FILE, load
 from eximcertd.control.client import Client
 from eximcertd.errors import EximcertdError, Exit
@@ -103,17 +105,17 @@ def _told(scan: Scan, what: Asked) -> dict[str, Any]:
         "attempts": scan.attempts,
         "fingerprints": len(scan.found) + scan.others,
         "added": 0 if what.dry_run else scan.attempts,
-        "found": [to_json(fingerprint, found) for fingerprint, found in scan.found.items()],
+        "found": [to_json(sighting) for sighting in scan.found.values()],
         "problems": [problem.message for problem in scan.problems],
     }
 
 
 def _say(scan: Scan, *, dry_run: bool) -> None:
-    ordered = sorted(scan.found.items(), key=lambda item: -item[1].attempts)
+    ordered = sorted(scan.found.values(), key=lambda sighting: -sighting.attempts)
     say = sys.stdout.write
-    for fingerprint, found in ordered[:_SHOWN] if dry_run else []:
-        times = [f"{at.astimezone():%Y-%m-%d %H:%M}" for at in (found.first, found.last) if at is not None]
-        say(f"{grouped(fingerprint)}\n  {count(found.attempts, 'attempt')}, {' to '.join(times)}\n")
+    for found in ordered[:_SHOWN] if dry_run else []:
+        times = [time.strftime("%Y-%m-%d %H:%M", time.localtime(at // 1000)) for at in (found.first, found.last) if at]
+        say(f"{grouped(found.fingerprint)}\n  {count(found.attempts, 'attempt')}, {' to '.join(times)}\n")
     if dry_run and len(ordered) + scan.others > _SHOWN:
         say(f"and {len(ordered) + scan.others - _SHOWN:,} more\n")
     attempts = f"{count(scan.attempts, 'attempt')} of {count(len(ordered) + scan.others, 'certificate')}"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from eximcertd.errors import NoSuchFingerprintError
 from eximcertd.fingerprint import LENGTH, Fingerprint, grouped, parse_prefix
 from eximcertd.ledger.decisions import Decision
-from eximcertd.log.line import Peer
+from eximcertd.log.sighting import Peer
 from eximcertd.status import Status, Verb
 
 if TYPE_CHECKING:

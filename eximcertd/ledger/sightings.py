@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from eximcertd.fingerprint import Fingerprint
@@ -12,9 +11,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from eximcertd.ledger.store import Store
-    from eximcertd.log.line import Peer
+    from eximcertd.log.sighting import Sighting
 
-_MOST_SEGMENTS = 5000  # at a rotation a day, the logs of thirteen years
+_MOST_FILES = 5000  # at a rotation a day, the logs of thirteen years
 _UNMATCHED = "standing = 'pending' AND matched = 0"
 _DROP = f"DELETE FROM entry WHERE fingerprint IN (SELECT fingerprint FROM entry WHERE {_UNMATCHED} ORDER BY last_seen LIMIT ?)"  # noqa: S608, E501 - a constant
 
@@ -23,27 +22,15 @@ _INSERT = (
     "INSERT INTO entry (fingerprint, standing, attempts, first_seen, last_seen, host, helo, sender, recipient, matched)"
     " VALUES (?1, 'pending', ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)"
 )
+_NEWER = "?5 IS NOT NULL AND (host IS NULL OR coalesce(?4 >= last_seen, 1))"  # an old log may be read after a new one
 _ADD = (
     "attempts = attempts + ?2,"
     " first_seen = min(coalesce(first_seen, ?3), coalesce(?3, first_seen)),"
     " last_seen = max(coalesce(last_seen, ?4), coalesce(?4, last_seen)),"
-    " host = coalesce(?5, host), helo = coalesce(?6, helo), sender = coalesce(?7, sender),"
-    " recipient = coalesce(?8, recipient), matched = max(matched, ?9)"
+    f" host = CASE WHEN {_NEWER} THEN ?5 ELSE host END, helo = CASE WHEN {_NEWER} THEN ?6 ELSE helo END,"
+    f" sender = CASE WHEN {_NEWER} THEN ?7 ELSE sender END, recipient = CASE WHEN {_NEWER} THEN ?8 ELSE recipient END,"
+    " matched = max(matched, ?9)"
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Attempts:
-    """Attempts of one certificate. first, last: milliseconds since the epoch, or None without a time stamp.
-
-    count 0: nothing but who it was (the peer of an attempt that was counted before).
-    """
-
-    fingerprint: Fingerprint
-    count: int
-    first: int | None
-    last: int | None
-    peer: Peer | None = None
 
 
 class Sightings:
@@ -66,52 +53,52 @@ class Sightings:
         self,
         source: str,
         position: str,
-        seen: Sequence[Attempts],
+        seen: Sequence[Sighting],
         known: Callable[[Fingerprint], bool],
         *,
-        segments: Sequence[tuple[str, str]] = (),
+        files: Sequence[tuple[str, str]] = (),
         now: int = 0,
     ) -> list[Fingerprint]:
         """Count the attempts and move the log position, in one transaction; return who is new to the queue.
 
-        known: tells whether the certificate directory holds the fingerprint. segments: (key, JSON) of log files
-        that are left behind. now: ms since the epoch. Raises LedgerError.
+        known: tells whether the certificate directory holds the fingerprint. files: (key, JSON) of the log files
+        that were read. now: ms since the epoch. Raises LedgerError.
         """
         with self._store.transaction() as db:
             fresh = self._count(db, seen, known)
-            _keep_segments(db, segments, now)
+            _keep_files(db, files, now)
             db.execute(
                 "INSERT INTO log_position VALUES (?, ?) ON CONFLICT DO UPDATE SET position = excluded.position",
                 (source, position),
             )
         return fresh
 
-    def record_segment(
+    def record_scan(
         self,
-        segment: tuple[str, str],
+        file: tuple[str, str],
         before: str | None,
-        seen: Sequence[Attempts],
+        seen: Sequence[Sighting],
         *,
         known: Callable[[Fingerprint], bool],
         now: int,
     ) -> int | None:
-        """Count what a scan found in a segment (key, JSON) of an old log, if ``before`` is what is kept of it.
+        """Count what a scan found in a file (key, JSON), if ``before`` is what is kept of it.
 
-        Return the number of attempts added; None, with nothing done, if somebody counted more of the segment
-        meanwhile. Raises LedgerError.
+        now: ms since the epoch. Return the number of attempts added; None, with nothing done, if somebody counted
+        more of the file meanwhile. Raises LedgerError.
         """
         with self._store.transaction() as db:
-            row = db.execute("SELECT segment FROM segment WHERE key = ?", segment[:1]).fetchone()
+            row = db.execute("SELECT segment FROM segment WHERE key = ?", file[:1]).fetchone()
             if (None if row is None else row[0]) != before:
                 return None
             self._count(db, seen, known)
-            _keep_segments(db, [segment], now)
-        return sum(attempts.count for attempts in seen)
+            _keep_files(db, [file], now)
+        return sum(sighting.attempts for sighting in seen)
 
-    def segments(self) -> dict[str, str]:
-        """Return the log files that were counted, as key -> JSON."""
+    def files(self) -> dict[str, str]:
+        """Return what was counted of log files, as key -> JSON."""
         with self._store.reading() as db:
-            return dict(db.execute("SELECT key, segment FROM segment").fetchall())
+            return dict(db.execute("SELECT key, segment FROM segment ORDER BY at").fetchall())
 
     def match(self, appeared: Iterable[Fingerprint]) -> list[Fingerprint]:
         """Note that the certificates of these fingerprints are there now; return those that were waiting for it."""
@@ -143,28 +130,22 @@ class Sightings:
         return int(row[0]) if row else 0
 
     def _count(
-        self, db: sqlite3.Connection, seen: Sequence[Attempts], known: Callable[[Fingerprint], bool]
+        self, db: sqlite3.Connection, seen: Sequence[Sighting], known: Callable[[Fingerprint], bool]
     ) -> list[Fingerprint]:
         fresh: list[Fingerprint] = []
-        strangers: list[tuple[object, ...]] = []
-        for attempts in seen:
-            peer = attempts.peer
-            matched = known(attempts.fingerprint)
-            values = (
-                attempts.fingerprint,
-                attempts.count,
-                attempts.first,
-                attempts.last,
-                *((peer.host, peer.helo, peer.sender, peer.recipient) if peer else (None,) * 4),
-                matched,
-            )
-            if attempts.count and not matched:
-                strangers.append(values)
-            elif not _update(db, values) and attempts.count:
+        unmatched: list[tuple[object, ...]] = []
+        for one in seen:
+            matched = known(one.fingerprint)
+            peer = one.peer
+            told = (peer.host, peer.helo, peer.sender, peer.recipient) if peer else (None,) * 4
+            values = (one.fingerprint, one.attempts, one.first, one.last, *told, matched)
+            if one.attempts and not matched:
+                unmatched.append(values)
+            elif not _update(db, values) and one.attempts:
                 db.execute(_INSERT, values)
-                fresh.append(attempts.fingerprint)
+                fresh.append(one.fingerprint)
         db.executemany(
-            f"{_INSERT} ON CONFLICT (fingerprint) DO UPDATE SET {_ADD}", strangers
+            f"{_INSERT} ON CONFLICT (fingerprint) DO UPDATE SET {_ADD}", unmatched
         )  # a flood comes by the thousand
         self._bound(db)
         return fresh
@@ -186,12 +167,12 @@ def _update(db: sqlite3.Connection, values: tuple[object, ...]) -> bool:
     return bool(found.rowcount)
 
 
-def _keep_segments(db: sqlite3.Connection, segments: Sequence[tuple[str, str]], now: int) -> None:
+def _keep_files(db: sqlite3.Connection, files: Sequence[tuple[str, str]], now: int) -> None:
     db.executemany(
         "INSERT INTO segment VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET segment = excluded.segment, at = excluded.at",
-        ((key, text, now) for key, text in segments),
+        ((key, text, now) for key, text in files),
     )
     db.execute(
         "DELETE FROM segment WHERE key IN (SELECT key FROM segment ORDER BY at DESC LIMIT -1 OFFSET ?)",
-        (_MOST_SEGMENTS,),
+        (_MOST_FILES,),
     )

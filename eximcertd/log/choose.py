@@ -1,4 +1,4 @@
-"""The source that the configuration asks for; where it names no log, Exim is asked."""
+"""The source that the configuration asks for; what it does not name, Exim is asked."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Final
 
 from eximcertd.errors import ConfigurationError
 from eximcertd.exim.settings import Exim, EximError
-from eximcertd.log.follow import Follower
+from eximcertd.log.journal import USUAL_NAME, JournalSource
 from eximcertd.log.line import Grammar
+from eximcertd.log.tailer import Tailer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Iterable
 
     from eximcertd.config import Config
     from eximcertd.log.source import Source
@@ -20,45 +21,53 @@ LOOK_EVERY: Final = 10.0
 """Seconds between looks at a log of which nothing is heard."""
 
 _USUAL: Final = (Path("/var/log/exim4/mainlog"), Path("/var/log/exim/mainlog"), Path("/var/log/exim/main.log"))
+_SETTINGS: Final = ("log_file_path", "spool_directory", "timezone", "syslog_processname")
 
 
-def source_of(
-    config: Config, position: Callable[[str], str | None], look_every: float = LOOK_EVERY
-) -> tuple[Source, str]:
-    """Return the source and the name under which the ledger keeps its position.
+def source_of(config: Config, position: str | None, files: Iterable[str], look_every: float = LOOK_EVERY) -> Source:
+    """Return the source. position, files: what the ledger keeps of it, see Batch.
 
-    position: gives the stored position of a name. look_every: seconds after which a reader that hears nothing
-    goes round all the same, which the watchdog counts on. Raises ConfigurationError where no log can be found out.
+    look_every: seconds after which a reader that hears nothing goes round all the same, which the watchdog counts
+    on. Raises EximcertdError.
     """
     grammar = Grammar(config.log.message)
+    try:
+        settings = Exim(config.exim.binary, config.exim.config).settings(*_SETTINGS)
+    except EximError:
+        settings = {}  # a service user may not read Exim's configuration: then it is the usual
+    timezone = settings.get("timezone", "")
     if config.log.source == "journal":
-        from eximcertd.log.journal import JournalSource  # noqa: PLC0415 - needs systemd-python, which is optional
-
-        return JournalSource(grammar, position("journal")), "journal"
+        name = settings.get("syslog_processname") or USUAL_NAME
+        return JournalSource(grammar, position, name=name, timezone=timezone)
     path = config.log.path or main_log(config)
-    return Follower(path, grammar, position("file"), floor=look_every), "file"
+    return Tailer(path, grammar, position, files, timezone=timezone, floor=look_every)
 
 
 def main_log(config: Config) -> Path:
     """Return Exim's main log: what Exim says (log_file_path), else where it usually lies.
 
-    Exim specification, chapter "Log files": a colon-separated list of paths with %s for "main" and of the
-    word syslog; empty means SPOOL/log/%slog. Raises ConfigurationError.
+    Exim specification, chapter "Log files": a colon-separated list of paths with %s for "main" and of the word
+    syslog; an empty item is the path that Exim was built with, and that defaults to SPOOL/log/%slog. Raises
+    ConfigurationError.
     """
     try:
-        settings = Exim(config.exim.binary, config.exim.config).settings("log_file_path", "spool_directory")
+        exim = Exim(config.exim.binary, config.exim.config)
+        settings = exim.settings("log_file_path", "spool_directory")
+        parts = [part.strip() for part in settings.get("log_file_path", "").split(":")]
+        if "" in parts and len(parts) > 1:
+            built_in = Exim(exim.binary, Path("/dev/null")).settings("log_file_path").get("log_file_path", "")
+            parts += [part.strip() for part in built_in.split(":")]
     except EximError as error:
-        # a service user may not read Exim's configuration: the usual places are left
-        for path in _USUAL:
+        for path in _USUAL:  # a service user may not read Exim's configuration
             if path.parent.is_dir():
                 return path
         raise ConfigurationError(
             f"Exim cannot be asked where its main log is: {error.message}", hint="Name it as [log] path."
         ) from error
-    for part in settings.get("log_file_path", "").split(":"):
-        if part.strip().startswith("/"):
-            return Path(part.strip().replace("%s", "main"))
-    if "syslog" in settings.get("log_file_path", ""):
+    for part in parts:
+        if part.startswith("/"):
+            return Path(part.replace("%s", "main"))
+    if "" not in parts:
         raise ConfigurationError(
             "Exim logs to syslog only (log_file_path)", hint='Set [log] source = "journal", or name a [log] path.'
         )

@@ -17,18 +17,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from eximcertd.errors import EximcertdError
-from eximcertd.log.entries import Entries
+from eximcertd.log.aggregator import Aggregator
 from eximcertd.log.source import Batch, Progress
-from eximcertd.log.tally import Tally
+from eximcertd.log.syslog import Entries
+from eximcertd.log.zone import zone_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from datetime import tzinfo
+    from collections.abc import Iterator
 
     from eximcertd.log.line import Grammar
-    from eximcertd.log.segment import Segment
 
-IDENTIFIERS: Final = ("exim", "exim4")
+USUAL_NAME: Final = "exim"
+"""Exim's default of ``syslog_processname``."""
 VERSION: Final = 1
 _PIECE: Final = 500
 _FAR: Final = 20_000
@@ -42,8 +42,9 @@ _PLACES: Final = (Path("/var/log/journal"), Path("/run/log/journal"))
 class JournalSource:
     """A source that follows the journal. directory: of journal files, None for this machine's own.
 
-    position: what the last batch told; None: from the journal's beginning. zone: of times that name none; None:
-    the machine's. Raises EximcertdError without systemd-python, or if the position cannot be understood.
+    position: what the last batch told; None: from the journal's beginning. name: under which Exim logs
+    (``syslog_processname``). timezone: Exim's option. Raises EximcertdError without systemd-python, or if the
+    position cannot be understood.
     """
 
     def __init__(
@@ -51,13 +52,16 @@ class JournalSource:
         grammar: Grammar,
         position: str | None = None,
         *,
+        name: str = USUAL_NAME,
+        timezone: str = "",
         directory: Path | None = None,
-        zone: tzinfo | None = None,
     ) -> None:
+        self.timezone = timezone
+        self._name = name
         self._journal = _library()
         self._directory = directory
-        self._tally = Tally(grammar, zone)
-        self._entries = Entries(grammar, self._tally)
+        self._aggregator = Aggregator(grammar, zone_of(timezone))
+        self._entries = Entries(grammar, self._aggregator)
         self._cursor = self._restore(position)
         self._stopped = threading.Event()
         self._wake_reader, self._wake_writer = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
@@ -67,19 +71,19 @@ class JournalSource:
         self._problem: str | None = None
         self._beat = 0
 
-    def run(self, deliver: Callable[[Batch], None]) -> None:
-        """Follow the journal until ``stop``. What ``deliver`` raises comes out."""
+    def batches(self) -> Iterator[Batch]:
+        """Follow the journal until ``stop``."""
         while not self._stopped.is_set():
             try:
                 with self._open() as reader:
                     self._problem = self._unreadable()
-                    self._follow(reader, deliver)
+                    yield from self._follow(reader)
             except OSError as error:
                 self._problem = f"the journal cannot be read: {error.strerror or error}; trying again"
                 self._beat += 1
                 self._stopped.wait(_PAUSE)
         if self._moved:
-            self._deliver(deliver)
+            yield self._batch()
 
     def stop(self) -> None:
         """Make ``run`` return."""
@@ -90,15 +94,11 @@ class JournalSource:
         """Tell how far it is; the journal counts no bytes."""
         return Progress("journal", 0, 0, self._last, self._problem, self._beat)
 
-    def segments(self) -> tuple[Segment, ...]:
-        """Tell that no file is followed."""
-        return ()
-
     def _open(self) -> Any:
         """Return the journal, before the first entry that was not read yet."""
         converters = {"MESSAGE": bytes, "__REALTIME_TIMESTAMP": int, "SYSLOG_PID": bytes, "_PID": bytes}
         reader = self._journal.Reader(path=str(self._directory) if self._directory else None, converters=converters)
-        for identifier in IDENTIFIERS:
+        for identifier in dict.fromkeys((self._name, USUAL_NAME, "exim4")):
             reader.add_match(SYSLOG_IDENTIFIER=identifier)
         if self._cursor is None:
             reader.seek_head()
@@ -109,28 +109,28 @@ class JournalSource:
                 self._take(entry)
         return reader
 
-    def _follow(self, reader: Any, deliver: Callable[[Batch], None]) -> None:
+    def _follow(self, reader: Any) -> Iterator[Batch]:
         poll = select.poll()
         poll.register(reader.fileno(), reader.get_events())
         poll.register(self._wake_reader, select.POLLIN)
         while not self._stopped.is_set():
-            self._read(reader, deliver)
+            yield from self._read(reader)
             self._stopped.wait(_GATHER)
             timeout = reader.get_timeout_ms()
             poll.poll(min(timeout, _FLOOR_MS) if timeout >= 0 else _FLOOR_MS)
             reader.process()
 
-    def _read(self, reader: Any, deliver: Callable[[Batch], None]) -> None:
+    def _read(self, reader: Any) -> Iterator[Batch]:
         """Read all there is."""
         self._beat += 1
         while not self._stopped.is_set() and (entry := reader.get_next()):
             self._take(entry)
             if self._moved % _PIECE == 0:
                 self._beat += 1
-                if self._tally or self._moved >= _FAR:
-                    self._deliver(deliver)
-        if self._tally or (self._moved and time.monotonic() - self._delivered_at > _LONG):
-            self._deliver(deliver)
+                if self._aggregator or self._moved >= _FAR:
+                    yield self._batch()
+        if self._aggregator or (self._moved and time.monotonic() - self._delivered_at > _LONG):
+            yield self._batch()
 
     def _take(self, entry: dict[str, Any]) -> None:
         self._moved += 1
@@ -139,12 +139,12 @@ class JournalSource:
         at = datetime.fromtimestamp(entry["__REALTIME_TIMESTAMP"] / 1e6, UTC)
         self._last = at
         if isinstance(message, bytes):
-            self._entries.take(message, _number(entry.get("SYSLOG_PID")) or _number(entry.get("_PID")), at)
+            self._entries.read(message, _number(entry.get("SYSLOG_PID")) or _number(entry.get("_PID")), at)
 
-    def _deliver(self, deliver: Callable[[Batch], None]) -> None:
+    def _batch(self) -> Batch:
         position = {"version": VERSION, "cursor": self._cursor, "parts": self._entries.parts()}
-        deliver(Batch(self._tally.take(), json.dumps(position)))
         self._moved, self._delivered_at = 0, time.monotonic()
+        return Batch(self._aggregator.take(), json.dumps(position))
 
     def _restore(self, position: str | None) -> str | None:
         if position is None:

@@ -1,4 +1,4 @@
-r"""The grammar of the log line that Exim writes for a verified certificate that is not on the list.
+r"""The grammar of the main log's lines about a verified certificate that is not on the list.
 
     2026-11-22 17:03:03.407 +0000 [22426] 1xVAyN-00064E-0s Attempt to relay ... allowed: 58CD...8AC6
 
@@ -20,12 +20,16 @@ import sys
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, timezone
 from functools import lru_cache
+from itertools import islice
 from typing import Final
 
 from eximcertd import settings
 from eximcertd.fingerprint import Fingerprint
+from eximcertd.log.sighting import Peer
 
 DEFAULT_MESSAGE: Final = settings.DEFAULT_MESSAGE
+LONGEST_ENTRY: Final = 8192
+"""Exim's own limit of a log entry, in bytes; a longer line is not Exim's."""
 
 _TIME = (
     rb"(?:(?P<time>\d{4}-\d{2}-\d{2} \d{2}:\d{2}:\d{2})(?:\.(?P<ms>\d{3}))?(?: (?P<zone>[+-]\d{4}))? )?"
@@ -33,19 +37,18 @@ _TIME = (
 )
 _MESSAGE_ID = rb"(?:[0-9A-Za-z]{6}-(?:[0-9A-Za-z]{6}-[0-9A-Za-z]{2}|[0-9A-Za-z]{11}-[0-9A-Za-z]{4}) )?"
 
-# Strangers choose most of a peer's line, so it is read field by field, none of which can backtrack far. (One
-# regex with possessive groups would do, but those are broken in Python 3.11.2.)
-_PEER = re.compile(
-    _TIME
-    + _MESSAGE_ID
-    + rb"H=(?:(?P<host>[^ ()\[\]]{1,255}) )?(?:\((?P<helo>[^ ]{0,512})\) )?"
-    + rb"\[(?P<ip>[0-9A-Fa-f.:]{2,45})\](?::\d{1,5})? "
-)
+# The client chooses most of the line that names it, so the line is read field by field; no pattern backtracks far.
+# (One regex with possessive groups would do, but those are broken in Python 3.11.2.)
+_PREFIX = re.compile(_TIME + _MESSAGE_ID)
+_ADDRESS = re.compile(rb"(?:^| )\[(?P<ip>[0-9A-Fa-f.:]{2,45})\](?::\d{1,5})? (?=[A-Za-z0-9]{1,8}=)")
+_NAME = re.compile(rb"(?:(?P<host>[^ ()\[\]]{1,255})(?: (?=\()|\Z))?(?:\((?P<helo>.*)\))?", re.DOTALL)
 _FIELD = re.compile(rb'(?P<name>[A-Za-z0-9]{1,8})=(?P<value>"(?:[^"\\]|\\.)*"|<(?:"(?:[^"\\]|\\.)*"|[^">])*>|[^ "<]*) ')
-_REFUSED = re.compile(rb'(?:temporarily )?rejected (?:RCPT <(?P<recipient>(?:"(?:[^"\\]|\\.)*"|[^">])*)>|after DATA): ')
+_REFUSED = re.compile(
+    rb'(?:temporarily )?rejected (?:RCPT <(?P<recipient>(?:"(?:[^"\\]|\\.)*"|[^">])*)>|after DATA)(?::|\Z)'
+)
+_ENDED = (b"<= ", b"Completed", b"SMTP connection", b"unexpected disconnection")
+_MOST_ADDRESSES: Final = 8
 _MOST_FIELDS: Final = 16
-LONGEST_PEER: Final = 8192
-"""Exim's own limit of a log entry; what is longer, no Exim wrote."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,17 +65,15 @@ class Rejection:
 
 
 @dataclass(frozen=True, slots=True)
-class Peer:
-    """Who it was that was refused, from the line that follows a rejection: strangers' words, unescaped.
+class Refusal:
+    """A line of an Exim process that ends the wait for the peer of a rejection.
 
-    host: IP address, behind its verified name if there is one. helo, sender, recipient: as they were given
-    (recipient is empty where the refusal came after DATA).
+    pid, at: as in ``Rejection``. peer: who was refused; None: the process went on to something else, or ended.
     """
 
-    host: str
-    helo: str
-    sender: str
-    recipient: str
+    pid: int
+    at: datetime | None
+    peer: Peer | None
 
 
 class Grammar:
@@ -101,15 +102,63 @@ class Grammar:
         return Rejection(Fingerprint(fingerprint.decode()), at, int(pid) if pid else None)
 
 
-def match_peer(line: bytes) -> tuple[int, Peer] | None:
-    """Return process id and peer of a line that refuses a recipient to a verified client, else None.
+def match_refusal(line: bytes) -> Refusal | None:
+    """Return what a line tells about the peer of a rejection by the same process; None: nothing.
 
     Nothing but the process id ties such a line to its rejection, so a line without one tells nothing.
     """
-    found = _PEER.match(line) if len(line) <= LONGEST_PEER else None
+    found = _PREFIX.match(line) if len(line) <= LONGEST_ENTRY else None
     if found is None or not found["pid"]:
         return None
-    at = found.end()
+    start = found.end()
+    ended = line.startswith(_ENDED, start)
+    peer = _peer(line, start + 2) if line.startswith(b"H=", start) else None
+    if peer is None and not ended:
+        return None
+    try:
+        at = None if found["time"] is None else _time(found["time"], found["ms"], found["zone"])
+    except ValueError:
+        return None
+    return Refusal(int(found["pid"]), at, peer)
+
+
+def missing_selectors(log_selector: str) -> tuple[str, ...]:
+    """Return which selectors a value of Exim's ``log_selector`` lacks for the log to tell who made an attempt.
+
+    Empty: ``pid`` ties the peer's line to the rejection, and ``tls_certificate_verified`` marks it (CV=yes).
+    Words count in their order (Exim specification, chapter "Log files", section "Reducing or increasing what is
+    logged"); by default ``pid`` is off and ``tls_certificate_verified`` is on.
+    """
+    state = {"pid": False, "tls_certificate_verified": True}
+    for sign, word in re.findall(r"([+-])\s*([a-z_]+)", log_selector):
+        for name in state:
+            if word in {name, "all"}:
+                state[name] = sign == "+"
+    return tuple(name for name, on in state.items() if not on)
+
+
+def _peer(line: bytes, start: int) -> Peer | None:
+    """Return the peer that a line names, whose ``H=`` ends at ``start``; None where that can be read in two ways.
+
+    Where helo_accept_junk_hosts is set, a HELO may hold anything, such as another address and what follows it.
+    """
+    rest = line[start:]
+    addresses = list(islice(_ADDRESS.finditer(rest), _MOST_ADDRESSES))
+    named = [(name, address) for address in addresses if (name := _NAME.fullmatch(rest, 0, address.start()))]
+    if len(named) != 1 or len(addresses) == _MOST_ADDRESSES:
+        return None
+    name, address = named[0]
+    fields, at = _fields(rest, address.end())
+    refused = _REFUSED.match(rest, at)
+    sender = fields.get(b"F", b"")
+    if refused is None or fields.get(b"CV") != b"yes" or not sender.startswith(b"<"):
+        return None
+    host = name["host"] + b" [" + address["ip"] + b"]" if name["host"] else address["ip"]
+    texts = (host, name["helo"] or b"", sender[1:-1], refused["recipient"] or b"")
+    return Peer(*(text.decode("utf-8", "backslashreplace") for text in texts))
+
+
+def _fields(line: bytes, at: int) -> tuple[dict[bytes, bytes], int]:
     fields: dict[bytes, bytes] = {}
     for _ in range(_MOST_FIELDS):
         field = _FIELD.match(line, at)
@@ -117,14 +166,7 @@ def match_peer(line: bytes) -> tuple[int, Peer] | None:
             break
         fields.setdefault(field["name"], field["value"])
         at = field.end()
-    refused = _REFUSED.match(line, at)
-    sender = fields.get(b"F", b"")
-    if refused is None or fields.get(b"CV") != b"yes" or not sender.startswith(b"<"):
-        return None
-    name, address = found["host"], found["ip"]
-    host = name + b" [" + address + b"]" if name else address
-    texts = (host, found["helo"] or b"", sender[1:-1], refused["recipient"] or b"")
-    return int(found["pid"]), Peer(*(text.decode("utf-8", "backslashreplace") for text in texts))
+    return fields, at
 
 
 @lru_cache(maxsize=16)  # one second's lines follow each other, by the thousand in a flood

@@ -1,9 +1,8 @@
 """What every source of rejections is to the daemon: batches out, stop in, progress to look at.
 
-A source runs in a thread of its own and shares nothing with the daemon but the values below. It is made
-with the position that the ledger holds (None: the very first start) and delivers batches; whoever takes
-them stores sightings, position and segments in one transaction, so that each line counts exactly once
-whatever is killed.
+A source runs in a thread of its own and shares nothing with the daemon but the values below. Whoever takes a
+batch stores all of it in one transaction before the next one is asked for, so that each line counts exactly
+once whatever is killed.
 """
 
 from __future__ import annotations
@@ -12,28 +11,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Iterator
     from datetime import datetime
 
-    from eximcertd.fingerprint import Fingerprint
-    from eximcertd.log.line import Peer
-    from eximcertd.log.segment import Segment
-
-
-@dataclass(frozen=True, slots=True)
-class Sighting:
-    """What one batch holds of one fingerprint.
-
-    first, last: time of the first and the last attempt in the batch, aware, UTC; None if attempts is 0.
-    attempts: how many. 0: nothing new but the peer of an attempt that an earlier batch counted.
-    peer: who the latest attempt came from, if the log tells (log_selector = +pid), else None.
-    """
-
-    fingerprint: Fingerprint
-    first: datetime | None
-    last: datetime | None
-    attempts: int
-    peer: Peer | None = None
+    from eximcertd.log.sighting import Sighting
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,12 +23,12 @@ class Batch:
 
     sightings: at most one per fingerprint; may be empty.
     position: opaque text to make the source with after a restart; it replaces the last one.
-    segments: log files that are left behind with this batch, to be kept (by key) for ``eximcertctl scan``.
+    files: (key, JSON text) of the log files that were read, see cursor.py; each replaces what its key holds.
     """
 
     sightings: tuple[Sighting, ...]
     position: str
-    segments: tuple[Segment, ...] = ()
+    files: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +37,8 @@ class Progress:
 
     path: what is read now, for people. position: offset in it, in bytes (0 for the journal).
     behind_bytes: what is known to be there and is not read yet. last_line_at: when the last line was read
-    (aware, UTC), None before the first. problem: a sentence about what keeps the source from its work or
-    makes it slower, else None. beat: grows whenever the reader was seen to go round, even with nothing to read.
+    (aware, UTC), None before the first. problem: a sentence about what keeps the source from its work, makes it
+    slower or was lost, else None. beat: grows whenever the reader makes progress, even with nothing to read.
     """
 
     path: str
@@ -69,16 +50,15 @@ class Progress:
 
 
 class Source(Protocol):
-    """Where rejections come from."""
+    """Where rejections come from. timezone: Exim's option, as zone.py reads it."""
 
-    def run(self, deliver: Callable[[Batch], None]) -> None:
-        """Read until ``stop``, in the calling thread. What ``deliver`` raises ends it and comes out here."""
+    timezone: str
+
+    def batches(self) -> Iterator[Batch]:
+        """Read until ``stop``, in the calling thread. The next batch is asked for when the last one is stored."""
 
     def stop(self) -> None:
-        """Make ``run`` return soon; from any thread, also before ``run`` and more than once."""
+        """Make ``batches`` end soon; from any thread, also before it begins and more than once."""
 
     def progress(self) -> Progress:
         """Tell how far it is; from any thread."""
-
-    def segments(self) -> tuple[Segment, ...]:
-        """Tell which log files it follows or has found and will read; from any thread. () for the journal."""

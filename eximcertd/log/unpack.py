@@ -1,7 +1,7 @@
 """Old logs as rotation left them: plain, or packed by gzip, xz, bzip2 or zstd, told by their first bytes.
 
-A packed file is strangers' work where Exim's directory is: what it unpacks to is bounded in its ratio and
-in time, and memory too.
+Whoever owns Exim's log directory chooses what lies in it: the ratio, the time and the memory of unpacking are
+bounded.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ LARGEST_RATIO: Final = 2000
 FREE: Final = 16 << 20
 """So many bytes may be unpacked before the ratio counts."""
 LONGEST: Final = 600.0
-"""Seconds that unpacking one file may take."""
+"""Seconds of work that unpacking one file may take."""
 _MEMORY: Final = 96 << 20
 _PIECE: Final = 64 * 1024
 
@@ -32,7 +32,9 @@ class UnpackError(EximcertdError):
 
 
 class Text(Protocol):
-    """The text of a log, from its beginning on."""
+    """The text of a log, from its beginning on. offset: bytes read of the file as it lies there."""
+
+    offset: int
 
     def readinto(self, view: memoryview) -> int:
         """Fill the view as far as there is text and return how much; 0 at the end. Raises UnpackError, OSError."""
@@ -60,17 +62,19 @@ class Packed:
         self.name = name
         self.offset = 0
         self._unpacked = 0
-        self._deadline = time.monotonic() + LONGEST
+        self._seconds = 0.0
 
     def readinto(self, view: memoryview) -> int:
         """Unpack on."""
+        begun = time.monotonic()
         filled = self.fill(view)
+        self._seconds += time.monotonic() - begun
         self._unpacked += filled
         if self._unpacked > FREE and self._unpacked > LARGEST_RATIO * self.offset:
             raise UnpackError(
                 f"{self.name}: unpacks to more than {LARGEST_RATIO} times its size: this is no log; not read further"
             )
-        if time.monotonic() > self._deadline:
+        if self._seconds > LONGEST:
             raise UnpackError(f"{self.name}: not unpacked within {LONGEST:.0f} s: not read further")
         return filled
 
@@ -169,7 +173,7 @@ class _Source:
 
 
 class _Gzip:
-    """zlib's decompressor with the manners of the other two."""
+    """zlib's decompressor with the interface of the other two."""
 
     def __init__(self) -> None:
         import zlib  # noqa: PLC0415 - only who has such a file pays for it

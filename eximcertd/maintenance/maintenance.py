@@ -17,7 +17,7 @@ from eximcertd.events import Event
 from eximcertd.intake import Intake, milliseconds
 from eximcertd.ledger.decisions import Decision
 from eximcertd.ledger.identities import Identity
-from eximcertd.log.follow import NO_FILE
+from eximcertd.log.tailer import NO_FILE
 from eximcertd.status import Status, Verb
 from eximcertd.text import clean
 

@@ -6,32 +6,27 @@ import sqlite3
 import time
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from eximcertd.intake import _attempts
 from eximcertd.ledger import Ledger
-from eximcertd.log.follow import Follower
 from eximcertd.log.line import Grammar
-
-if TYPE_CHECKING:
-    from eximcertd.log.source import Batch
+from eximcertd.log.tailer import Tailer
 
 
 def follow(log: str, ledger_directory: str, floor: float = 0.05) -> None:
     """Follow a log into a ledger until killed."""
     ledger = Ledger(Path(ledger_directory))
 
-    def deliver(batch: Batch) -> None:
+    files = list(ledger.sightings.files().values())
+    tailer = Tailer(Path(log), Grammar(), ledger.sightings.position("file"), files, floor=floor)
+    for batch in tailer.batches():
         ledger.sightings.record(
             "file",
             batch.position,
-            [_attempts(sighting) for sighting in batch.sightings],
+            batch.sightings,
             known=lambda _: True,
-            segments=[(segment.key, "{}") for segment in batch.segments],
+            files=batch.files,
             now=time.time_ns() // 1_000_000,
         )
-
-    Follower(Path(log), Grammar(), ledger.sightings.position("file"), floor=floor).run(deliver)
 
 
 def counted(ledger_directory: Path) -> dict[str, int]:

@@ -14,17 +14,17 @@ from collections import Counter
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, Self
 
-from eximcertd.log.follow import Follower
+from eximcertd.log.cursor import FileCursor, from_json
 from eximcertd.log.line import DEFAULT_MESSAGE, Grammar
+from eximcertd.log.tailer import Tailer
 from lab.wait import until
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from eximcertd.fingerprint import Fingerprint
-    from eximcertd.log.line import Peer
-    from eximcertd.log.segment import Segment
-    from eximcertd.log.source import Batch
+    from eximcertd.log.sighting import Peer
+    from eximcertd.log.source import Batch, Source
 
 FIRST: Final = f"{0xF1A57:064X}"
 
@@ -95,7 +95,7 @@ class Log:
 
 
 class Twin:
-    """What the ledger would hold: sightings, position and segments, taken in one step."""
+    """What the ledger would hold: sightings, position and files, taken in one step."""
 
     def __init__(self) -> None:
         self.counts: Counter[str] = Counter()
@@ -103,11 +103,11 @@ class Twin:
         self.last: dict[str, datetime] = {}
         self.peers: dict[Fingerprint, Peer] = {}
         self.position: str | None = None
-        self.segments: dict[str, Segment] = {}
+        self.files: dict[str, str] = {}
         self.batches = 0
         self._lock = threading.Lock()
 
-    def deliver(self, batch: Batch) -> None:
+    def take(self, batch: Batch) -> None:
         """Take a batch."""
         with self._lock:
             for sighting in batch.sightings:
@@ -115,11 +115,21 @@ class Twin:
                 if sighting.peer is not None:
                     self.peers[sighting.fingerprint] = sighting.peer
                 if sighting.first is not None and sighting.last is not None:
-                    self.first.setdefault(sighting.fingerprint, sighting.first)
-                    self.last[sighting.fingerprint] = sighting.last
+                    self.first.setdefault(sighting.fingerprint, datetime.fromtimestamp(sighting.first / 1000, UTC))
+                    self.last[sighting.fingerprint] = datetime.fromtimestamp(sighting.last / 1000, UTC)
             self.position = batch.position
-            self.segments.update({segment.key: segment for segment in batch.segments})
+            self.files.update(batch.files)
             self.batches += 1
+
+    def follow(self, source: Source) -> None:
+        """Take all batches of a source, until it is stopped."""
+        for batch in source.batches():
+            self.take(batch)
+
+    def cursors(self) -> list[FileCursor]:
+        """Return what is kept of files."""
+        with self._lock:
+            return [from_json(text) for text in self.files.values()]
 
     def taken(self) -> Counter[str]:
         """Return the counts at this moment."""
@@ -130,13 +140,14 @@ class Twin:
 class Following:
     """A follower in a thread of its own. twin: what it has found before, to go on from there.
 
-    settings: for the Follower; floor is short where nothing else is said, so that tests of what no event tells
+    settings: for the Tailer; floor is short where nothing else is said, so that tests of what no event tells
     are quick.
     """
 
     def __init__(self, path: Path, twin: Twin | None = None, **settings: Any) -> None:
         self.twin = Twin() if twin is None else twin
-        self.follower = Follower(path, Grammar(), self.twin.position, **{"floor": 0.3, **settings})
+        files = list(self.twin.files.values())
+        self.follower = Tailer(path, Grammar(), self.twin.position, files, **{"floor": 0.3, **settings})
         self.error: BaseException | None = None
         self._thread = threading.Thread(target=self._run, name="following")
 
@@ -157,7 +168,7 @@ class Following:
 
     def _run(self) -> None:
         try:
-            self.follower.run(self.twin.deliver)
+            self.twin.follow(self.follower)
         except BaseException as error:  # noqa: BLE001 - it comes out at the end
             self.error = error
 
@@ -180,24 +191,24 @@ class Looking:
         self.path = path
         self.settings = settings
         self.twin = Twin()
-        self.follower: Follower | None = None
+        self.follower: Tailer | None = None
 
     def start(self) -> None:
         """Start it anew, without a look."""
         self.kill()
-        self.follower = Follower(self.path, Grammar(), self.twin.position, **self.settings)
-        self.follower._collector.deliver = self.twin.deliver
+        files = list(self.twin.files.values())
+        self.follower = Tailer(self.path, Grammar(), self.twin.position, files, **self.settings)
 
     def look(self) -> None:
         """Look once; start it if it does not run."""
         if self.follower is None:
             self.start()
         assert self.follower is not None
-        self.follower.look()
+        for batch in self.follower.look():
+            self.twin.take(batch)
 
     def kill(self) -> None:
         """Forget everything but what was delivered."""
         if self.follower is not None:
-            for track in self.follower._trail.tracks:
-                track.close()
+            self.follower.close()
             self.follower = None

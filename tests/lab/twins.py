@@ -190,6 +190,7 @@ class Twin:
                     "behind_bytes": 0,
                     "last_line_at": "2026-11-22T17:03:03Z",
                     "problem": None,
+                    "timezone": "",
                 },
                 "certificates": {"files": 301, "distinct": 150, "expired": 0, "expiring": 0, "problem": None},
                 "counts": {**counts, "unmatched": unmatched, "unmatched_dropped": 0},

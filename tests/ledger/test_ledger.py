@@ -14,8 +14,7 @@ from eximcertd.ledger.decisions import Decision
 from eximcertd.ledger.identities import Identity
 from eximcertd.ledger.publications import Confirmed
 from eximcertd.ledger.schema import UPGRADES, VERSION
-from eximcertd.ledger.sightings import Attempts
-from eximcertd.log.line import Peer
+from eximcertd.log.sighting import Peer, Sighting
 from eximcertd.status import Status, Verb
 
 if TYPE_CHECKING:
@@ -33,7 +32,7 @@ def ledger(tmp_path: Path) -> Iterator[Ledger]:
     ledger.close()
 
 
-def see(ledger: Ledger, *attempts: Attempts, position: str = "1", known: bool = True) -> list[Fingerprint]:
+def see(ledger: Ledger, *attempts: Sighting, position: str = "1", known: bool = True) -> list[Fingerprint]:
     return ledger.sightings.record("file", position, attempts, lambda _: known)
 
 
@@ -47,54 +46,54 @@ def publish(ledger: Ledger, form: str = "list") -> None:
 
 
 def test_attempts_are_counted_with_their_first_and_last_time_and_the_latest_peer(ledger: Ledger) -> None:
-    assert see(ledger, Attempts(ONE, 2, 100, 200)) == [ONE]
-    assert see(ledger, Attempts(ONE, 1, 50, 60, PEER), position="2") == []
+    assert see(ledger, Sighting(ONE, 2, 100, 200)) == [ONE]
+    assert see(ledger, Sighting(ONE, 1, 50, 60, PEER), position="2") == []
     entry = ledger.entries.get(ONE)
     assert (entry.attempts, entry.first_seen, entry.last_seen, entry.peer) == (3, 50, 200, PEER)
     assert ledger.sightings.position("file") == "2"
 
 
 def test_a_peer_that_comes_late_counts_nothing(ledger: Ledger) -> None:
-    see(ledger, Attempts(ONE, 1, 1, 1))
-    see(ledger, Attempts(ONE, 0, None, None, PEER), Attempts(TWO, 0, None, None, PEER))
+    see(ledger, Sighting(ONE, 1, 1, 1))
+    see(ledger, Sighting(ONE, 0, None, None, PEER), Sighting(TWO, 0, None, None, PEER))
     assert (ledger.entries.get(ONE).attempts, ledger.entries.get(ONE).peer) == (1, PEER)
     assert ledger.entries.get(TWO).status is Status.UNSEEN
 
 
 def test_an_attempt_without_a_time_is_counted(ledger: Ledger) -> None:
-    see(ledger, Attempts(ONE, 1, None, None))
-    see(ledger, Attempts(ONE, 1, 7, 8))
-    see(ledger, Attempts(ONE, 1, None, None))
+    see(ledger, Sighting(ONE, 1, None, None))
+    see(ledger, Sighting(ONE, 1, 7, 8))
+    see(ledger, Sighting(ONE, 1, None, None))
     entry = ledger.entries.get(ONE)
     assert (entry.attempts, entry.first_seen, entry.last_seen) == (3, 7, 8)
 
 
 def test_unmatched_fingerprints_are_bounded_and_the_least_recently_seen_go_first(ledger: Ledger) -> None:
-    see(ledger, Attempts(ONE, 1, 1, 1), known=True)
-    see(ledger, Attempts(TWO, 1, 2, 2), Attempts(THREE, 1, 3, 3), Attempts(FOUR, 1, 4, 4), known=False)
+    see(ledger, Sighting(ONE, 1, 1, 1), known=True)
+    see(ledger, Sighting(TWO, 1, 2, 2), Sighting(THREE, 1, 3, 3), Sighting(FOUR, 1, 4, 4), known=False)
     assert ledger.sightings.unmatched() == {THREE, FOUR}
     assert ledger.sightings.dropped() == 1
     assert ledger.entries.get(ONE).attempts == 1
 
 
 def test_an_unmatched_fingerprint_becomes_a_full_entry_when_its_certificate_appears(ledger: Ledger) -> None:
-    see(ledger, Attempts(ONE, 1, 1, 1), known=False)
+    see(ledger, Sighting(ONE, 1, 1, 1), known=False)
     assert not list(ledger.entries.each("pending"))
     assert ledger.sightings.match([ONE, TWO]) == [ONE]
     assert [entry.fingerprint for portion in ledger.entries.each("pending") for entry in portion] == [ONE]
 
 
 def test_a_segment_is_counted_once_and_only_by_whoever_knew_what_was_counted_of_it(ledger: Ledger) -> None:
-    seen = [Attempts(ONE, 3, 1, 1)]
+    seen = [Sighting(ONE, 3, 1, 1)]
 
     def count(text: str, before: str | None) -> int | None:
-        return ledger.sightings.record_segment(("k", text), before, seen, known=lambda _: True, now=1)
+        return ledger.sightings.record_scan(("k", text), before, seen, known=lambda _: True, now=1)
 
     assert count("half", None) == 3
     assert count("whole", None) is None
     assert count("whole", "half") == 3
     assert ledger.entries.get(ONE).attempts == 6
-    assert ledger.sightings.segments() == {"k": "whole"}
+    assert ledger.sightings.files() == {"k": "whole"}
 
 
 def test_decisions_are_all_made_or_none(ledger: Ledger) -> None:
@@ -184,7 +183,7 @@ def test_adoption_lets_nobody_back_in(ledger: Ledger) -> None:
 
 
 def test_a_prefix_names_one_entry_or_the_candidates_are_told(ledger: Ledger) -> None:
-    see(ledger, Attempts(ONE, 1, 1, 1), Attempts(Fingerprint(ONE[:-1] + "F"), 1, 1, 1))
+    see(ledger, Sighting(ONE, 1, 1, 1), Sighting(Fingerprint(ONE[:-1] + "F"), 1, 1, 1))
     with pytest.raises(NoSuchFingerprintError) as caught:
         ledger.entries.resolve("0000 0001")
     assert len(caught.value.candidates) == 2

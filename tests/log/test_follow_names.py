@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,9 +13,9 @@ from lab.log import FIRST, Following, Log, Looking, Twin, fingerprint
 from lab.wait import until
 
 from eximcertd.errors import EximcertdError
-from eximcertd.log.follow import Follower
+from eximcertd.log.directory import Names
 from eximcertd.log.line import DEFAULT_MESSAGE, Grammar
-from eximcertd.log.names import Names
+from eximcertd.log.tailer import Tailer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -196,7 +196,7 @@ def test_times_without_a_zone_are_in_exims_and_come_out_in_utc(path: Path) -> No
     log = Log(path)
     log.raw(f"2026-07-01 12:00:00 {DEFAULT_MESSAGE} {FIRST}\n".encode())
     log.raw(f"2026-07-01 12:00:00 +0200 {DEFAULT_MESSAGE} {fingerprint(2)}\n".encode())
-    looking = Looking(path, zone=timezone(timedelta(hours=-5)))
+    looking = Looking(path, timezone="<-05>5")
     looking.look()
     looking.kill()
     assert looking.twin.first == {
@@ -218,7 +218,7 @@ def test_a_line_without_a_time_is_of_now(path: Path) -> None:
 @pytest.mark.parametrize("position", ["", "{}", "nonsense", '{"version": 99}', '{"version": 1, "tracks": [{}]}'])
 def test_a_position_that_cannot_be_understood_is_refused_and_not_started_over(position: str, path: Path) -> None:
     with pytest.raises(EximcertdError, match="cannot be understood"):
-        Follower(path, Grammar(), position)
+        Tailer(path, Grammar(), position)
 
 
 def test_another_path_in_the_configuration_is_a_new_start_that_still_knows_a_moved_log(path: Path) -> None:
@@ -239,7 +239,7 @@ def test_another_path_in_the_configuration_is_a_new_start_that_still_knows_a_mov
     assert looking.twin.taken() == log.written
 
 
-def test_progress_tells_where_it_is_and_the_segments_what_it_follows(path: Path) -> None:
+def test_progress_tells_where_it_is_and_the_ledger_what_it_follows(path: Path) -> None:
     looking = Looking(path)
     log = Log(path)
     log.reject(times=30)
@@ -252,26 +252,23 @@ def test_progress_tells_where_it_is_and_the_segments_what_it_follows(path: Path)
     looking.look()
     assert looking.follower.progress().behind_bytes == len(b"half an entry")
     assert looking.follower.progress().beat > progress.beat
-    (segment,) = looking.follower.segments()
-    assert (segment.start, segment.end, segment.live) == (0, progress.position, True)
+    (cursor,) = looking.twin.cursors()
+    assert (cursor.start, cursor.end, cursor.live) == (0, progress.position, True)
     log.close()
     path.rename(path.with_name("mainlog.1"))
     looking.look()
-    assert [left.end for left in looking.twin.segments.values()] == [progress.position]
+    assert [left.end for left in looking.twin.cursors()] == [progress.position]
     looking.kill()
 
 
-def test_a_log_is_told_as_followed_before_its_first_batch_is_delivered(path: Path) -> None:
+def test_each_batch_tells_how_far_the_file_is_counted_with_it(path: Path) -> None:
     log = Log(path)
-    for number in range(3000):
+    for number in range(9000):
         log.reject(fingerprint(number))
-    looking = Looking(path)
-    looking.start()
-    follower = looking.follower
-    assert follower is not None
-    followed = []
-    follower._collector.deliver = lambda _: followed.append([segment.end for segment in follower.segments()])
-    follower.look()
-    looking.kill()
-    assert len(followed) > 1
-    assert all(followed)
+    tailer = Tailer(path, Grammar())
+    batches = list(tailer.look())
+    tailer.close()
+    found = [batch for batch in batches if batch.sightings]
+    assert len(found) > 2
+    assert all(batch.files for batch in found)
+    assert not any(batch.sightings for batch in batches if not batch.files)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, Final
 
 import click
@@ -75,8 +74,7 @@ def fold(lines: Iterable[CheckLine]) -> list[CheckLine]:
     hidden = list(dict.fromkeys(line.sentence for line in every if line.verdict is Verdict.UNKNOWN))
     seen = [line for line in every if line.verdict is not Verdict.UNKNOWN]
     if hidden:
-        remedy = "" if os.geteuid() == 0 else "run it as root"
-        seen.append(CheckLine(Verdict.UNKNOWN, f"not visible to this user: {'; '.join(hidden)}", remedy))
+        seen.append(CheckLine(Verdict.UNKNOWN, f"not visible to this user: {'; '.join(hidden)}", "run it as root"))
     return seen
 
 

@@ -56,6 +56,7 @@ class Questions:
                     "behind_bytes": progress.behind_bytes,
                     "last_line_at": views.rfc3339(milliseconds(progress.last_line_at)),
                     "problem": progress.problem,
+                    "timezone": services.intake.source.timezone,
                 },
                 "certificates": {
                     "files": certificates.files,

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import time
 from typing import TYPE_CHECKING, Any, Final
 
 from eximcertd.control.methods.services import Services, time_of, whole
 from eximcertd.errors import UsageError
 from eximcertd.intake import milliseconds
-from eximcertd.ledger.sightings import Attempts
-from eximcertd.log.line import Peer
-from eximcertd.log.segment import from_json
+from eximcertd.log.cursor import from_json
+from eximcertd.log.sighting import Peer, Sighting
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -31,35 +29,37 @@ class Scans:
 
     async def segments(self, _: Caller, __: dict[str, Any]) -> AsyncIterator[dict[str, Any]]:
         """Tell what was counted of log files."""
-        following = [json.dumps(segment.to_json()) for segment in self._services.intake.source.segments()]
-        kept = list(self._ledger.sightings.segments().values()) + following
+        kept = list(self._ledger.sightings.files().values())
         for start in range(0, len(kept), _PORTION):
             yield {"segments": kept[start : start + _PORTION]}
 
     async def record(self, _: Caller, given: dict[str, Any]) -> dict[str, Any]:
-        """Count what a scan found in one segment."""
+        """Count what a scan found in one file."""
         try:
-            segment = from_json(json.loads(given["segment"]))
+            cursor = from_json(given["segment"])
         except ValueError as error:
             raise UsageError(f"no segment: {error}") from error
-        seen = [_attempts(sighting) for sighting in given["sightings"]]
-        index, now = self._services.index, int(time.time() * 1000)
-        text = json.dumps(segment.to_json())
-        added = self._ledger.sightings.record_segment(
-            (segment.key, text), given.get("before"), seen, known=index.__contains__, now=now
+        if not cursor.scanned or cursor.live:
+            raise UsageError("no segment: a scan tells what it has scanned")
+        added = self._ledger.sightings.record_scan(
+            (cursor.key, cursor.to_json()),
+            given.get("before"),
+            [_sighting(sighting) for sighting in given["sightings"]],
+            known=self._services.index.__contains__,
+            now=int(time.time() * 1000),
         )
         return {"added": added}
 
 
-def _attempts(sighting: dict[str, Any]) -> Attempts:
-    peer = sighting.get("from")
-    if sighting["attempts"] < 0:
+def _sighting(given: dict[str, Any]) -> Sighting:
+    if given["attempts"] < 0:
         raise UsageError("a negative number of attempts")
-    return Attempts(
-        whole(sighting["fingerprint"]),
-        sighting["attempts"],
-        milliseconds(_log_time(sighting.get("first_seen"))),
-        milliseconds(_log_time(sighting.get("last_seen"))),
+    peer = given.get("from")
+    return Sighting(
+        whole(given["fingerprint"]),
+        given["attempts"],
+        milliseconds(_log_time(given.get("first_seen"))),
+        milliseconds(_log_time(given.get("last_seen"))),
         None if peer is None else Peer(peer["host"], peer["helo"], peer["sender"], peer["recipient"]),
     )
 

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from eximcertd.log.line import DEFAULT_MESSAGE, Grammar, Peer, Rejection, match_peer
+from eximcertd.log.line import DEFAULT_MESSAGE, Grammar, Rejection, match_refusal
+from eximcertd.log.sighting import Peer
 
 CORPUS = Path(__file__).parent / "corpus"
 EC = "58CD37DA33201183871839DBB4C73323F8A9AC3642714D1182DB5CB267BD8AC6"
@@ -72,22 +73,26 @@ def test_strangers_wrote_the_text_into_eleven_more_lines_of_the_corpus() -> None
     assert sum(literal in line for line in lines("injection.mainlog")) == len(EXPECTED["injection.mainlog"]) + 11
 
 
+def peers(name: str) -> dict[int, Peer]:
+    refusals = [refusal for line in lines(name) if (refusal := match_refusal(line))]
+    return {refusal.pid: refusal.peer for refusal in refusals if refusal.peer is not None}
+
+
 @pytest.mark.parametrize("name", ["pid.mainlog", "pid-millisec-tz.mainlog", "all.mainlog", "all-tz.mainlog"])
 def test_the_peer_of_each_rejection_is_the_next_line_of_its_process(name: str) -> None:
-    peers = dict(peer for line in lines(name) if (peer := match_peer(line)))
     known = Peer("127.0.0.1", "client.lab.example", "s@lab.example", "r@remote.example")
-    assert peers == {pid: known for _, _, pid in EXPECTED[name]}
+    assert peers(name) == {pid: known for _, _, pid in EXPECTED[name]}
 
 
 def test_a_refusal_after_data_has_a_peer_without_a_recipient() -> None:
-    peers = dict(peer for line in lines("dataacl-all-tz.mainlog") if (peer := match_peer(line)))
-    assert {peers[pid].recipient for _, _, pid in EXPECTED["dataacl-all-tz.mainlog"] if pid} == {""}
-    assert {peers[pid].sender for _, _, pid in EXPECTED["dataacl-all-tz.mainlog"] if pid} == {"s@lab.example"}
+    found = peers("dataacl-all-tz.mainlog")
+    assert {found[pid].recipient for _, _, pid in EXPECTED["dataacl-all-tz.mainlog"] if pid} == {""}
+    assert {found[pid].sender for _, _, pid in EXPECTED["dataacl-all-tz.mainlog"] if pid} == {"s@lab.example"}
 
 
 @pytest.mark.parametrize("name", sorted(set(EXPECTED) - {"pid.mainlog", "pid-millisec-tz.mainlog"}))
 def test_a_line_without_a_process_id_names_no_peer(name: str) -> None:
-    assert all(match_peer(line) is None for line in lines(name) if b"[2" not in line[:40])
+    assert all(match_refusal(line) is None for line in lines(name) if b"[2" not in line[:40])
 
 
 def syslog() -> list[bytes]:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import string
 from datetime import UTC, datetime, timedelta, timezone
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eximcertd.log.line import DEFAULT_MESSAGE, LONGEST_PEER, Grammar, match_peer
+from eximcertd.log.line import DEFAULT_MESSAGE, LONGEST_ENTRY, Grammar, match_refusal, missing_selectors
+
+if TYPE_CHECKING:
+    from eximcertd.log.sighting import Peer
 
 FINGERPRINT = "58CD37DA33201183871839DBB4C73323F8A9AC3642714D1182DB5CB267BD8AC6"
 LINE = f"2026-11-22 17:03:03 {DEFAULT_MESSAGE} {FINGERPRINT}".encode()
@@ -75,7 +79,7 @@ def test_text_before_or_behind_a_perfect_line_makes_it_another_line(before: byte
 @given(st.binary(max_size=300))
 def test_nothing_else_is_a_rejection(line: bytes) -> None:
     assert Grammar().match(line) is None
-    match_peer(line)
+    match_refusal(line)
 
 
 @given(position=st.integers(0, len(LINE) - 1), byte=st.integers(0, 255))
@@ -138,21 +142,53 @@ def test_another_text_of_the_acl_is_matched_literally() -> None:
         (b"H=(helo) [192.0.2.1]", ("192.0.2.1", "helo")),
         (b"H=mail.example [2001:db8::1]", ("mail.example [2001:db8::1]", "")),
         (b"H=mail.example (helo) [2001:db8::1]:4711 I=[2001:db8::2]:25", ("mail.example [2001:db8::1]", "helo")),
+        (b"H=(x y) [192.0.2.1] U=root", ("192.0.2.1", "x y")),
         (b"H=(x\xff\x1b) [192.0.2.1] U=root", ("192.0.2.1", "x\\xff\x1b")),
     ],
 )
 def test_every_way_to_name_a_host_is_read(host: bytes, shown: tuple[str, str]) -> None:
-    found = match_peer(PEER.replace(b"H=(client) [192.0.2.1]", host))
-    assert found is not None
-    assert (found[1].host, found[1].helo) == shown
+    peer = peer_of(PEER.replace(b"H=(client) [192.0.2.1]", host))
+    assert (peer.host, peer.helo) == shown
+
+
+def peer_of(line: bytes) -> Peer:
+    refusal = match_refusal(line)
+    assert refusal is not None
+    assert refusal.peer is not None
+    assert refusal.pid == 22426
+    return refusal.peer
 
 
 def test_a_quoted_local_part_or_a_name_in_a_certificate_cannot_pose_as_another_field() -> None:
-    found = match_peer(
+    peer = peer_of(
         PEER.replace(b"F=<s@", b'DN="CN=x F=<root@victim> rejected RCPT <a>: CV=no" F=<"> rejected RCPT <b>: "@')
     )
-    assert found is not None
-    assert (found[1].sender, found[1].recipient) == ('"> rejected RCPT <b>: "@example', "r@example")
+    assert (peer.sender, peer.recipient) == ('"> rejected RCPT <b>: "@example', "r@example")
+
+
+@pytest.mark.parametrize(
+    "end", [b"", b": relay not permitted", b": host (x) [192.0.2.9] is listed", b": X=y [1.2.3.4]"]
+)
+def test_a_refusal_needs_no_message_and_its_message_hides_nobody(end: bytes) -> None:
+    assert peer_of(PEER.removesuffix(b": relay not permitted") + end).recipient == "r@example"
+
+
+def test_a_long_helo_hides_nobody() -> None:
+    assert peer_of(PEER.replace(b"client", b"h" * 7900)).helo == "h" * 7900
+
+
+@pytest.mark.parametrize(
+    "helo",
+    [
+        b"a) [6.6.6.6] X=x CV=yes F=<e@e> rejected RCPT <r@r>: x",
+        b"a) [6.6.6.6] X=x",
+        b"a) [6.6.6.6]:25 CV=yes F=<e@e> rejected RCPT <r@r> ",
+        b"a) [6.6.6.6] X=x CV=yes " * 9,
+    ],
+)
+def test_a_helo_that_poses_as_another_host_gives_no_peer(helo: bytes) -> None:
+    refusal = match_refusal(PEER.replace(b"client", helo))
+    assert refusal is None
 
 
 @pytest.mark.parametrize(
@@ -163,11 +199,27 @@ def test_a_quoted_local_part_or_a_name_in_a_certificate_cannot_pose_as_another_f
         PEER.replace(b" [22426]", b""),
         PEER.replace(b"rejected RCPT", b"rejected VRFY"),
         b"x" + PEER,
-        PEER + b"x" * LONGEST_PEER,
+        PEER + b"x" * LONGEST_ENTRY,
     ],
 )
 def test_what_refuses_nobody_verified_names_no_peer(line: bytes) -> None:
-    assert match_peer(line) is None
+    assert match_refusal(line) is None
+
+
+@pytest.mark.parametrize(
+    ("selector", "missing"),
+    [
+        ("", ("pid",)),
+        ("+pid", ()),
+        ("+all", ()),
+        ("+all -pid", ("pid",)),
+        ("+pid -tls_certificate_verified", ("tls_certificate_verified",)),
+        ("-all +pid", ("tls_certificate_verified",)),
+        ("+smtp_connection +pid +tls_peerdn", ()),
+    ],
+)
+def test_a_log_selector_tells_whether_the_log_names_the_peers(selector: str, missing: tuple[str, ...]) -> None:
+    assert missing_selectors(selector) == missing
 
 
 HOSTILE = [
@@ -186,8 +238,8 @@ HOSTILE = [
 
 
 @pytest.mark.timeout(30)  # with one loop too many this takes hours
-@given(st.sampled_from(HOSTILE), st.integers(0, LONGEST_PEER), st.sampled_from([b"", b'"', b">", b" ", b": "]))
+@given(st.sampled_from(HOSTILE), st.integers(0, LONGEST_ENTRY), st.sampled_from([b"", b'"', b">", b" ", b": "]))
 def test_no_line_costs_more_than_its_length(line: bytes, cut: int, end: bytes) -> None:
-    line = line[:cut][: LONGEST_PEER - 2] + end
-    assert match_peer(line) is None or line.startswith(PEER[:60])
+    line = line[:cut][: LONGEST_ENTRY - 2] + end
+    assert match_refusal(line) is None or line.startswith(PEER[:60])
     assert Grammar().match(line) is None

@@ -1,41 +1,24 @@
-"""Finding the lines that matter: one reused buffer, a search for the literal, the regex on what it found.
+"""One reused buffer, and the search for the lines that matter in it.
 
-One allocation per read makes reading a big log four times slower, so text is read into one buffer that is
-made once. glibc's memmem is about a third faster than bytearray.find on a literal this long; where there
-is none, find does it.
+One allocation per read makes reading a big log four times slower. glibc's memmem is about a third faster than
+bytearray.find on a literal this long; where there is none, find does it.
 """
 
 from __future__ import annotations
 
 import ctypes
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-BUFFER_LENGTH: Final = 256 * 1024
+BUFFER_LENGTH: Final = 512 * 1024
 LONGEST: Final = 16 * 1024
 """Longer lines are of no interest: Exim's own limit of an entry is 8 KiB."""
 
 
-class Text(Protocol):
-    """Some text of a log in memory; all offsets are from where that begins."""
-
-    def find(self, start: int, end: int) -> int:
-        """Return where the literal begins first in [start, end), or -1."""
-
-    def find_mark(self, mark: bytes, start: int, end: int) -> int:
-        """Return where some other bytes begin first in [start, end), or -1."""
-
-    def entry(self, inside: int, start: int, end: int) -> tuple[bytes, int]:
-        """Return the line around ``inside`` of whole lines [start, end), and the offset of its newline.
-
-        Of a line that is too long to be one of those we look for it may be a part.
-        """
-
-
 class Buffer:
-    """A reused buffer and the search for one literal in it.
+    """A reused buffer and the search for one literal in it; all offsets are from its beginning.
 
     view: to be read into. Not for use by two threads at once.
     """
@@ -50,22 +33,25 @@ class Buffer:
         return len(self.bytes)
 
     def find(self, start: int, end: int) -> int:
-        """See Text."""
+        """Return where the literal begins first in [start, end), or -1."""
         if memmem is None:
             return self.bytes.find(self._literal, start, end)
         found = memmem(self._address + start, end - start, self._literal, len(self._literal))
         return -1 if found is None else found - self._address
 
     def find_mark(self, mark: bytes, start: int, end: int) -> int:
-        """See Text."""
+        """Return where some other bytes begin first in [start, end), or -1."""
         return self.bytes.find(mark, start, end)
 
     def lines(self, start: int, end: int) -> int:
-        """Return the offset behind the last newline in [start, end), or start if there is none."""
+        """Return the offset after the last newline in [start, end), or start if there is none."""
         return max(start, self.bytes.rfind(b"\n", start, end) + 1)
 
     def entry(self, inside: int, start: int, end: int) -> tuple[bytes, int]:
-        """See Text."""
+        """Return the line around ``inside`` of whole lines [start, end), and the offset of its newline.
+
+        Of a line that is longer than any of those looked for it is a part.
+        """
         begin = max(start, self.bytes.rfind(b"\n", start, inside) + 1)
         newline = self.bytes.find(b"\n", inside, end)
         newline = end if newline < 0 else newline

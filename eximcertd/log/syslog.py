@@ -1,4 +1,4 @@
-r"""Exim's entries as syslog carries them: a header's process id instead of one in the text, long ones in parts.
+r"""Exim's entries as syslog carries them: a process id in the header instead of the text, long ones in parts.
 
 Exim splits an entry at about 870 characters, "[1/2] ..." and "[2/2] ...", and at newlines, "[1\2] ..." (Exim
 specification, chapter "Log files", section on syslog).
@@ -9,36 +9,37 @@ Pure: no I/O, no clock.
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
-from eximcertd.log.line import LONGEST_PEER, match_peer
+from eximcertd.log.line import LONGEST_ENTRY, match_refusal
 
 if TYPE_CHECKING:
     from datetime import datetime
 
     from eximcertd.fingerprint import Fingerprint
+    from eximcertd.log.aggregator import Aggregator
     from eximcertd.log.line import Grammar
-    from eximcertd.log.tally import Tally
 
 _PART = re.compile(rb"\[(?P<number>\d{1,3})(?P<cut>[/\\])(?P<count>\d{1,3})\] ")
 _STAMP = re.compile(rb"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(?:\.\d{3})?(?: [+-]\d{4})? ")
 _MOST_SPLIT: Final = 64
 _MOST_WAITING: Final = 64
 _WAITS: Final = 500
-"""So many entries behind its rejection a peer is looked for."""
+"""After its rejection a peer is looked for in so many entries."""
 
 
 class Entries:
-    """Takes messages one by one and counts the rejections among them in a tally."""
+    """Takes messages one by one and counts the rejections among them in an aggregator."""
 
-    def __init__(self, grammar: Grammar, tally: Tally) -> None:
+    def __init__(self, grammar: Grammar, aggregator: Aggregator) -> None:
         self._grammar = grammar
-        self._tally = tally
+        self._aggregator = aggregator
         self._parts: dict[int, list[bytes]] = {}
-        self._waiting: dict[int, tuple[Fingerprint, int]] = {}
+        self._waiting: dict[int, tuple[Fingerprint, int, int]] = {}
         self._number = 0
 
-    def take(self, message: bytes, pid: int, at: datetime) -> None:
+    def read(self, message: bytes, pid: int, at: datetime) -> None:
         """Take a message of one of Exim's processes. at: when it was logged, where the text does not tell."""
         self._number += 1
         entry = self._joined(message, pid)
@@ -46,12 +47,13 @@ class Entries:
             return
         rejection = self._grammar.match(entry) if self._grammar.literal in entry else None
         if rejection is not None:
-            if self._tally.add(rejection.fingerprint, rejection.at or at):
-                self._waiting[rejection.pid or pid] = (rejection.fingerprint, self._number)
+            when = self._aggregator.add(rejection.fingerprint, rejection.at or at)
+            if when is not None:
+                self._waiting[rejection.pid or pid] = (rejection.fingerprint, when, self._number)
                 while len(self._waiting) > _MOST_WAITING:
                     del self._waiting[next(iter(self._waiting))]
         elif self._waiting:
-            self._meet(entry, pid)
+            self._look_for_peer(entry, pid, at)
 
     def parts(self) -> dict[str, list[str]]:
         """Return what is kept of entries whose rest has not come yet, for a position."""
@@ -61,13 +63,13 @@ class Entries:
         """Go on with what ``parts`` told. Raises ValueError, TypeError, AttributeError."""
         self._parts = {int(pid): [str(part).encode("latin-1") for part in some] for pid, some in parts.items()}
 
-    def _meet(self, entry: bytes, pid: int) -> None:
-        found = match_peer(entry) or match_peer(b"[%d] " % pid + _STAMP.sub(b"", entry, count=1))
-        if found is None or found[0] not in self._waiting:
+    def _look_for_peer(self, entry: bytes, pid: int, at: datetime) -> None:
+        refusal = match_refusal(entry) or match_refusal(b"[%d] " % pid + _STAMP.sub(b"", entry, count=1))
+        if refusal is None or refusal.pid not in self._waiting:
             return
-        fingerprint, number = self._waiting.pop(found[0])
+        fingerprint, when, number = self._waiting.pop(refusal.pid)
         if self._number - number <= _WAITS:
-            self._tally.meet(fingerprint, found[1])
+            self._aggregator.meet(fingerprint, when, replace(refusal, at=refusal.at or at))
 
     def _joined(self, message: bytes, pid: int) -> bytes | None:
         """Return the whole entry that a message is or ends; None while there is more to come."""
@@ -77,7 +79,7 @@ class Entries:
         number, count = int(part["number"]), int(part["count"])
         parts = self._parts.pop(pid, []) if number > 1 else []
         parts.append(message[part.end() :] + (b"\n" if part["cut"] == b"\\" else b""))
-        if number != len(parts) or sum(map(len, parts)) > LONGEST_PEER:
+        if number != len(parts) or sum(map(len, parts)) > LONGEST_ENTRY:
             return None  # its beginning was missed
         if number == count:
             return b"".join(parts)

@@ -1,0 +1,138 @@
+"""Rejections added up by fingerprint, each with the peer that the log names a little later.
+
+Times become ms since the epoch here. A time without a zone is in Exim's own.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from eximcertd.log.line import match_refusal
+from eximcertd.log.sighting import Sighting
+
+if TYPE_CHECKING:
+    from datetime import datetime, tzinfo
+
+    from eximcertd.fingerprint import Fingerprint
+    from eximcertd.log.buffer import Buffer
+    from eximcertd.log.line import Grammar, Refusal
+
+PEER_WITHIN: Final = 64 * 1024
+"""How many bytes of log after a rejection its peer is looked for; Exim writes the two lines together."""
+PEER_SECONDS: Final = 10
+"""How many seconds later at most; a process id comes round again, but not as fast."""
+
+_YEAR_10000: Final = 253_402_300_800_000
+_MOST_WAITING: Final = 64
+_TRIES: Final = 4
+
+
+@dataclass(slots=True)
+class _Wait:
+    """A rejection whose peer is looked for. pid: its process. left: bytes in which it may still come."""
+
+    pid: int
+    fingerprint: Fingerprint
+    at: int
+    left: int = PEER_WITHIN
+
+
+class Waiting(dict[int, _Wait]):
+    """The rejections of one file whose peers may come in its next lines, by process id."""
+
+
+class Aggregator:
+    """Takes whole lines, gives sightings. zone: Exim's."""
+
+    def __init__(self, grammar: Grammar, zone: tzinfo) -> None:
+        self._grammar = grammar
+        self._zone = zone
+        self._sightings: dict[Fingerprint, Sighting] = {}
+        self._given: datetime | None = None
+        self._at: int | None = None
+
+    def __len__(self) -> int:
+        return len(self._sightings)
+
+    def read(self, text: Buffer, start: int, end: int, otherwise: datetime, waiting: Waiting) -> None:
+        """Take the whole lines in [start, end) of a buffer.
+
+        otherwise: the time of lines that tell none. waiting: the file's; what is still looked for stays in it.
+        """
+        for wait in list(waiting.values()):
+            self._look_for_peer(text, wait, start, end, waiting)
+        at = start
+        hits: dict[Fingerprint, tuple[_Wait, int]] = {}
+        while (at := text.find(at, end)) >= 0:
+            line, newline = text.entry(at, start, end)
+            rejection = self._grammar.match(line)
+            if rejection is not None:
+                when = self.add(rejection.fingerprint, rejection.at or otherwise)
+                if when is not None and rejection.pid:
+                    hits[rejection.fingerprint] = (_Wait(rejection.pid, rejection.fingerprint, when), newline + 1)
+            at = newline
+        misses = 0
+        for wait, after in hits.values():
+            if misses >= _MOST_WAITING:
+                break  # a flood without peers
+            misses += not self._look_for_peer(text, wait, after, end, waiting)
+
+    def add(self, fingerprint: Fingerprint, at: datetime) -> int | None:
+        """Count one attempt and return its time. None: there is no such time, so Exim did not write it."""
+        if at is not self._given:  # the grammar gives the same object for the same second
+            self._given, self._at = at, milliseconds(at, self._zone)
+        if self._at is not None:
+            self._sighting(fingerprint).add(self._at)
+        return self._at
+
+    def meet(self, fingerprint: Fingerprint, at: int, refusal: Refusal) -> bool:
+        """Note the peer of an attempt that was counted at ``at``, unless the refusal is of a much later time."""
+        later = None if refusal.at is None else milliseconds(refusal.at, self._zone)
+        if refusal.peer is None or (later is not None and abs(later - at) > 1000 * PEER_SECONDS):
+            return False
+        sighting = self._sighting(fingerprint)
+        sighting.peer = refusal.peer
+        sighting.last = at if sighting.last is None else max(at, sighting.last)
+        return True
+
+    def take(self) -> tuple[Sighting, ...]:
+        """Return what was counted since the last call, and begin anew."""
+        sightings, self._sightings = self._sightings, {}
+        return tuple(sightings.values())
+
+    def _sighting(self, fingerprint: Fingerprint) -> Sighting:
+        sighting = self._sightings.get(fingerprint)
+        if sighting is None:
+            sighting = self._sightings[fingerprint] = Sighting(fingerprint)
+        return sighting
+
+    def _look_for_peer(self, text: Buffer, wait: _Wait, start: int, end: int, waiting: Waiting) -> bool:
+        """Look for the peer of a rejection in the lines [start, end) after it; where it may still come, it waits."""
+        pid = wait.pid
+        waiting.pop(pid, None)
+        mark, at, last = b"[%d] " % pid, start, min(end, start + wait.left)
+        for _ in range(_TRIES):
+            at = text.find_mark(mark, at, last)
+            if at < 0:
+                wait.left -= last - start
+                if wait.left > 0 and len(waiting) < _MOST_WAITING:
+                    waiting[pid] = wait
+                return False
+            line, at = text.entry(at, start, end)
+            refusal = match_refusal(line)
+            if refusal is not None and refusal.pid == pid:
+                return self.meet(wait.fingerprint, wait.at, refusal)
+            rejection = self._grammar.match(line)
+            if rejection is not None and rejection.pid == pid and rejection.fingerprint != wait.fingerprint:
+                break  # the process id came round again
+        return False
+
+
+def milliseconds(at: datetime, zone: tzinfo) -> int | None:
+    """Return a time as ms since the epoch; None where no clock could have told it. zone: of a naive one."""
+    try:
+        found = round((at if at.tzinfo else at.replace(tzinfo=zone)).timestamp() * 1000)
+    except (OverflowError, ValueError, OSError):
+        return None
+    return found if 0 <= found < _YEAR_10000 else None

@@ -1,0 +1,121 @@
+"""Reading files through one buffer into one aggregator: what following a log and scanning old ones share."""
+
+from __future__ import annotations
+
+import os
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final
+
+from eximcertd.log.aggregator import Aggregator
+from eximcertd.log.buffer import Buffer
+from eximcertd.log.cursor import HEAD_LENGTH, TAIL_LENGTH
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterable, Iterator
+    from datetime import tzinfo
+
+    from eximcertd.log.cursor import FileCursor
+    from eximcertd.log.line import Grammar
+    from eximcertd.log.sighting import Sighting
+    from eximcertd.log.unpack import Text
+
+END: Final = 1 << 62
+"""An offset after the end of every file."""
+
+
+class Reader:
+    """Not for use by two threads. zone: Exim's."""
+
+    def __init__(self, grammar: Grammar, zone: tzinfo) -> None:
+        self._buffer = Buffer(grammar.literal)
+        self._aggregator = Aggregator(grammar, zone)
+
+    def __len__(self) -> int:
+        """Return for how many fingerprints something was found since ``take``."""
+        return len(self._aggregator)
+
+    def take(self) -> tuple[Sighting, ...]:
+        """Return what was found since the last call."""
+        return self._aggregator.take()
+
+    def read(self, cursor: FileCursor, *, now: bool) -> int | None:
+        """Read on in a held plain file, at most a buffer's length; return how many bytes were consumed.
+
+        now: lines without a time are of now, else of the file's last change. None: the file's content was
+        replaced. Raises OSError.
+        """
+        piece = cursor.read(self._buffer)
+        if piece is None:
+            return None
+        begin, have = piece
+        return self._take(cursor, begin, have, datetime.now(UTC) if now else changed_at(cursor.mtime))
+
+    def read_text(self, cursor: FileCursor, text: Text, end: int = END) -> Iterator[int]:
+        """Read a text that stands at ``cursor.end`` on, up to ``end``; yield how many bytes each piece consumed.
+
+        The buffer may be used for something else between two pieces. Raises UnpackError, OSError.
+        """
+        rest, otherwise = b"", changed_at(cursor.mtime)
+        while cursor.end + len(rest) < end:
+            self._buffer.view[: len(rest)] = rest
+            got = text.readinto(self._buffer.view[len(rest) : min(len(self._buffer), end - cursor.end)])
+            if not got:
+                return
+            have = len(rest) + got
+            consumed = self._take(cursor, 0, have, otherwise)
+            rest = bytes(self._buffer.view[consumed:have])
+            yield consumed
+
+    def head(self, text: Text) -> bytes:
+        """Return the beginning of a text. Raises UnpackError, OSError."""
+        return bytes(self._buffer.view[: text.readinto(self._buffer.view[:HEAD_LENGTH])])
+
+    def skip(self, text: Text, at: int, end: int, tail: bytes = b"") -> Generator[int, None, tuple[int, bytes]]:
+        """Pass over a text that stands at ``at`` up to ``end``; yield the bytes of each piece.
+
+        Return where it stands then, and the bytes before that (``tail`` before ``at``). Raises UnpackError, OSError.
+        """
+        while at < end and (got := text.readinto(self._buffer.view[: min(len(self._buffer), end - at)])):
+            tail = (tail + self._buffer.bytes[max(0, got - TAIL_LENGTH) : got])[-TAIL_LENGTH:]
+            at += got
+            yield got
+        return at, tail
+
+    def covered(
+        self, text: Text, candidates: Iterable[FileCursor]
+    ) -> Generator[int, None, tuple[list[FileCursor], int, bytes]]:
+        """Find out which of the files that begin like a text it is a copy of, all of it or as far as it goes.
+
+        Yield as ``skip`` does. Return them, by ascending end, and what ``skip`` returns.
+        """
+        at, tail, found = 0, b"", []
+        for cursor in sorted(candidates, key=lambda cursor: cursor.end):
+            at, tail = yield from self.skip(text, at, cursor.end, tail)
+            if cursor.ends(tail) if at == cursor.end else cursor.head_length == HEAD_LENGTH:
+                found.append(cursor)
+        return found, at, tail
+
+    def _take(self, cursor: FileCursor, begin: int, have: int, otherwise: datetime) -> int:
+        low, high = cursor.whole_lines(self._buffer, begin, have)
+        if high > low:
+            self._aggregator.read(self._buffer, low, high, otherwise, cursor.waiting)
+        cursor.advance(self._buffer, begin, high)
+        return high - begin
+
+
+def changed_at(mtime: int) -> datetime:
+    """Return a file's time of change (ns), which is the time of lines that tell none."""
+    return datetime.fromtimestamp(mtime / 1e9, UTC)
+
+
+def plain_covered(fd: int, size: int, candidates: Iterable[FileCursor]) -> list[FileCursor]:
+    """Return what ``Reader.covered`` does of a plain file, which need not be read for it. Raises OSError."""
+    found = []
+    for cursor in candidates:
+        if size < cursor.end:
+            matches = cursor.head_length == HEAD_LENGTH
+        else:
+            matches = cursor.ends(os.pread(fd, cursor.tail_length, cursor.end - cursor.tail_length))
+        if matches:
+            found.append(cursor)
+    return found

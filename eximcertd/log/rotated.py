@@ -1,0 +1,359 @@
+"""The rotated files of a log: which of them hold lines that were not counted yet, and their reading.
+
+Reading is done by generators: each yields after every piece, so that whoever runs them can read the log itself
+in between, however much there is.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from eximcertd.log.cursor import HEAD_LENGTH, FileCursor, stamp
+from eximcertd.log.directory import Names, Sibling, in_directory, open_regular, subdirectories
+from eximcertd.log.unpack import UnpackError, kind, text
+from eximcertd.text import clean
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator
+
+    from eximcertd.log.reader import Reader
+    from eximcertd.log.registry import Registry
+    from eximcertd.log.unpack import Text
+
+_UNSETTLED: Final = 100_000_000
+"""A directory that changed less than this long ago (ns) may change again without its time telling."""
+_LATE_AT_FIRST: Final = 2
+_MOST_LISTINGS: Final = 20
+_MOST_LOST: Final = 5
+
+
+@dataclass(slots=True, order=True)
+class _Unknown:
+    """A file that no cursor knows, in the order of reading: the time stamp it begins with, whether it is packed."""
+
+    first: str
+    packed: bool
+    mtime: int
+    sibling: Sibling = field(compare=False)
+
+
+@dataclass(slots=True)
+class _Open:
+    """An open regular file. kept: a cursor holds the descriptor from now on."""
+
+    name: str
+    fd: int
+    status: os.stat_result
+    kept: bool = False
+
+
+class RotatedFiles:
+    """What lies around the log. hold: seconds for which files are held open for late lines.
+
+    first: this is the very first start: what is rotated was there before us. dated: the name under which Exim
+    writes now, where that holds a date. problems: what could not be read, a sentence each, by file or directory.
+    lost: what cannot be found any more, a sentence each.
+    """
+
+    def __init__(self, path: Path, names: Names, registry: Registry, reader: Reader, hold: float) -> None:
+        self._path = path
+        self._names = self._target = names
+        self._registry = registry
+        self._reader = reader
+        self._hold = hold
+        self._listed: dict[Path, int] = {}
+        self._judged: set[tuple[int, int, int, int]] = set()
+        self._inodes: set[tuple[int, int]] = set()
+        self._missing: list[FileCursor] = [registry.last] if registry.last is not None else []
+        self.first = registry.path != str(path)
+        self.dated: str | None = None
+        self.problems: dict[str, str] = {}
+        self.lost: list[str] = []
+        self._waiting = 0
+        self._reading: FileCursor | None = None
+
+    @property
+    def behind(self) -> int:
+        """How many bytes of files wait to be read; of packed ones as they lie there."""
+        reading = self._reading
+        return self._waiting + (reading.unread() if reading is not None else 0)
+
+    def directories(self, log: Path) -> list[Path]:
+        """Return the directories that parts of the log may lie in, without links."""
+        found = [log.parent.resolve(), Path(os.path.realpath(log)).parent, *map(Path, self._registry.olddirs)]
+        return list(dict.fromkeys(found))
+
+    def concerns(self, name: str) -> bool:
+        """Tell whether the log or a part of it may lie under this name."""
+        return name in {self._path.name, self._target.template} or self._is_sibling(name)
+
+    def look_again(self, replaced: FileCursor | None = None) -> None:
+        """Judge everything anew at the next look: a copy of what was read, or of ``replaced``, may lie there now."""
+        self._judged.clear()
+        self._listed.clear()
+        if replaced is not None:
+            self._missing.append(replaced)
+
+    def listing(self, log: Path) -> list[Sibling]:
+        """Return what lies in the directories now."""
+        self._listed.clear()
+        self.problems = {name: what for name, what in self.problems.items() if name.startswith("/")}
+        target = Path(os.path.realpath(log))
+        self._target = self._names if target.name == log.name else Names(target)
+        siblings = [sibling for directory in self.directories(log) for sibling in self._list(directory)]
+        self._inodes = {(sibling.dev, sibling.ino) for sibling in siblings}
+        return siblings
+
+    def inodes(self) -> set[tuple[int, int]]:
+        """Return the inodes of all that was there at the last listing, and of the current log."""
+        current = self._registry.current
+        return self._inodes | ({(current.dev, current.ino)} if current is not None else set())
+
+    def has_changed(self, log: Path) -> bool:
+        """Tell whether a directory has changed since it was listed."""
+        try:
+            return any(self._listed.get(here) != here.stat().st_mtime_ns for here in self.directories(log))
+        except OSError:
+            return True
+
+    def catch_up(self, log: Path) -> Generator[int, None, bool]:
+        """Judge the files that changed and read what was not counted; return whether to look again.
+
+        Yield the bytes of each piece. What is held open is to be read on at each yield: what was listed as a copy
+        of it is known as one then.
+        """
+        dated = self.dated
+        for _ in range(_MOST_LISTINGS):
+            siblings = self.listing(log)
+            if not self.first:
+                yield 0
+            unknown = yield from self._judge_all(siblings)
+            if unknown is not None and (not unknown or _names(siblings) == _names(self.listing(log))):
+                break  # else a file that was renamed meanwhile may have been left out
+        else:
+            return True  # files are renamed faster than we can look: what is new cannot be told from what is old
+        if self.first:
+            self._exclude(unknown)
+            self.first = False
+            unknown.clear()
+        for one in unknown:
+            if not self._registry.is_new(one.first, one.mtime):
+                self._judged.add(one.sibling.version)
+        waiting = sorted(one for one in unknown if one.sibling.version not in self._judged)
+        for number, one in enumerate(waiting):
+            self._waiting = sum(later.sibling.size for later in waiting[number if one.packed else number + 1 :])
+            again: list[_Unknown] = []
+            there = yield from self._judge(one.sibling, again)  # what was read meanwhile may tell that it is a copy
+            if there and again:
+                there = yield from self._with(one.sibling, self._take_up)
+            if not there:
+                self._listed.clear()
+                return True
+            self._judged.add(one.sibling.version)
+        self._waiting = 0
+        return self._look_for_missing(log) or self.dated != dated
+
+    def let_go(self, most: int) -> None:
+        """Close what was held long enough, and what is too much."""
+        held = sorted(self._registry.held(), key=lambda cursor: cursor.until)
+        now = time.monotonic()
+        for number, cursor in enumerate(held):
+            if cursor.at_end and (cursor.until < now or number < len(held) - most):
+                cursor.close()
+                self._registry.changed = True
+
+    def _is_sibling(self, name: str) -> bool:
+        """Tell whether an older part of the log may lie under this name; a link's target is rotated under its own."""
+        return self._names.is_sibling(name) or self._target.is_sibling(name)
+
+    def _list(self, directory: Path) -> list[Sibling]:
+        try:
+            changed = directory.stat().st_mtime_ns
+            moved = {self._path.name, self._target.template} if str(directory) in self._registry.olddirs else set()
+            siblings, every = in_directory(directory, lambda name: name in moved or self._is_sibling(name))
+        except OSError as error:
+            self.problems[f"list {directory}"] = f"{clean(str(directory))}: cannot be listed: {error.strerror}"
+            return []
+        if self._names.dated and directory == self._path.parent.resolve():
+            self.dated = self._names.current(every)
+        self._listed[directory] = changed if time.time_ns() - changed > _UNSETTLED else -1
+        return siblings
+
+    def _judge_all(self, siblings: list[Sibling]) -> Generator[int, None, list[_Unknown] | None]:
+        """Read what changed and is known; return what is not known. None: some of it is not there any more."""
+        for name in set(self.problems) - {str(sibling.path) for sibling in siblings}:
+            if name.startswith("/"):
+                del self.problems[name]
+        self._judged &= {sibling.version for sibling in siblings}
+        unknown: list[_Unknown] = []
+        ours = {(cursor.dev, cursor.ino) for cursor in self._registry}
+        unpacked = {str(sibling.path) for sibling in siblings}
+        changed = [
+            sibling
+            for sibling in sorted(siblings, key=lambda sibling: (sibling.dev, sibling.ino) not in ours)
+            if sibling.size and sibling.version not in self._judged and not sibling.packs_one_of(unpacked)
+        ]
+        for number, sibling in enumerate(changed):
+            self._waiting = sum(later.size for later in changed[number:] if later.is_packed)
+            before = len(unknown)
+            if not (yield from self._judge(sibling, unknown)):
+                self._listed.clear()
+                return None
+            if len(unknown) == before:
+                self._judged.add(sibling.version)
+        return unknown
+
+    def _judge(self, sibling: Sibling, unknown: list[_Unknown]) -> Generator[int, None, bool]:
+        """Read what a file holds of what is known; add it to ``unknown`` if nothing is. False: it is gone."""
+        held = self._registry.open_as(sibling.dev, sibling.ino)
+        if held is not None:
+            held.name = str(sibling.path)
+        elif self._registry.packed_as(sibling.version) is None:
+            return (yield from self._with(sibling, lambda file: self._judge_open(sibling, file, unknown)))
+        return True
+
+    def _judge_open(self, sibling: Sibling, file: _Open, unknown: list[_Unknown]) -> Generator[int, None, None]:
+        if kind(file.fd) is not None:
+            head = self._reader.head(text(file.fd, clean(file.name)))
+            if not (yield from self._judge_packed(file, head, sibling.version)):
+                unknown.append(_Unknown(stamp(head), packed=True, mtime=sibling.mtime, sibling=sibling))
+            return
+        if sibling.is_packed:
+            return  # somebody begins to write it
+        cursor = self._registry.identify(file.fd, file.status, file.name, self.inodes())
+        if cursor is None:
+            first = stamp(os.pread(file.fd, 19, 0))
+            unknown.append(_Unknown(first, packed=False, mtime=sibling.mtime, sibling=sibling))
+        elif cursor.fd == file.fd:
+            file.kept = True
+            yield from self._read_held(cursor)
+
+    def _judge_packed(self, file: _Open, head: bytes, version: tuple[int, ...]) -> Generator[int, None, bool]:
+        """Read what a packed copy of something known holds beyond it; False: it is none."""
+        candidates = self._registry.beginning(head)
+        if any(cursor.fd >= 0 for cursor in candidates):
+            return True  # its own file is still held, and tells all
+        packed = text(file.fd, clean(file.name))
+        covered, at, tail = yield from self._reader.covered(packed, candidates)
+        if not covered:
+            return False
+        if covered[-1].end == at and covered[-1].ends(tail):
+            yield from self._read_packed(covered[-1], packed, at, head, tail)
+            covered[-1].note_packed(version)
+            self._registry.changed = True
+        return True
+
+    def _take_up(self, file: _Open) -> Generator[int, None, None]:
+        """Read a file that nothing is known of."""
+        if kind(file.fd) is None:
+            cursor = self._registry.add(FileCursor())
+            cursor.hold(file.fd, file.status, file.name)
+            file.kept = True
+            yield from self._read_held(cursor)
+            return
+        cursor = self._registry.add(FileCursor(name=file.name, mtime=file.status.st_mtime_ns))
+        yield from self._read_packed(cursor, text(file.fd, clean(file.name)), 0, b"", b"")
+        status = file.status
+        cursor.note_packed((status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns))
+        self._registry.changed = True
+
+    def _read_packed(
+        self, cursor: FileCursor, packed: Text, at: int, head: bytes, tail: bytes
+    ) -> Generator[int, None, None]:
+        cursor.skip_to(at, head, tail)
+        cursor.begin_packed()
+        try:
+            yield from self._reader.read_text(cursor, packed)
+        finally:
+            cursor.close()
+
+    def _read_held(self, cursor: FileCursor) -> Generator[int, None, None]:
+        cursor.until = time.monotonic() + self._hold
+        self._reading = cursor
+        while cursor.fd >= 0 and (consumed := self._reader.read(cursor, now=False)):
+            yield consumed
+        self._reading = None
+
+    def _with(self, sibling: Sibling, act: Callable[[_Open], Generator[int, None, None]]) -> Generator[int, None, bool]:
+        """Do something with a file opened; what prevents it is a problem to tell. False: it is not there."""
+        name = str(sibling.path)
+        file = None
+        try:
+            file = _Open(name, *open_regular(name))
+            if (file.status.st_dev, file.status.st_ino) != (sibling.dev, sibling.ino):
+                return False  # another file has the name by now
+            yield from act(file)
+            self.problems.pop(name, None)
+        except FileNotFoundError:
+            return False
+        except OSError as error:
+            self.problems[name] = f"{clean(name)}: cannot be read: {error.strerror}"
+        except UnpackError as error:
+            self.problems[name] = str(error)
+        finally:
+            if file is not None and not file.kept:
+                os.close(file.fd)
+        return True
+
+    def _look_for_missing(self, log: Path) -> bool:
+        """Where a file that was followed is not there any more, find the directory it went to; or tell the loss.
+
+        Return whether a directory was found.
+        """
+        missing = [cursor for cursor in self._missing if not cursor.found and cursor.end]
+        known = self.directories(log)
+        for near in {near.parent for near in known} | set(known) if missing else ():
+            for directory in subdirectories(near):
+                if directory not in known and self._holds(directory, missing):
+                    self._registry.add_olddir(str(directory))
+                    self.look_again()
+                    return True
+        for cursor in missing:
+            name = clean(cursor.name or str(self._path))
+            what = "was truncated, and no copy of what it held is found" if cursor.truncated else "is gone"
+            self.lost = [*self.lost[1 - _MOST_LOST :], f"{name}: {what}: attempts at its end may not be counted"]
+        self._missing.clear()
+        return False
+
+    def _holds(self, directory: Path, missing: list[FileCursor]) -> bool:
+        """Tell whether one of the missing files lies in a directory."""
+        for sibling in in_directory(directory, lambda name: name == self._path.name or self._is_sibling(name))[0]:
+            with suppress(OSError, UnpackError):
+                fd, status = open_regular(sibling.path)
+                try:
+                    if any(self._is_one(fd, status.st_size, cursor) for cursor in missing):
+                        return True
+                finally:
+                    os.close(fd)
+        return False
+
+    def _is_one(self, fd: int, size: int, cursor: FileCursor) -> bool:
+        if kind(fd) is not None:
+            return cursor.begins(self._reader.head(text(fd, "")))
+        return bool(cursor.is_copy(fd, os.pread(fd, HEAD_LENGTH, 0), size))
+
+    def _exclude(self, unknown: list[_Unknown]) -> None:
+        """Leave what was rotated before our time; late lines to the newest of it are ours all the same."""
+        for one in unknown:
+            self._registry.exclude(one.first, one.mtime)
+        plain = sorted((one for one in unknown if not one.packed), key=lambda one: one.mtime)
+        for one in plain[-_LATE_AT_FIRST:]:
+            try:
+                fd, status = open_regular(one.sibling.path)
+            except OSError:
+                continue  # gone, or not readable: then there are no late lines either
+            cursor = self._registry.add(FileCursor())
+            cursor.hold(fd, status, str(one.sibling.path))
+            cursor.until = time.monotonic() + self._hold
+            cursor.skip_all(status.st_size)
+        self._registry.path = str(self._path)
+        self._registry.changed = True
+
+
+def _names(siblings: list[Sibling]) -> set[tuple[Path, int]]:
+    return {(sibling.path, sibling.ino) for sibling in siblings}
