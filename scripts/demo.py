@@ -36,11 +36,11 @@ LAST: Final = "grep bob@remote.example client/log/mainlog | tail -n 1"
 
 
 class NotSeenError(Exception):
-    """Something that the demo promises did not happen; the message says what."""
+    """Something that the demo is to show did not happen; the message says what."""
 
 
 class Demo:
-    """The stage: a directory with a server, a client and eximcertd, and the commands that work on them."""
+    """A directory with a server, a client and eximcertd, and the commands that work on them."""
 
     def __init__(self, directory: Path, screen: Screen, stack: ExitStack) -> None:
         self.directory = directory
@@ -49,14 +49,14 @@ class Demo:
         self._environment = {**os.environ, "PATH": f"{directory}/bin:{os.environ['PATH']}", "LC_ALL": "C.UTF-8"}
 
     def run(self, command: str) -> str:
-        """Show a command, run it in the demo's directory, show what it says and return that."""
+        """Show a command, run it in the demo's directory, show what it prints and return that."""
         self.screen.command(command)
         text = self.quietly(command)
         self.screen.said(text)
         return text
 
     def quietly(self, command: str) -> str:
-        """Run a command and return what it says; raises NotSeenError if it fails."""
+        """Run a command and return what it prints; raises NotSeenError if it fails."""
         done = subprocess.run(
             ["/bin/sh", "-c", command],
             cwd=self.directory,
@@ -91,8 +91,8 @@ class Demo:
         screen, here = self.screen, self.directory
         screen.step(
             "A laptop and a mail server",
-            "Both have a certificate of their own making. The server knows the laptop's: it lies among its "
-            "certificates. That alone lets nobody relay.",
+            "Both have a self-signed certificate. The laptop's lies in the server's directory of "
+            "certificates. That alone lets no client relay.",
         )
         screen.command(f"cd {here}")
         (here / "hello.eml").write_text(MESSAGE)
@@ -108,16 +108,16 @@ class Demo:
         self.run(f"cp client/{NAME}.pem server/certs/")
         self.client = EximClient(here / "client", self.server, NAME)
 
-        screen.step("The server: what its RCPT ACL says, and nobody in RELAY_FROM_CERTS yet")
+        screen.step("The server: its ACL for RCPT, and an empty RELAY_FROM_CERTS")
         self.run("cat server/etc/relay_from_certs; grep -A10 ^acl_check_rcpt: server/etc/exim.conf")
         screen.command("exim4 -C server/etc/exim.conf -bdf &")
         self._stack.enter_context(self.server)
         self.expect("the server Exim listens on loopback", self.server.alive())
 
-        screen.step("The laptop: its certificate, and the only server it trusts")
+        screen.step("The laptop: its certificate, and the only server that it trusts")
         self.run("grep -A7 ^remote_smtp: client/exim.conf")
 
-        screen.step("eximcertd: follows the server's log, keeps who was seen and who was let in")
+        screen.step("eximcertd: follows the server's log, and keeps attempts and decisions")
         self.daemon = Eximcertd(self.server, directory=here / "eximcertd")
         screen.command("eximcertd --config eximcertd/eximcertd.toml &")
         self._stack.enter_context(self.daemon)
@@ -125,11 +125,11 @@ class Demo:
 
     def refused(self) -> str:
         """Send a message that is refused, and find the laptop in the pending list; return its fingerprint."""
-        self.screen.step("1. The laptop sends a message. Nobody has let it in.")
+        self.screen.step("1. The laptop sends a message. Its certificate is not approved.")
         line = self.send(SEND, " 550 ")
         self.expect("the server refused the message with 550", "relay not permitted" in line)
         found = _within(lambda: self.daemon.entries("pending"), "the attempt is in the pending list")
-        self.screen.step("2. eximcertd has seen it, and knows whose certificate it was.")
+        self.screen.step("2. eximcertd has seen the attempt and found the certificate.")
         text = self.run("eximcertctl pending")
         fingerprint = next(iter(found))
         self.expect(f"eximcertctl pending names {NAME}", NAME in text)
@@ -137,7 +137,7 @@ class Demo:
 
     def approved(self, prefix: str) -> None:
         """Approve by a prefix, and see the same message arrive."""
-        self.screen.step("3. Somebody who may decide that approves it, by the first digits of its fingerprint.")
+        self.screen.step("3. An approver approves it, by the first digits of its fingerprint.")
         begun = time.monotonic()
         self.run(f'eximcertctl approve {prefix} --note "Alice has a new laptop"')
         took = time.monotonic() - begun
@@ -152,7 +152,7 @@ class Demo:
 
     def revoked(self, prefix: str) -> None:
         """Revoke, and see the same message refused again."""
-        self.screen.step("5. The laptop is lost: revoke it.")
+        self.screen.step("5. The laptop is lost: revoke its certificate.")
         begun = time.monotonic()
         self.run(f'eximcertctl revoke {prefix} --note "left on a train"')
         took = time.monotonic() - begun
@@ -165,8 +165,8 @@ class Demo:
     def impostor(self) -> None:
         """Send the message towards a server of the same name with another certificate."""
         self.screen.step(
-            "7. And the other way round: an impostor in the server's place.",
-            "Another Exim, with the server's name in its certificate, but not with the server's key.",
+            "7. In the other direction: an impostor in the server's place.",
+            "Another Exim, with the server's name in its certificate but another key.",
         )
         home = self.directory / "impostor"
         with EximServer(directory=home) as impostor:

@@ -84,3 +84,15 @@ def all_ids() -> list[int]:
 def hidden() -> bool:
     """Tell whether other users' processes are hidden (mount option hidepid, or a service's ProtectProc)."""
     return not read(1, "status")
+
+
+def holder(inode: str) -> int | None:
+    """Return the lowest process that holds a socket, as far as the caller may see its descriptors."""
+    for pid in sorted(all_ids()):
+        try:
+            with os.scandir(f"/proc/{pid}/fd") as entries:
+                if any(os.readlink(entry.path) == f"socket:[{inode}]" for entry in entries):  # noqa: PTH115 - see above
+                    return pid
+        except OSError:
+            continue
+    return None

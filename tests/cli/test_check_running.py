@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import subprocess
@@ -15,7 +16,7 @@ from lab.smtp import ask
 from lab.twins import Twin
 from lab.wait import until
 
-from eximcertd.cli.check.freshness import generated_is_current
+from eximcertd.cli.check.freshness import daemon_is_current, generated_is_current
 from eximcertd.control.rights import Rights
 
 if TYPE_CHECKING:
@@ -124,7 +125,7 @@ def test_a_file_of_the_configuration_that_changed_since_the_daemon_read_it_is_a_
 
         def touched() -> bool:
             exim.macro_file.touch()
-            return f"since then {exim.macro_file} changed" in sentences(daemon, "warning")
+            return f"{exim.macro_file} changed at " in sentences(daemon, "warning")
 
         until(touched, "the change is seen, which takes to the next second")
         assert "systemctl reload exim4" in sentences(daemon, "warning")
@@ -218,3 +219,46 @@ def test_check_warns_of_the_selectors_with_which_a_peer_is_never_known(selector:
         assert known != ("log_selector lacks" in sentences(daemon, "warning"))
         if not known:
             assert f"log_selector = {selector} +" in sentences(daemon, "warning")
+
+
+def logs(directory: Path, *texts: str, packed: bool = False) -> Path:
+    """Write a main log and its rotated ones, newest first; return the log."""
+    log = directory / "mainlog"
+    for number, text in enumerate(texts):
+        path = log if number == 0 else directory / f"mainlog.{number}{'.gz' if packed else ''}"
+        path.write_bytes(gzip.compress(text.encode()) if path.suffix == ".gz" else text.encode())
+        os.utime(path, (2_000_000_000 - number, 2_000_000_000 - number))
+    return log
+
+
+OLD = "2001-01-01 00:00:00 Start queue run: pid=7\n"
+LATE = "2099-01-01 00:00:00 Start queue run: pid=7\n"
+LOADED = "2099-01-01 00:00:00.123 +0000 [42] exim 4.96 daemon started: pid=42, -q30m, listening for SMTP on port 25\n"
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize(
+    ("texts", "verdict"),
+    [
+        ([OLD + LOADED], "ok"),
+        ([OLD], "warning"),
+        ([OLD + LOADED.replace("=42,", "=43,")], "warning"),
+        ([LATE, LATE + LOADED], "ok"),
+        ([LATE, OLD + LATE], "warning"),
+        ([LATE, LATE], "unknown"),
+        ([""], "unknown"),
+        ([], "unknown"),
+        (["not a log\n"], "unknown"),
+        ([f"x{LOADED}{OLD}"], "warning"),
+    ],
+)
+def test_the_log_tells_whether_the_daemon_was_reloaded_after_a_change(
+    tmp_path: Path, texts: list[str], verdict: str, packed: bool
+) -> None:
+    file = tmp_path / "exim.conf"
+    file.touch()
+    log = logs(tmp_path, *texts, packed=packed)
+    assert daemon_is_current(42, 0.0, [file], log).verdict == verdict
+    assert daemon_is_current(42, 2**33, [file], log).verdict == "ok", "it has started since"
+    assert daemon_is_current(42, 0.0, [file], log, published=2**33).verdict == "ok", "eximcertd has seen it"
+    assert daemon_is_current(42, 0.0, [tmp_path / "gone"], log).verdict == "unknown"

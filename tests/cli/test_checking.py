@@ -172,6 +172,33 @@ def test_an_acl_that_is_called_from_the_one_for_rcpt_is_reached() -> None:
     assert any("ACL acl_inner accepts" in line for line in found["ok"])
 
 
+PINNED = ACL.replace("verify        = certificate", "condition     = ${if def:tls_in_peercert}")
+NARROWED = "acl_starttls:\n  drop condition = ${if def:tls_in_cipher}\n  accept\n"
+AGE = "${if <{${eval:$tod_epoch-$acl_c_eximcertd_connected}}{100}}"
+YOUNG = f"          condition     = {AGE}\n          control       = sub"
+
+
+@as_root
+def test_the_pinned_recipe_is_ok_whatever_exim_trusts() -> None:
+    acl = PINNED.replace("          control       = sub", YOUNG)
+    main = "acl_smtp_starttls = acl_starttls\ntls_verify_certificates = system\n"
+    with looked_at(acl=f"{acl}\n{NARROWED}", main=main) as (_, daemon):
+        status, found = check(daemon)
+    assert found["error"] == []
+    assert status == 0
+    assert any("accepts clients on the list, by the fingerprint alone (pinned)" in line for line in found["ok"])
+    assert not any("acl_smtp_starttls" in line or "age" in line for line in found["warning"])
+
+
+@as_root
+def test_the_pinned_recipe_without_its_two_limits_gets_a_warning_for_each() -> None:
+    with looked_at(acl=PINNED) as (_, daemon):
+        found = check(daemon)[1]
+    assert found["error"] == []
+    assert any("acl_smtp_starttls is empty" in line for line in found["warning"])
+    assert any("no ACL limits the age" in line for line in found["warning"])
+
+
 @as_root
 def test_a_log_that_does_not_tell_who_it_was_is_odd() -> None:
     with looked_at(log_selector="+tls_peerdn") as (_, daemon):

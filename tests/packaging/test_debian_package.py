@@ -128,6 +128,12 @@ def test_the_man_page_explains_every_key_of_the_configuration() -> None:
     assert sorted(re.findall(r"(?m)^\.It Cm (\S+)", page)) == sorted(keys)
 
 
+def test_the_man_page_shows_the_drop_in_for_a_dead_exim_as_it_is_shipped() -> None:
+    page = (ROOT / "docs/man/eximcertd.8").read_text()
+    shipped = (ROOT / "packaging/exim/exim4.service.d/restart.conf").read_text()
+    assert shipped[shipped.index("[Unit]") :] in page
+
+
 def test_the_man_page_lists_every_kind_of_event() -> None:
     page = (ROOT / "docs/man/eximcertd.8").read_text()
     catalog = (ROOT / "packaging/systemd/eximcertd.catalog").read_text()

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import subprocess
 from dataclasses import asdict, dataclass
 from enum import StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 class Verdict(StrEnum):
@@ -46,3 +51,13 @@ def error(sentence: str, remedy: str) -> CheckLine:
 def unknown(what: str) -> CheckLine:
     """Return a line about something that the caller may not see, such as "the value of the macro"."""
     return CheckLine(Verdict.UNKNOWN, what)
+
+
+def visible(lines: Iterator[CheckLine]) -> Iterator[CheckLine]:
+    """Yield the lines; end with what the caller may not see, or what could not be looked at."""
+    try:
+        yield from lines
+    except PermissionError as failure:
+        yield unknown(f"{failure.filename}")
+    except (OSError, subprocess.SubprocessError) as failure:
+        yield error(f"{failure}", "see what keeps this from being read")

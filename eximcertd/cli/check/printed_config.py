@@ -46,6 +46,11 @@ class Statement:
         return any(re.match(r"certificate\b", value) for value in self.values("verify"))
 
     @property
+    def pins(self) -> bool:
+        """It requires a certificate, verified or not: the fingerprint alone decides."""
+        return any(re.search(r"[^!\s]\s*def:tls_in_peercert\b", value) for value in self.values("condition"))
+
+    @property
     def refuses_relaying(self) -> bool:
         """It refuses every client that wants to relay: no condition, or one on the recipient's domain."""
         if self.verb in {"deny", "drop"}:

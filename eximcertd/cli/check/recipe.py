@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 SETTINGS: Final = (
     "acl_smtp_rcpt",
     "acl_smtp_data",
+    "acl_smtp_starttls",
     "tls_advertise_hosts",
     "tls_certificate",
     "tls_verify_certificates",
@@ -47,8 +48,13 @@ class Expected:
 def examine(printed: PrintedConfig, settings: dict[str, str], expected: Expected) -> Iterator[CheckLine]:
     """Yield what there is to say about the configuration."""
     yield from _macro(printed, expected)
-    yield from _acl(printed, settings, expected)
-    yield from _tls(settings, expected)
+    accepting = _accepting(printed, settings, expected)
+    yield from _acl(printed, settings, expected, accepting)
+    yield from _tls(settings)
+    if accepting and accepting[0][1].pins and not accepting[0][1].verifies:
+        yield from _pinned(printed, settings)
+    else:
+        yield from _trust(settings.get("tls_verify_certificates", ""), expected)
     yield _log(settings.get("log_selector", ""))
 
 
@@ -84,22 +90,32 @@ def _macro(printed: PrintedConfig, expected: Expected) -> Iterator[CheckLine]:
     yield ok(f"Exim's configuration includes {expected.file}, which defines {expected.macro}")
 
 
-def _acl(printed: PrintedConfig, settings: dict[str, str], expected: Expected) -> Iterator[CheckLine]:
+_Reached = list[tuple[str, "Statement", bool]]
+"""ACL, statement, and whether relaying is refused before it."""
+
+
+def _accepting(printed: PrintedConfig, settings: dict[str, str], expected: Expected) -> _Reached:
+    """Return the statements for RCPT that accept the clients on the list."""
+    reached = printed.reached(settings.get("acl_smtp_rcpt", ""))
+    return [one for one in reached if one[1].verb == "accept" and _uses(one[1], expected)]
+
+
+def _acl(
+    printed: PrintedConfig, settings: dict[str, str], expected: Expected, accepting: _Reached
+) -> Iterator[CheckLine]:
     start = settings.get("acl_smtp_rcpt", "")
     if start not in printed.acls:
         value = f"{start!r}, which is not an ACL of this configuration" if start else "empty"
         yield error(f"acl_smtp_rcpt is {value}: no client with a certificate can relay", _RECIPE)
         return
-    reached = list(printed.reached(start))
-    accepting = [(name, s, late) for name, s, late in reached if s.verb == "accept" and _uses(s, expected)]
     if not accepting:
         yield _nowhere(printed, settings, expected)
     else:
         name, statement, late = accepting[0]
-        if not statement.verifies:
+        if not statement.verifies and not statement.pins:
             yield error(
                 f'ACL {name} uses {expected.macro} without "verify = certificate": expired certificates pass',
-                'put "verify = certificate" before its condition',
+                f'put "verify = certificate" before its condition, or "{_PIN}" if the fingerprint alone decides',
             )
         elif late:
             yield error(
@@ -107,10 +123,23 @@ def _acl(printed: PrintedConfig, settings: dict[str, str], expected: Expected) -
                 _EARLIER,
             )
         else:
-            yield ok(f"ACL {name} accepts clients on the list, with verify = certificate")
-    yield from _warning(reached, expected)
+            how = "with verify = certificate" if statement.verifies else "by the fingerprint alone (pinned)"
+            yield ok(f"ACL {name} accepts clients on the list, {how}")
+    yield from _warning(list(printed.reached(start)), expected)
 
 
+def _pinned(printed: PrintedConfig, settings: dict[str, str]) -> Iterator[CheckLine]:
+    """Say whether the pinned recipe is limited to the TLS session at the beginning of a connection."""
+    if not settings.get("acl_smtp_starttls"):
+        yield warning("acl_smtp_starttls is empty: a connection can start TLS more than once", _NARROW)
+    aged = (s for statements in printed.acls.values() for s in statements if _AGE in " ".join(s.values("condition")))
+    if not any(aged):
+        yield warning("no ACL limits the age of the connection of a client on the list", _NARROW)
+
+
+_PIN: Final = "condition = ${if def:tls_in_peercert}"
+_AGE: Final = "$acl_c_eximcertd_connected"
+_NARROW: Final = "eximcertctl setup writes it"
 _RECIPE: Final = "put the recipe's two statements into the ACL for RCPT: see eximcertd(8), SETTING UP EXIM"
 _EARLIER: Final = "move the recipe's two statements before the one that refuses to relay"
 
@@ -150,10 +179,10 @@ def _warning(reached: list[tuple[str, Statement, bool]], expected: Expected) -> 
         )
     elif all(late for _, _, late in right):
         yield error(f"ACL {right[0][0]} logs after the statement that refuses to relay: it is never reached", _EARLIER)
-    elif not any(s.verifies for _, s, _ in right):
+    elif not any(s.verifies or s.pins for _, s, _ in right):
         yield error(
             'the ACL logs without "verify = certificate": any client fills the log and the pending list',
-            'put "verify = certificate" before its condition',
+            f'put "verify = certificate" before its condition, or "{_PIN}" if the fingerprint alone decides',
         )
     else:
         yield ok(f"ACL {right[0][0]} logs clients with a certificate that are not on the list")
@@ -177,7 +206,7 @@ def _squeezed(text: str) -> str:
     return re.sub(r"\s", "", text)
 
 
-def _tls(settings: dict[str, str], expected: Expected) -> Iterator[CheckLine]:
+def _tls(settings: dict[str, str]) -> Iterator[CheckLine]:
     if not settings.get("tls_advertise_hosts", "*").strip():
         yield error("tls_advertise_hosts is empty: no client can use TLS", "set tls_advertise_hosts = *")
     if "tls_certificate" in settings and not settings["tls_certificate"]:
@@ -194,7 +223,6 @@ def _tls(settings: dict[str, str], expected: Expected) -> Iterator[CheckLine]:
         yield warning(f"only some clients are asked for a certificate: {' and '.join(filter(None, asks))}")
     else:
         yield ok("every client is asked for a certificate")
-    yield from _trust(settings.get("tls_verify_certificates", ""), expected)
 
 
 def _trust(trusted: str, expected: Expected) -> Iterator[CheckLine]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from eximcertd.cli.check import files, freshness
 from eximcertd.cli.check.access import User
 from eximcertd.cli.check.allowlist import compare
-from eximcertd.cli.check.finding import CheckLine, error, ok, unknown, warning
+from eximcertd.cli.check.finding import CheckLine, error, ok, unknown, visible, warning
 from eximcertd.cli.check.printed_config import read
 from eximcertd.cli.check.recipe import SETTINGS, Expected, examine
 from eximcertd.cli.check.starttls import handshakes
@@ -20,7 +20,6 @@ from eximcertd.exim.settings import Build, Exim, EximError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from datetime import datetime
 
     from eximcertd.cli.check.service import Service
     from eximcertd.exim.daemons import EximFacts
@@ -73,28 +72,27 @@ def _configuration(exim: Exim, build: Build, config: Config, service: Service) -
     expected = Expected(
         config.allowlist.macro, value, config.macro_file, config.log.message, config.certificates.directory, seen
     )
+    log = _main_log(config)
     yield from examine(printed, settings, expected)
     if value is not None and service.approved is not None:
         yield from compare(value, service.approved, exim, user.name if user and os.geteuid() == 0 else None)
-    yield from files.own_certificate(settings, user)
+    yield from visible(files.own_certificate(settings, user))
     read_files = {Path(name) for name in printed.included} | ({build.config} if build.config else set())
     try:
         facts = facts_of(str(exim.binary), str(build.config or ""), settings, default=exim.config is None)
-        yield from _daemons(facts, config, service.published, read_files)
+        yield from _daemons(facts, log, service.loaded, read_files)
     except EximError as failure:
-        yield _failure(failure, "Exim's daemons")
-    yield from files.only_root_writes(config.macro_file, "the macro file")
+        yield error(failure.message, failure.hint) if os.geteuid() == 0 else unknown("Exim's daemons")
+    yield from visible(files.only_root_writes(config.macro_file, "the macro file"))
     if config.file.exists():
-        yield from files.only_root_writes(config.file, "the configuration")
-    yield from files.state(config, service.user, user)
-    yield from files.certificates(config.certificates.directory, user)
-    if config.log.source == "file":
-        yield from files.log(_main_log(config), service.user)
+        yield from visible(files.only_root_writes(config.file, "the configuration"))
+    yield from visible(files.state(config, service.user, user))
+    yield from visible(files.certificates(config.certificates.directory, user))
+    if config.log.source == "file" and log is not None:
+        yield from visible(files.log(log, service.user))
 
 
-def _daemons(
-    facts: EximFacts, config: Config, published: datetime | None, configuration: set[Path]
-) -> Iterator[CheckLine]:
+def _daemons(facts: EximFacts, log: Path | None, published: float, configuration: set[Path]) -> Iterator[CheckLine]:
     """Say whether TLS works with each daemon, and whether each has loaded the files of its configuration."""
     running = daemons(facts)
     if not running:
@@ -103,19 +101,17 @@ def _daemons(
     listening = {listener for daemon in running for listener in daemon.listening(facts)}
     endpoints = {(str(one).rpartition(":")[0].strip("[]"), one.port) for one in listening}
     yield from handshakes(endpoints, named_ports((), facts.tls_ports))
-    try:
-        loads = freshness.loads(_main_log(config), [daemon.pid for daemon in running])
-    except (OSError, EximcertdError):
-        loads = {}
-    seen = published.timestamp() if published else 0.0
     for daemon in running:
-        loaded = max(daemon.started_at(), loads.get(daemon.pid, 0.0), seen)
-        yield freshness.daemon_is_current(daemon.pid, loaded, sorted(configuration))
+        yield freshness.daemon_is_current(daemon.pid, daemon.started_at(), sorted(configuration), log, published)
     if freshness.GENERATED in configuration:
         yield from freshness.generated_is_current()
 
 
-def _main_log(config: Config) -> Path:
+def _main_log(config: Config) -> Path | None:
+    """Return Exim's main log, None if it writes none or does not tell."""
     from eximcertd.log.choose import main_log  # noqa: PLC0415 - the log's packages take long to import
 
-    return config.log.path or main_log(config)
+    try:
+        return config.log.path or main_log(config)
+    except EximcertdError:
+        return None

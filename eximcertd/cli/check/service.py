@@ -11,8 +11,6 @@ from eximcertd.cli.formatting import moment
 from eximcertd.errors import EximcertdError, NoAnswerError, NotPermittedError
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
     from eximcertd.cli.context import Context
     from eximcertd.control.client import Client
 
@@ -23,13 +21,14 @@ _MOST_COMPARED: Final = 100_000
 class Service:
     """user: of the process that answers, None if nothing does. approved: fingerprints that Exim's list must hold.
 
-    published: when Exim was last seen to have loaded the list. approved and groups are None where not known.
+    loaded: when Exim was last seen to have loaded the list, in seconds since the epoch. approved and groups are None
+    where they are not known.
     """
 
     lines: list[CheckLine] = field(default_factory=list)
     user: User | None = None
     approved: frozenset[str] | None = None
-    published: datetime | None = None
+    loaded: float = 0.0
     groups: dict[str, list[str]] | None = None
 
 
@@ -51,7 +50,9 @@ def ask(context: Context) -> Service:
 def _fill(service: Service, client: Client) -> None:
     service.user = User.of_peer(client.peer())
     status = client.call("Status")["status"]
-    service.published = moment(status["allowlist"]["published_at"])
+    published = moment(status["allowlist"]["published_at"])
+    if published is not None and status["allowlist"]["form"] == "list":
+        service.loaded = published.timestamp()
     service.groups = status.get("control")
     service.lines = [ok(f"eximcertd {status['version']} answers (process {status['pid']})")]
     service.lines += [_line(given) for given in client.call("Check")["lines"]]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Final
 
 import click
@@ -74,7 +75,8 @@ def fold(lines: Iterable[CheckLine]) -> list[CheckLine]:
     hidden = list(dict.fromkeys(line.sentence for line in every if line.verdict is Verdict.UNKNOWN))
     seen = [line for line in every if line.verdict is not Verdict.UNKNOWN]
     if hidden:
-        seen.append(CheckLine(Verdict.UNKNOWN, f"not visible to this user: {'; '.join(hidden)}", "run it as root"))
+        remedy = "" if os.geteuid() == 0 else "run it as root"
+        seen.append(CheckLine(Verdict.UNKNOWN, f"not visible to this user: {'; '.join(hidden)}", remedy))
     return seen
 
 

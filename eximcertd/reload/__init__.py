@@ -1,0 +1,13 @@
+"""eximcertd-reload: the part that runs as Exim's user. It asks Exim, signals its daemons, and writes no file.
+
+What it answers is believed for what Exim's user could forge in any case, and never makes root do anything.
+"""
+
+from __future__ import annotations
+
+
+def main() -> int:
+    """Run the program; returns its exit status."""
+    from eximcertd.reload.program import main as program  # noqa: PLC0415 - the daemon imports request alone
+
+    return program()

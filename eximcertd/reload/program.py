@@ -1,0 +1,142 @@
+"""The program eximcertd-reload: one request on standard input, one answer on standard output."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from eximcertd import settings
+from eximcertd.exim.daemons import daemons
+from eximcertd.exim.run import EximError
+from eximcertd.publish import macrofile
+from eximcertd.publish.request import RequestError, receive
+from eximcertd.reload.load import load, not_overridden
+from eximcertd.reload.request import (
+    ACTIONS,
+    DIED,
+    FAILED,
+    FIRST_LINE,
+    LOADED,
+    NOT_RUNNING,
+    REFUSED,
+    SKIPPED,
+    VALID,
+    DaemonState,
+    ReloadAnswer,
+    ReloadError,
+    encode_answer,
+)
+from eximcertd.reload.validate import candidate, live, lookups
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from eximcertd.exim.daemons import EximFacts
+    from eximcertd.publish.request import Request
+    from eximcertd.settings import Config
+
+_USAGE: Final = "usage: eximcertd-reload [--config FILE]\n"
+_TABLES: Final = ("allowlist", "exim", "state", "publish")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the program; returns its exit status: 0 an answer was given, 2 wrong usage."""
+    given = sys.argv[1:] if arguments is None else arguments
+    if given == ["--help"]:
+        sys.stdout.write(_USAGE)
+        return 0
+    if given and (given[0] != "--config" or len(given) != 2):  # noqa: PLR2004 - the option and its argument
+        sys.stderr.write(_USAGE)
+        return 2
+    answer = _answer(Path(given[1]).absolute() if given else settings.DEFAULT_FILE)
+    if answer.outcome == DIED:
+        sys.stderr.write(f"<2>{answer.message}\n")  # sd-daemon(3): critical, in the journal
+    with suppress(BrokenPipeError):
+        sys.stdout.buffer.write(encode_answer(answer))
+        sys.stdout.buffer.flush()
+    return 0
+
+
+class _Steps:
+    """The step that is done now, and the seconds that each took."""
+
+    def __init__(self) -> None:
+        self.timings: dict[str, float] = {}
+        self.current = ""
+
+    @contextmanager
+    def step(self, name: str) -> Iterator[None]:
+        """Do one step."""
+        self.current, began = name, time.monotonic()
+        try:
+            yield
+        finally:
+            self.timings[name] = round(time.monotonic() - began, 6)
+
+
+def _answer(file: Path) -> ReloadAnswer:
+    steps = _Steps()
+    try:
+        answer = _carry_out(file, steps)
+    except ReloadError as error:
+        answer = error.answer
+    except EximError as error:
+        answer = ReloadAnswer(FAILED, message=str(error).replace("\n  ", ". "), exim=error.words)
+    except (RequestError, settings.SettingsError) as error:
+        answer = ReloadAnswer(REFUSED, message=f"the request is refused: {error}")
+    except OSError as error:
+        answer = ReloadAnswer(FAILED, message=f"{error.filename or file}: {error.strerror}")
+    failed = "" if answer.outcome in (VALID, SKIPPED, LOADED, NOT_RUNNING) else answer.step or steps.current
+    return answer._replace(step=failed, timings=steps.timings)
+
+
+def _carry_out(file: Path, steps: _Steps) -> ReloadAnswer:
+    """Do what is asked. Raises ReloadError, EximError, RequestError, SettingsError and OSError."""
+    with steps.step("request"):
+        config = _configuration(file)
+        request = receive(0, FIRST_LINE, ACTIONS, config.publish.max_fingerprints)
+    verb, _, what = request.action.partition(" ")
+    with steps.step("validate"):
+        validated = candidate(config, _value(config, request)) if verb == "validate" else live(config, what)
+        _become(validated.facts)
+        if what == "directory" or (verb != "validate" and "dsearch" in validated.value):
+            lookups(config, validated.facts)
+    if verb == "validate":
+        return ReloadAnswer(VALID)
+    if config.exim.reload == "none":  # each Exim process reads the file itself
+        return ReloadAnswer(LOADED if verb == "load" else VALID)
+    with steps.step("reload" if verb == "load" else "daemons"):
+        if verb == "load":
+            return load(validated.facts, config.allowlist.macro, validated.seconds)
+        found = daemons(validated.facts)
+        not_overridden(found, config.allowlist.macro)
+        return ReloadAnswer(VALID, daemons=tuple(DaemonState(daemon.pid, None) for daemon in found))
+
+
+def _configuration(file: Path) -> Config:
+    try:
+        with file.open("rb") as stream:
+            raw = stream.read(settings.LARGEST_FILE + 1)
+    except FileNotFoundError:
+        if file != settings.DEFAULT_FILE:
+            raise
+        raw = b""
+    return settings.decode(raw, file, _TABLES)
+
+
+def _value(config: Config, request: Request) -> str:
+    if request.action.endswith("directory"):
+        return macrofile.lookup_value(config.allowed)
+    return macrofile.list_value(request.fingerprints)
+
+
+def _become(facts: EximFacts) -> None:
+    """Become Exim's user where this is root: nothing but Exim can be signalled then."""
+    if os.geteuid() == 0 and facts.user != 0:
+        os.setgroups([facts.group])
+        os.setresgid(facts.group, facts.group, facts.group)
+        os.setresuid(facts.user, facts.user, facts.user)
