@@ -33,6 +33,7 @@ _LIMIT: Final = 5.0
 _SETTLING: Final = 2.0
 """Seconds in which a daemon that is starting becomes Exim's user and handles its signals."""
 _BRIEFLY: Final = 0.02
+_LOOKS: Final = 5
 _QUESTION: Final = 10.0
 
 
@@ -114,7 +115,11 @@ def daemons(facts: EximFacts) -> list[EximDaemon]:
             hint="Mount /proc without hidepid for this user, or set [exim] reload = none and reload Exim otherwise.",
         )
     deadline = time.monotonic() + _LIMIT
-    found = [daemon for daemon in _candidates(facts, deadline) if _settled(daemon.pid, facts, deadline)]
+    for _look in range(_LOOKS):
+        verdicts = {daemon: _is_daemon(daemon.pid, facts, deadline) for daemon in _candidates(facts, deadline)}
+        if None not in verdicts.values():
+            break  # else one ended: perhaps it was a daemon that left its place to a child, as -bd does when it starts
+    found = [daemon for daemon, verdict in verdicts.items() if verdict]
     ids = {daemon.pid for daemon in found}
     # between its fork and its first call a session looks like its daemon
     return [daemon for daemon in found if (seen := processes.process(daemon.pid)) and seen.parent not in ids]
@@ -158,20 +163,21 @@ def _candidates(facts: EximFacts, deadline: float) -> Iterator[EximDaemon]:
             yield EximDaemon(pid, tuple(argv), seen.users[1], seen.started, frozenset(listens), macros)
 
 
-def _settled(pid: int, facts: EximFacts, deadline: float) -> bool:
-    """Wait until it can be told whether a candidate is a daemon; tell.
+def _is_daemon(pid: int, facts: EximFacts, deadline: float) -> bool | None:
+    """Tell whether a candidate is a daemon, once that can be told; None if it ends before.
 
-    While a daemon starts it is root, and handles no signals; SIGHUP it ignores, as long as its port is in use too.
+    While a daemon starts it is root, and handles no signals; as long as its port is in use it ignores SIGHUP.
     """
     patience = min(time.monotonic() + _SETTLING, deadline)
-    while (seen := processes.process(pid)) and not seen.ignores(signal.SIGCHLD):
-        waits = seen.ignores(signal.SIGHUP)
+    while seen := processes.process(pid):
+        if seen.ignores(signal.SIGCHLD):
+            return False
         if set(seen.users) <= facts.owners - {0} and seen.catches(signal.SIGCHLD):
             return True
         if time.monotonic() > patience:
-            return waits
+            return seen.ignores(signal.SIGHUP)
         time.sleep(_BRIEFLY)
-    return False
+    return None
 
 
 def _argument(argv: list[str], option: str) -> str:

@@ -54,10 +54,12 @@ class Listener(NamedTuple):
         return f"[{text}]:{self.port}" if ":" in text else f"{text}:{self.port}"
 
     def is_one_of(self, endpoints: Collection[Endpoint]) -> bool:
-        """Tell whether it is what one of the endpoints names, or keeps an Exim from it."""
-        return any(
-            port == self.port and (address in {ANY, self.address} or self.anywhere) for address, port in endpoints
-        )
+        """Tell whether it is what one of the endpoints names."""
+        return bool({(self.address, self.port), (ANY, self.port)} & set(endpoints))
+
+    def overlaps(self, endpoints: Collection[Endpoint]) -> bool:
+        """Tell whether it takes connections that are for one of the endpoints."""
+        return self.is_one_of(endpoints) or (self.anywhere and any(port == self.port for _, port in endpoints))
 
 
 def endpoints(option: str, interfaces: str, ports: str) -> set[Endpoint]:

@@ -81,10 +81,9 @@ class _Target:
         now = self.daemon.listening(self._facts)
         if not now or any(one.inode in old for one in now) or not self.handles_hup():
             return False
-        expected = {at for at in self._served if {at, (sockets.ANY, at[1])} & self.daemon.endpoints}
         return all(
             any(one.port == port and (one.address == address or one.anywhere) for one in now)
-            for address, port in expected
+            for address, port in self._served
         )
 
     def __str__(self) -> str:
@@ -97,6 +96,7 @@ class _Reload:
 
     def __init__(self, facts: EximFacts, macro: str, patience: float) -> None:
         self.states: dict[int, DaemonState] = {}
+        self._known: set[tuple[int, float]] = set()
         self._facts = facts
         self._macro = macro
         self._patience = patience
@@ -104,26 +104,33 @@ class _Reload:
         self._old: set[str] = set()
         self._signalled: float | None = None
 
+    def unknown(self) -> list[EximDaemon]:
+        """Return the daemons that were not signalled yet. Raises EximError."""
+        return [daemon for daemon in daemons(self._facts) if (daemon.pid, daemon.started) not in self._known]
+
     def round(self, found: Collection[EximDaemon]) -> None:
         """Signal daemons, and wait until each has loaded its configuration. Raises ReloadError."""
         not_overridden(found, self._macro)
         targets = []
         for daemon in found:
-            self.states[daemon.pid] = DaemonState(daemon.pid, None)
+            self._known.add((daemon.pid, daemon.started))
             self._endpoints |= daemon.endpoints
             with suppress(ProcessLookupError):
                 targets.append(_Target(daemon, self._facts))
         _until(lambda: all(one.gone() or one.handles_hup() for one in targets), 5 * self._patience)
-        targets = [one for one in targets if not one.gone()]  # who ended unsignalled is none to wait for
+        targets = [one for one in targets if not one.gone()]  # what ended unsignalled is not waited for
+        self.states |= {one.daemon.pid: DaemonState(one.daemon.pid, None) for one in targets}
         if not self._are_successors(targets):
             self._remember_sockets(targets)
             self._signal(targets)
         else:
             _until(lambda: self._settled(targets), self._patience)
         died = [one for one in targets if one.gone()]
-        if died and not _until(self._has_successor, _SUCCESSOR):
+        if died and not _until(lambda: bool(self.unknown()), _SUCCESSOR):
             what = f"EXIM IS DOWN: its daemon, {died[0]}, ended on a reload. The end of its panic log gives the reason."
             raise self._error(DIED, f"{what} Start Exim again.")
+        for one in died:
+            del self.states[one.daemon.pid]
         for one in targets:
             if one not in died and self.states[one.daemon.pid].loaded_at is None:
                 raise self._error(NOT_LOADED, self._why(one))
@@ -142,7 +149,7 @@ class _Reload:
 
         def blocking() -> set[Listener]:
             listening = self._listening()
-            return {one for one in listening if one.inode in self._old and one.is_one_of(self._endpoints)}
+            return {one for one in listening if one.inode in self._old and one.overlaps(self._endpoints)}
 
         if not _until(lambda: not blocking(), self._patience):
             raise self._error(
@@ -159,9 +166,6 @@ class _Reload:
         """Tell whether daemons were started after the first signal, and so have read the file."""
         began = self._signalled
         return began is not None and all(one.daemon.started > began for one in targets)
-
-    def _has_successor(self) -> bool:
-        return any(daemon.pid not in self.states for daemon in daemons(self._facts))
 
     def _remember_sockets(self, targets: Collection[_Target]) -> None:
         """Note which sockets are old: all at first; later those of daemons that are signalled only now."""
@@ -212,7 +216,7 @@ def load(facts: EximFacts, macro: str, seconds: float) -> ReloadAnswer:
     """
     reload = _Reload(facts, macro, max(_PATIENCE, 3 * seconds))
     for _round in range(_ROUNDS):
-        new = [daemon for daemon in daemons(facts) if daemon.pid not in reload.states]
+        new = reload.unknown()
         if not new:
             return reload.answer()
         reload.round(new)
