@@ -262,3 +262,18 @@ def test_the_log_tells_whether_the_daemon_was_reloaded_after_a_change(
     assert daemon_is_current(42, 2**33, [file], log).verdict == "ok", "it has started since"
     assert daemon_is_current(42, 0.0, [file], log, published=2**33).verdict == "ok", "eximcertd has seen it"
     assert daemon_is_current(42, 0.0, [tmp_path / "gone"], log).verdict == "unknown"
+
+
+@as_root
+def test_an_entry_that_was_removed_by_hand_has_one_line_with_one_remedy(alice: Identity, mallory: Identity) -> None:
+    with EximServer(trusted=[alice, mallory], allowed=[alice.fingerprint, mallory.fingerprint]) as exim:
+        daemon = beside(exim)
+        with daemon:
+            exim.allow([mallory.fingerprint])
+            until(lambda: daemon.status()["allowlist"]["removed_by_hand"], "the edit is seen")
+            lines = [line for line in checked(daemon)[1] if line["verdict"] in {"warning", "error"}]
+            about = [
+                line for line in lines if "by hand" in line["sentence"] or "not in Exim's list" in line["sentence"]
+            ]
+            assert [line["verdict"] for line in about] == ["warning"], lines
+            assert "approve or revoke" in about[0]["remedy"]

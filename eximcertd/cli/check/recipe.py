@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from eximcertd.cli.check.finding import CheckLine, error, ok, warning
+from eximcertd.log.line import missing_selectors
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -244,13 +245,3 @@ def _trust(trusted: str, expected: Expected) -> Iterator[CheckLine]:
         )
     else:
         yield ok(f"Exim trusts the certificates in {trusted}")
-
-
-def missing_selectors(log_selector: str) -> tuple[str, ...]:  # until log/line.py has it
-    """Return which selectors are missing."""
-    state = {"pid": False, "tls_certificate_verified": True}
-    for sign, word in re.findall(r"([+-])\s*([a-z_]+)", log_selector):
-        for name in state:
-            if word in {name, "all"}:
-                state[name] = sign == "+"
-    return tuple(name for name, on in state.items() if not on)
