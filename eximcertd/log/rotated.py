@@ -30,6 +30,7 @@ _UNSETTLED: Final = 100_000_000
 _LATE_AT_FIRST: Final = 2
 _MOST_LISTINGS: Final = 20
 _MOST_LOST: Final = 5
+_LOSS_TOLD: Final = 86_400.0
 
 
 @dataclass(slots=True, order=True)
@@ -57,7 +58,6 @@ class RotatedFiles:
 
     first: this is the very first start: what is rotated was there before us. dated: the name under which Exim
     writes now, where that holds a date. problems: what could not be read, a sentence each, by file or directory.
-    lost: what cannot be found any more, a sentence each.
     """
 
     def __init__(self, path: Path, names: Names, registry: Registry, reader: Reader, hold: float) -> None:
@@ -73,9 +73,14 @@ class RotatedFiles:
         self.first = registry.path != str(path)
         self.dated: str | None = None
         self.problems: dict[str, str] = {}
-        self.lost: list[str] = []
+        self._lost: list[tuple[float, str]] = []
         self._waiting = 0
         self._reading: FileCursor | None = None
+
+    @property
+    def lost(self) -> list[str]:
+        """What could not be found any more, in the last day, a sentence each."""
+        return [what for until, what in self._lost if until > time.monotonic()]
 
     @property
     def behind(self) -> int:
@@ -315,8 +320,8 @@ class RotatedFiles:
                     return True
         for cursor in missing:
             name = clean(cursor.name or str(self._path))
-            what = "was truncated, and no copy of what it held is found" if cursor.truncated else "is gone"
-            self.lost = [*self.lost[1 - _MOST_LOST :], f"{name}: {what}: attempts at its end may not be counted"]
+            what = f"{name}: deleted or truncated, and no copy of it was found: attempts at its end may not be counted"
+            self._lost = [*self._lost[1 - _MOST_LOST :], (time.monotonic() + _LOSS_TOLD, what)]
         self._missing.clear()
         return False
 
