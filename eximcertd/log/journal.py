@@ -43,8 +43,8 @@ class JournalSource:
     """A source that follows the journal. directory: of journal files, None for this machine's own.
 
     position: what the last batch told; None: from the journal's beginning. name: under which Exim logs
-    (``syslog_processname``). timezone: Exim's option. Raises EximcertdError without systemd-python, or if the
-    position cannot be understood.
+    (``syslog_processname``); names: all that are looked for. timezone: Exim's option. Raises EximcertdError without
+    systemd-python, or if the position cannot be understood.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class JournalSource:
         directory: Path | None = None,
     ) -> None:
         self.timezone = timezone
-        self._name = name
+        self.names = tuple(dict.fromkeys((name, USUAL_NAME, "exim4")))
         self._journal = _library()
         self._directory = directory
         self._aggregator = Aggregator(grammar, zone_of(timezone))
@@ -98,7 +98,7 @@ class JournalSource:
         """Return the journal, before the first entry that was not read yet."""
         converters = {"MESSAGE": bytes, "__REALTIME_TIMESTAMP": int, "SYSLOG_PID": bytes, "_PID": bytes}
         reader = self._journal.Reader(path=str(self._directory) if self._directory else None, converters=converters)
-        for identifier in dict.fromkeys((self._name, USUAL_NAME, "exim4")):
+        for identifier in self.names:
             reader.add_match(SYSLOG_IDENTIFIER=identifier)
         if self._cursor is None:
             reader.seek_head()

@@ -133,6 +133,19 @@ def test_only_exims_entries_count_and_only_those_that_are_the_line(tmp_path: Pat
         reading.expect(**{FIRST: 1})
 
 
+def test_an_exim_under_another_name_counts_when_it_is_told(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "journal")
+    journal.write((rejection(), 1, "mx1"), (rejection(), 2, "mx2"), (rejection(), 3, "exim"))
+    twin = Twin()
+    source = JournalSource(Grammar(), directory=journal.directory, name="mx1")
+    thread = threading.Thread(target=twin.follow, args=(source,))
+    thread.start()
+    until(lambda: twin.counts.total() == 2, "both are counted")
+    source.stop()
+    thread.join()
+    assert twin.taken() == {FIRST: 2}
+
+
 def test_an_entry_that_syslog_split_is_joined_across_other_processes_entries(tmp_path: Path) -> None:
     journal = Journal(tmp_path / "journal")
     whole, other = rejection(), rejection(fingerprint(2))
