@@ -5,12 +5,12 @@ from __future__ import annotations
 
 def main() -> None:
     """Run the program."""
-    import sys  # noqa: PLC0415 - this module is imported for its name alone by every verb's
+    import sys  # noqa: PLC0415 - each verb imports this package
 
     for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr] # a terminal that knows less than UTF-8
+        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr] # a terminal without UTF-8
     if "scan" in sys.argv:
-        from eximcertd.cli.scanrun import asked, run_quickly  # noqa: PLC0415 - a scan is to start without click
+        from eximcertd.cli.scanrun import asked, run_quickly  # noqa: PLC0415 - a scan starts without click
 
         what = asked(sys.argv[1:])
         if what is not None:

@@ -8,7 +8,7 @@ import click
 
 from eximcertd.cli.arguments import fingerprints_argument, prefixes
 from eximcertd.cli.context import json_option
-from eximcertd.cli.decision import ask, exit_status, note_option, say_decision
+from eximcertd.cli.decision import ask, exit_status, insist_options, insisted, note_option, say_decision
 from eximcertd.cli.output import print_json
 from eximcertd.errors import RefusedError, UsageError
 from eximcertd.fingerprint import NEVER, grouped
@@ -17,29 +17,25 @@ from eximcertd.fingerprint import NEVER, grouped
 @click.command("approve")
 @fingerprints_argument
 @note_option
-@click.option("--without-certificate", is_flag=True, help="Approve a fingerprint without a known certificate.")
-@click.option("--expired", is_flag=True, help="Approve an expired certificate.")
-@click.option("--ca", is_flag=True, help="Approve a certificate authority's own certificate.")
+@insist_options
 @click.option("--replace", is_flag=True, help="Revoke the certificate that it renews: at --at, else when that expires.")
 @click.option("--at", metavar="DATE", help="With --replace: a date (00:00 local time) or a time.")
 @json_option
 @click.pass_context
 def command(  # noqa: PLR0917 - an argument for each option
     ctx: click.Context,
+    /,
     fingerprints: tuple[str, ...],
     note: str,
-    without_certificate: bool,
-    expired: bool,
-    ca: bool,
     replace: bool,
     at: str | None,
     as_json: bool,
+    **insist: bool,
 ) -> None:
     """Let Exim relay for the holder of a certificate. Returns when Exim does.
 
     Several fingerprints are one decision: all of them or none. eximcertctl show prints the certificate.
     """
-    flags = {"without-certificate": without_certificate, "expired": expired, "ca": ca}
     if at is not None and not replace:
         raise UsageError("--at goes with --replace")
     asked = prefixes(fingerprints)
@@ -51,7 +47,7 @@ def command(  # noqa: PLR0917 - an argument for each option
         "approve",
         asked,
         note,
-        [name for name, given in flags.items() if given],
+        insisted(insist),
         replace=replace,
         replace_at=None if at is None else _time(at),
     )

@@ -1,4 +1,4 @@
-"""Fingerprints as they are typed, pasted or piped."""
+"""Fingerprints as arguments and on standard input."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ fingerprints_argument: Final = click.argument("fingerprints", nargs=-1, required
 fingerprint_argument: Final = click.argument("fingerprint", nargs=-1, required=True, metavar="FINGERPRINT")
 
 MOST: Final = 10_000
-"""Fingerprints of one decision."""
+"""Maximum number of fingerprints in one decision."""
 
 LONGEST_LINE: Final = 512
 
@@ -27,10 +27,10 @@ _LABEL = re.compile(r"\s*sha-?256 fingerprint\s*=\s*", re.IGNORECASE)  # openssl
 
 
 def prefixes(given: Iterable[str]) -> list[str]:
-    """Return the fingerprints or prefixes that were given, upper-case hex digits, no two alike.
+    """Return the distinct fingerprints or prefixes that were given, as upper-case hex digits.
 
-    "-" reads standard input: one a line; blank lines and those that begin with # are passed over. Eight
-    arguments of eight digits in a row are one fingerprint, pasted as it is shown. Raises UsageError.
+    "-" reads standard input, one per line; blank lines and those that begin with # are skipped. Eight
+    arguments of eight digits in a row are one fingerprint, pasted as it is printed. Raises UsageError.
     """
     found: dict[str, None] = {}
     for text in _joined(list(given)):
@@ -39,7 +39,7 @@ def prefixes(given: Iterable[str]) -> list[str]:
             if len(found) > MOST:
                 raise UsageError(
                     f"more than {MOST} fingerprints at once",
-                    hint="eximcertctl import approves any number of them",
+                    hint="eximcertctl import has no such limit",
                 )
     if not found:
         raise UsageError("no fingerprint was given: standard input is empty")
@@ -50,7 +50,7 @@ def prefix(given: Iterable[str]) -> str:
     """Return the one fingerprint or prefix that was given. Raises UsageError."""
     found = prefixes(given)
     if len(found) != 1:
-        raise UsageError(f"{len(found)} fingerprints were given: this takes one")
+        raise UsageError(f"{len(found)} fingerprints were given, but one is expected")
     return found[0]
 
 
@@ -77,5 +77,5 @@ def _parsed(text: str) -> str:
         return parse_prefix(_LABEL.sub("", text, count=1))
     except FingerprintError as error:
         raise UsageError(
-            str(error), hint=f"give {SHORTEST_PREFIX} to {LENGTH} hex digits, as eximcertctl pending shows them"
+            str(error), hint=f"give {SHORTEST_PREFIX} to {LENGTH} hex digits, as eximcertctl pending prints them"
         ) from None

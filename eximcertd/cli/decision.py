@@ -16,11 +16,30 @@ from eximcertd.errors import Exit
 from eximcertd.text import clean
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from eximcertd.cli.context import Context
 
 note_option: Final = click.option("--note", default="", metavar="TEXT", help="Why; kept with the decision.")
+
+_RULES: Final = {
+    "without-certificate": "Approve a fingerprint without a known certificate.",
+    "expired": "Approve an expired certificate.",
+    "ca": "Approve a certificate authority's own certificate.",
+}
+"""What approve refuses, each with the option that insists."""
+
+
+def insist_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Add the options that insist on what a rule refuses."""
+    for name, text in reversed(_RULES.items()):
+        command = click.option(f"--{name}", is_flag=True, help=text)(command)
+    return command
+
+
+def insisted(flags: Mapping[str, bool]) -> list[str]:
+    """Return the names of the insist_options that were given."""
+    return [name for name in _RULES if flags.get(name.replace("-", "_"))]
 
 
 def ask(

@@ -13,7 +13,7 @@ from eximcertd.errors import EximcertdError, UsageError
 from eximcertd.fingerprint import FingerprintError, parse
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
 MOST: Final = 10_000
 """Records of one call."""
@@ -27,16 +27,16 @@ _VERBS: Final = (None, "approve", "adopt", "reject", "revoke")
 
 
 class ImportRecords:
-    """The records of a stream, checked. name: of the stream, for complaints. seen: told of every 64 KiB read.
+    """The checked records of a stream. name: of the stream, for error messages. count: how many there are.
 
     Raises UsageError that names the first line that is wrong, EximcertdError.
     """
 
-    def __init__(self, stream: BinaryIO, name: str, seen: Callable[[int], None] = lambda _: None) -> None:
+    def __init__(self, stream: BinaryIO, name: str) -> None:
         self.count = 0
         self._file = tempfile.TemporaryFile()  # noqa: SIM115 - closed when this is
         try:
-            self._read(stream, name, seen)
+            self._read(stream, name)
             self._file.flush()
         except OSError as error:
             self._file.close()
@@ -47,11 +47,11 @@ class ImportRecords:
             raise
 
     def __enter__(self) -> Self:
-        """Keep them."""
+        """Return the records."""
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Forget them."""
+        """Remove the temporary file."""
         self._file.close()
 
     def portions(self) -> Iterator[list[dict[str, Any]]]:
@@ -68,15 +68,10 @@ class ImportRecords:
         if portion:
             yield portion
 
-    def _read(self, stream: BinaryIO, name: str, seen: Callable[[int], None]) -> None:
-        unseen = 0
+    def _read(self, stream: BinaryIO, name: str) -> None:
         number = 0
         while line := stream.readline(LONGEST_LINE + 1):
             number += 1
-            unseen += len(line)
-            if unseen > 1 << 16:
-                seen(unseen)
-                unseen = 0
             try:
                 record = _record(line)
             except ValueError as error:
@@ -84,7 +79,6 @@ class ImportRecords:
             if record is not None:
                 self._file.write(json.dumps(record, separators=(",", ":")).encode() + b"\n")
                 self.count += 1
-        seen(unseen)
 
 
 def _record(line: bytes) -> dict[str, Any] | None:

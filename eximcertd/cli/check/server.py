@@ -21,14 +21,14 @@ from eximcertd.exim.settings import Build, Exim, EximError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from eximcertd.cli.check.service import Service
+    from eximcertd.cli.check.service import ServiceReport
     from eximcertd.exim.daemons import EximFacts
     from eximcertd.settings import Config
 
 _DENIED = "ermission denied"
 
 
-def server(config: Config, service: Service) -> Iterator[CheckLine]:
+def server(config: Config, service: ServiceReport) -> Iterator[CheckLine]:
     """Say what there is to say about Exim."""
     try:
         exim = Exim(config.exim.binary, config.exim.config)
@@ -59,7 +59,7 @@ def _program(exim: Exim, build: Build, config: Config) -> Iterator[CheckLine]:
         )
 
 
-def _configuration(exim: Exim, build: Build, config: Config, service: Service) -> Iterator[CheckLine]:
+def _configuration(exim: Exim, build: Build, config: Config, service: ServiceReport) -> Iterator[CheckLine]:
     settings = exim.settings(*SETTINGS, *OPTIONS, "tls_privatekey")
     printed = read(exim.printed())
     user = User.named(settings.get("exim_user", ""))

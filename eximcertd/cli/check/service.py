@@ -18,7 +18,7 @@ _MOST_COMPARED: Final = 100_000
 
 
 @dataclass(slots=True)
-class Service:
+class ServiceReport:
     """user: of the process that answers, None if nothing does. approved: fingerprints that Exim's list must hold.
 
     loaded: when Exim was last seen to have loaded the list, in seconds since the epoch. approved and groups are None
@@ -32,9 +32,9 @@ class Service:
     groups: dict[str, list[str]] | None = None
 
 
-def ask(context: Context) -> Service:
+def ask(context: Context) -> ServiceReport:
     """Ask eximcertd over its control socket. Raises ConfigurationError."""
-    service = Service()
+    service = ServiceReport()
     try:
         with context.client() as client:
             _fill(service, client)
@@ -47,7 +47,7 @@ def ask(context: Context) -> Service:
     return service
 
 
-def _fill(service: Service, client: Client) -> None:
+def _fill(service: ServiceReport, client: Client) -> None:
     service.user = User.of_peer(client.peer())
     status = client.call("Status")["status"]
     published = moment(status["allowlist"]["published_at"])
