@@ -35,7 +35,7 @@ import json, os, sys, threading, time
 from pathlib import Path
 import eximcertd.daemon
 from eximcertd.certificates.index import Index
-from eximcertd.certificates.watch import Watch
+from eximcertd.certificates.certificate_watcher import CertificateWatcher
 
 def memory(what):
     lines = Path("/proc/self/status").read_text().splitlines()
@@ -48,7 +48,7 @@ for entry in os.scandir(os.fsencode(directory)):
 plain = time.perf_counter() - begun
 told = threading.Event()
 index = Index(directory, cache)
-watch = Watch(index, lambda changes: told.set())
+watch = CertificateWatcher(index, lambda changes: told.set())
 begun = time.perf_counter()
 watch.start()
 told.wait()

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from eximcertd import __version__
-from eximcertd.certificates.index import Changes, Index
-from eximcertd.certificates.watch import Watch
+from eximcertd.certificates.certificate_watcher import CertificateWatcher
+from eximcertd.certificates.index import CertificateChanges, Index
 from eximcertd.config import DEFAULT_FILE, Config, load
 from eximcertd.control.methods import Methods, Services
 from eximcertd.control.rights import Rights
@@ -69,7 +69,7 @@ class Daemon:
         taken = take_offline_decisions(state / "offline", self._ledger, state / "ledger" / "offline-taken")
         if taken:
             recorder.record(Event.REVOKED, f"{taken} decisions were made while eximcertd was down")
-        self._index = Index(config.certificates.directory, state / "ledger" / "certificates.sqlite")
+        self._index = Index(config.certificates.directory, state / "ledger" / "certificates.cache")
         self._publication = Publication(
             self._ledger, directory, self._ask, allowlist=config.allowlist, recorder=recorder, watched=_watched(config)
         )
@@ -85,7 +85,9 @@ class Daemon:
             loop.add_signal_handler(number, self._stop.set)
         loop.add_signal_handler(signal.SIGHUP, self._reload)
         ready = asyncio.Event()
-        watch = Watch(self._index, lambda changes: _call_soon(loop, self._certificates_changed, changes, ready))
+        watch = CertificateWatcher(
+            self._index, lambda changes: _call_soon(loop, self._certificates_changed, changes, ready)
+        )
         self._maintenance.watch_problem = lambda: watch.problem
         look_every = min(LOOK_EVERY, (self._notifier.watchdog or math.inf) / _SIGNS)
         name, sightings = self._config.log.source, self._ledger.sightings
@@ -146,7 +148,7 @@ class Daemon:
         publish = self._config.publish
         return await asyncio.to_thread(ask, publish.via, self._config.file, request, PUBLISHER_LIMIT)
 
-    def _certificates_changed(self, changes: Changes, ready: asyncio.Event) -> None:
+    def _certificates_changed(self, changes: CertificateChanges, ready: asyncio.Event) -> None:
         ready.set()
         self._maintenance.changed(changes)
 

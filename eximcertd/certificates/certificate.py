@@ -1,7 +1,7 @@
-"""One certificate as people see it: a value, with what there is to say about it at a given time.
+"""A certificate as people see it: a value, with what there is to say about it at a given time.
 
-Pure: no I/O, no clock. Texts are as the certificate has them, strangers' words: ``as_json`` escapes them,
-everybody else who shows them uses eximcertd.text.
+Pure: no I/O, no clock. Texts are as in the certificate, from strangers: ``as_json`` and ``warnings`` escape them;
+whoever else shows them uses eximcertd.text.
 """
 
 from __future__ import annotations
@@ -27,7 +27,9 @@ class Certificate:
     mail addresses, URIs and IP addresses as plain text. key: "RSA 2048", "EC P-256", "Ed25519", "" where it
     cannot be read. ca: the basic constraints say CA. files: names in the directory, sorted, the first hundred.
     spki: SHA-256 over the SubjectPublicKeyInfo, 64 lower-case hex digits, "" where it cannot be read.
-    doubts: what holds at any time (see certificates/warnings.py). problem: why not all of it could be read, or "".
+    static_warnings: those that do not depend on the time (certificate_warnings). problem: why not all of it could be
+    read, or "".
+    public: it belongs to a public CA, being part of the system's bundle.
     """
 
     fingerprint: Fingerprint
@@ -41,8 +43,14 @@ class Certificate:
     ca: bool
     files: tuple[str, ...]
     spki: str
-    doubts: tuple[str, ...] = ()
+    static_warnings: tuple[str, ...] = ()
     problem: str = ""
+    public: bool = False
+
+    @property
+    def self_issued(self) -> bool:
+        """Tell whether issuer and subject are the same name (RFC 5280, 3.2), as in a self-signed certificate."""
+        return self.subject == self.issuer
 
     def expired(self, now: datetime) -> bool:
         """Tell whether its time is over at ``now`` (aware)."""
@@ -62,12 +70,12 @@ class Certificate:
 
     def warnings(self, now: datetime) -> list[str]:
         """Return what a person should be told before approving it at ``now``, one clause each, escaped."""
-        said = []
+        found = []
         if self.not_after is not None and self.expired(now):
-            said.append(f"expired on {self.not_after:%Y-%m-%d}")
+            found.append(f"expired on {self.not_after:%Y-%m-%d}")
         if self.not_before is not None and self.not_yet_valid(now):
-            said.append(f"not valid before {self.not_before:%Y-%m-%d}")
-        return [clean(text) for text in (*said, *self.doubts)]
+            found.append(f"not valid before {self.not_before:%Y-%m-%d}")
+        return [clean(text) for text in (*found, *self.static_warnings)]
 
     def as_json(self, now: datetime) -> dict[str, Any]:
         """Return the object that ``--json`` shows: times RFC 3339 in UTC, strangers' text escaped.

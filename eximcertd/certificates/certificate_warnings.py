@@ -32,29 +32,29 @@ WEAK_SIGNATURES: Final = {
 
 
 def of_contents(*, ca: bool, key: str, signature: str, hash_name: str, named: bool, problem: str) -> list[str]:
-    """Return the doubts that a certificate itself raises.
+    """Return the warnings about a certificate's contents.
 
     key: as in Certificate. signature: the signature algorithm's object identifier. hash_name: the signature's
     hash where a parser names it ("sha1"), else "". named: it has a subject or a subject alternative name.
     """
-    said = []
+    found = []
     if ca:
-        said.append("is a CA certificate: its key can make any number of others that Exim verifies")
+        found.append("is a CA certificate: its key can make any number of others that Exim verifies")
     kind, _, bits = key.partition(" ")
     if kind == "RSA" and bits.isdecimal() and int(bits) < SHORTEST_RSA_KEY:
-        said.append(f"has a short key: RSA {bits}, and less than {SHORTEST_RSA_KEY} bits can be broken")
+        found.append(f"has a short key: RSA {bits}, and less than {SHORTEST_RSA_KEY} bits can be broken")
     weak = WEAK_HASHES.get(hash_name) or WEAK_HASHES.get(WEAK_SIGNATURES.get(signature, ""))
     if weak:
-        said.append(f"has a weak signature: {weak} can be forged")
+        found.append(f"has a weak signature: {weak} can be forged")
     if not named:
-        said.append("has no name at all, neither a subject nor an alternative name")
+        found.append("has no name at all, neither a subject nor an alternative name")
     if problem:
-        said.append(f"cannot be read in full: {problem}")
-    return said
+        found.append(f"cannot be read in full: {problem}")
+    return found
 
 
 def of_files(files: Sequence[str], targets: Sequence[str]) -> list[str]:
-    """Return the doubts that its files' names raise. targets: what each of ``files`` leads to, links resolved."""
+    """Return the warnings about the places of its files. targets: what each of ``files`` leads to, links resolved."""
     single = [target for name, target in zip(files, targets, strict=True) if name not in BUNDLES]
     if files and (not single or any(target.startswith(PUBLIC_DIRECTORY) for target in single)):
         return ["belongs to a public CA: it comes with the system's bundle, and nobody put it there for a client"]
@@ -62,7 +62,7 @@ def of_files(files: Sequence[str], targets: Sequence[str]) -> list[str]:
 
 
 def of_mode(name: str, mode: int, uid: int, gid: int, directory_uid: int) -> list[str]:
-    """Return the doubts that a file's owner and mode raise: who else than root and the directory's owner can write it.
+    """Return the warnings about who else than root and the owner of the directory can write a file.
 
     mode, uid, gid: of the file that ``name`` leads to.
     """

@@ -216,6 +216,6 @@ def is_ca(der: bytes, rest: tuple[Element, ...]) -> bool:
             inside = list(elements(der, extension))
             if inside and oid(der, inside[0]) == BASIC_CONSTRAINTS and inside[-1].tag == OCTET_STRING:
                 constraints = element(der, inside[-1].contents, inside[-1].end)
-                said = next(elements(der, constraints), None)
-                return said is not None and said.tag == BOOLEAN and contents(der, said) != b"\x00"
+                flag = next(elements(der, constraints), None)
+                return flag is not None and flag.tag == BOOLEAN and contents(der, flag) != b"\x00"
     return False

@@ -95,12 +95,13 @@ class Details:
         paths = [os.path.join(self._directory, name) for name in files]
         texts = [os.fsdecode(name) for name in files]
         targets = [os.fsdecode(os.path.realpath(path)) for path in paths[:_MOST_STATS]]
-        said = [*certificate.doubts, *certificate_warnings.of_files(texts[:_MOST_STATS], targets)]
+        public = certificate_warnings.of_files(texts[:_MOST_STATS], targets)
+        found_warnings = [*certificate.static_warnings, *public]
         for text, path in zip(texts[:_MOST_STATS], paths, strict=False):
-            said.extend(self._doubts_of(text, path))
-        return replace(certificate, files=tuple(texts), doubts=tuple(said))
+            found_warnings.extend(self._mode_warnings(text, path))
+        return replace(certificate, files=tuple(texts), static_warnings=tuple(found_warnings), public=bool(public))
 
-    def _doubts_of(self, name: str, path: bytes) -> list[str]:
+    def _mode_warnings(self, name: str, path: bytes) -> list[str]:
         try:
             status, owner = os.stat(path), os.stat(self._directory).st_uid
         except OSError:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from eximcertd.certificates.certificate import Certificate
-    from eximcertd.certificates.index import Changes, Index
+    from eximcertd.certificates.index import CertificateChanges, Index
     from eximcertd.config import Config
     from eximcertd.fingerprint import Fingerprint
     from eximcertd.journal import Recorder
@@ -70,7 +70,7 @@ class Maintenance:
 
     # Certificates come and go
 
-    def changed(self, changes: Changes) -> None:
+    def changed(self, changes: CertificateChanges) -> None:
         """Take note of certificates that appeared in the directory, or went."""
         try:
             self._match()

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import sqlite3
-from contextlib import closing
+from hashlib import sha256
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,6 +13,7 @@ from lab.wait import until
 from eximcertd.certificates.index import Index
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 
@@ -40,8 +40,8 @@ def kept(certs: Path, cache: Path) -> Index:
 
 
 def test_a_restart_reads_no_file_that_is_as_it_was(certs: Path, tmp_path: Path, alice: Identity) -> None:
-    kept(certs, tmp_path / "c.sqlite")
-    index = Index(certs, tmp_path / "c.sqlite")
+    kept(certs, tmp_path / "cache")
+    index = Index(certs, tmp_path / "cache")
     index.restore()
     assert alice.fingerprint in index
     assert bytes_read(index.refresh) == 0
@@ -49,7 +49,7 @@ def test_a_restart_reads_no_file_that_is_as_it_was(certs: Path, tmp_path: Path, 
 
 
 def test_an_unchanged_directory_writes_nothing(certs: Path, tmp_path: Path) -> None:
-    cache = tmp_path / "c.sqlite"
+    cache = tmp_path / "cache"
     kept(certs, cache)
     before = cache.stat()
     kept(certs, cache)
@@ -57,10 +57,10 @@ def test_an_unchanged_directory_writes_nothing(certs: Path, tmp_path: Path) -> N
 
 
 def test_what_changed_while_down_is_seen_at_the_first_look(certs: Path, tmp_path: Path, alice: Identity) -> None:
-    kept(certs, tmp_path / "c.sqlite")
+    kept(certs, tmp_path / "cache")
     other = make(tmp_path / "identities", "other.example")
     (certs / "alice.pem").write_text(other.pem)
-    index = Index(certs, tmp_path / "c.sqlite")
+    index = Index(certs, tmp_path / "cache")
     index.restore()
     assert alice.fingerprint in index
     changes = index.refresh()
@@ -70,45 +70,42 @@ def test_what_changed_while_down_is_seen_at_the_first_look(certs: Path, tmp_path
 
 def test_a_name_that_went_is_forgotten(certs: Path, tmp_path: Path, alice: Identity) -> None:
     (certs / "copy.pem").write_text(alice.pem)
-    kept(certs, tmp_path / "c.sqlite")
+    kept(certs, tmp_path / "cache")
     (certs / "copy.pem").unlink()
-    kept(certs, tmp_path / "c.sqlite")
-    index = Index(certs, tmp_path / "c.sqlite")
+    kept(certs, tmp_path / "cache")
+    index = Index(certs, tmp_path / "cache")
     index.restore()
     assert index.files(alice.fingerprint) == [certs / "alice.pem"]
 
 
-@pytest.mark.parametrize("contents", [b"", b"garbage" * 1000, b"SQLite format 3\0" + b"\xff" * 5000])
-def test_a_damaged_cache_is_begun_anew(certs: Path, tmp_path: Path, alice: Identity, contents: bytes) -> None:
-    cache = tmp_path / "c.sqlite"
-    cache.write_bytes(contents)
-    assert alice.fingerprint in kept(certs, cache)
-    index = Index(certs, cache)
-    index.restore()
-    assert alice.fingerprint in index
+def flipped(data: bytes) -> bytes:
+    return data[:-1] + bytes([data[-1] ^ 1])
+
+
+def elsewhere(data: bytes) -> bytes:
+    body = data[32:].replace(b"/certs\0", b"/other\0", 1)
+    return sha256(body).digest() + body
 
 
 @pytest.mark.parametrize(
     "damage",
     [
-        "UPDATE names SET state = x'00'",
-        "UPDATE names SET state = 'text'",
-        "UPDATE names SET state = CAST(substr(state, 1, 40) || x'7f' AS BLOB)",
-        "UPDATE names SET state = CAST(state || x'00' AS BLOB)",
-        "UPDATE names SET name = x''",
-        "PRAGMA user_version = 99",
-        "DROP TABLE names",
-        "DROP TABLE whose",
-        "UPDATE whose SET directory = x'2f'",
+        lambda _: b"",
+        lambda _: b"garbage" * 1000,
+        lambda data: data[:-1],
+        lambda data: data + b"\0",
+        flipped,
+        elsewhere,
+        lambda data: (body := data[32:].replace(b" 2\n", b" 1\n", 1)) and sha256(body).digest() + body,
     ],
+    ids=["empty", "garbage", "cut", "longer", "flipped", "of another directory", "of another version"],
 )
-def test_a_cache_of_another_shape_or_directory_is_not_believed(
-    certs: Path, tmp_path: Path, alice: Identity, damage: str
+def test_a_cache_that_is_damaged_or_of_another_directory_or_version_is_ignored_and_replaced(
+    certs: Path, tmp_path: Path, alice: Identity, damage: Callable[[bytes], bytes]
 ) -> None:
-    cache = tmp_path / "c.sqlite"
+    cache = tmp_path / "cache"
     kept(certs, cache)
-    with closing(sqlite3.connect(cache)) as connection, connection:
-        connection.execute(damage)
+    cache.write_bytes(damage(cache.read_bytes()))
     index = Index(certs, cache)
     index.restore()
     assert len(index) == 0
@@ -120,8 +117,13 @@ def test_a_cache_of_another_shape_or_directory_is_not_believed(
     assert alice.fingerprint in again
 
 
+def test_a_cache_is_readable_for_its_owner_alone(certs: Path, tmp_path: Path) -> None:
+    kept(certs, tmp_path / "cache")
+    assert (tmp_path / "cache").stat().st_mode & 0o777 == 0o600
+
+
 def test_a_cache_that_cannot_be_written_is_told_and_harms_nothing(certs: Path, tmp_path: Path, alice: Identity) -> None:
-    cache = tmp_path / "no" / "such" / "directory" / "c.sqlite"
+    cache = tmp_path / "no" / "such" / "directory" / "cache"
     index = Index(certs, cache)
     index.restore()
     index.refresh()

@@ -1,4 +1,4 @@
-"""What the files of a certificate raise doubts about."""
+"""The warnings about the files of a certificate."""
 
 from __future__ import annotations
 

@@ -195,7 +195,9 @@ def test_what_is_weak_or_powerful_is_warned_of(tmp_path: Path) -> None:
         (said,) = parse(identity.der).warnings(NOW + 10 * DAY)
         return said
 
-    assert warned(make_ca(tmp_path)).startswith("is a CA certificate")
+    root = make_ca(tmp_path)
+    assert parse(root.der).warnings(NOW + 10 * DAY) == []  # as openssl req -x509 makes one for a client
+    assert warned(make(tmp_path, "sub", ca=True, issuer=root)).startswith("is a CA certificate")
     assert warned(make_weak(tmp_path, "weak")).startswith("has a short key: RSA 1024")
     assert warned(make(tmp_path, "nameless", subject=x509.Name([]), names=[])).startswith("has no name at all")
     assert parse(make(tmp_path, "by-san", subject=x509.Name([]), names=["a.example"]).der).warnings(NOW + DAY) == []

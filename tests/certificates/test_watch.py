@@ -13,9 +13,9 @@ import pytest
 from lab.certificates import Identity, make
 from lab.wait import until
 
+from eximcertd.certificates.certificate_watcher import CertificateWatcher
 from eximcertd.certificates.directory_watcher import DirectoryWatcher
-from eximcertd.certificates.index import Changes, Index
-from eximcertd.certificates.watch import Watch
+from eximcertd.certificates.index import CertificateChanges, Index
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -42,8 +42,8 @@ class Watched:
 
     def __init__(self, directory: Path, cache: Path | None, rescan: float) -> None:
         self.index = Index(directory, cache)
-        self.told: list[Changes] = []
-        self.watch = Watch(self.index, self.told.append, rescan=rescan)
+        self.told: list[CertificateChanges] = []
+        self.watch = CertificateWatcher(self.index, self.told.append, rescan=rescan)
 
     def has(self, identity: Identity) -> None:
         until(lambda: identity.fingerprint in self.index, f"{identity.name} is in the index", pause=0.001)
@@ -243,18 +243,18 @@ def test_stopping_ends_every_thread(certs: Path) -> None:
 
 
 def test_a_watch_that_never_began_can_be_stopped(certs: Path) -> None:
-    Watch(Index(certs), lambda _: None).stop()
+    CertificateWatcher(Index(certs), lambda _: None).stop()
 
 
 _WITHOUT_INOTIFY = """
 import sys, time
 from pathlib import Path
-from eximcertd.certificates import watch
+from eximcertd.certificates import certificate_watcher
 from eximcertd.certificates.index import Index
-watch.DEAF_RESCAN = 0.05
+certificate_watcher.DEAF_RESCAN = 0.05
 directory, source = Path(sys.argv[1]), Path(sys.argv[2])
 index, told = Index(directory), []
-it = watch.Watch(index, told.append)
+it = certificate_watcher.CertificateWatcher(index, told.append)
 it.start()
 while not told: time.sleep(0.01)
 print(it.problem)

@@ -17,7 +17,7 @@ from eximcertd.certificates.snapshot import GRACE
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from eximcertd.certificates.index import Changes, Index
+    from eximcertd.certificates.index import CertificateChanges, Index
 
 RESCAN: Final = 300.0
 """Seconds between whole looks."""
@@ -41,7 +41,7 @@ _MOST_NAMES: Final = 1000
 _JOIN: Final = 5.0
 
 
-class Watch:
+class CertificateWatcher:
     """A thread that refreshes ``index`` and calls ``deliver``, in that thread.
 
     ``deliver`` is called once after the first whole look, even if that changed nothing (what the cache kept is no
@@ -49,7 +49,7 @@ class Watch:
     rescan: seconds between whole looks.
     """
 
-    def __init__(self, index: Index, deliver: Callable[[Changes], None], *, rescan: float = RESCAN) -> None:
+    def __init__(self, index: Index, deliver: Callable[[CertificateChanges], None], *, rescan: float = RESCAN) -> None:
         self._index = index
         self._deliver = deliver
         self._rescan = rescan
