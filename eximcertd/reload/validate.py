@@ -96,14 +96,16 @@ def lookups(config: Config, facts: EximFacts) -> None:
             )
     except OSError as error:
         raise _no_lookup(allowed, f"{error.strerror}") from None
-    outside = os.urandom(32).hex()
+    outside = os.urandom(32).hex().upper()
     wanted = [(name, found) for name, found in ((inside, "in"), (outside, "out")) if name]
-    lookup = "${{lookup{{${{uc:{}}}}}dsearch,filter=file,cache=no_rd{{{}}}{{in}}{{out}}}}"
-    # in lower case, of which no macro's name can be a part; with -bV Exim does not open its logs
-    asked = [lookup.format(name.lower(), allowed) for name, _ in wanted]
-    result = run([facts.program, *_chosen(config), "-bV", "-be", *asked], LIMIT)
-    if result.status != 0 or result.out.splitlines()[-len(wanted) :] != [found for _, found in wanted]:
-        raise _no_lookup(allowed, result._replace(err="", out="\n".join(result.out.splitlines()[-2:])).words())
+    lookup = "${{lookup{{{}}}dsearch,filter=file,cache=no_rd{{{}}}{{in}}{{out}}}}"
+    # Without a configuration: it may be closed to Exim's user, and no macro of it is to change a name. With -bV Exim
+    # does not open its logs.
+    asked = [lookup.format(name, allowed) for name, _ in wanted]
+    result = run([facts.program, "-C", os.devnull, "-bV", "-be", *asked], LIMIT)
+    printed = result.out.splitlines()[-len(wanted) :]
+    if result.status != 0 or printed != [found for _, found in wanted]:
+        raise _no_lookup(allowed, quoted(" / ".join(printed)))
 
 
 def _no_lookup(allowed: Path, words: str) -> ReloadError:
@@ -152,7 +154,7 @@ def _rejected(result: CommandResult) -> ReloadError:
         return ReloadError(
             INVALID,
             f"Exim's user cannot read {file}: give it Exim's group and mode 0640 (on Debian: chgrp Debian-exim {file}; "
-            f"chmod 640 {file}), or let eximcertd-reload use Exim's setuid bit as eximcertd-reload(8) shows",
+            f"chmod 640 {file}), or start eximcertd-reload as root as eximcertd-reload(8) shows",
             exim=result.words(),
         )
     what = f"Exim rejects its configuration (status {result.status}): correct it; no daemon was signalled"

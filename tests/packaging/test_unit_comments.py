@@ -13,7 +13,7 @@ ADVICE = re.compile(
 )
 
 
-@pytest.mark.parametrize("unit", ["eximcertd.service", "eximcertd-publish@.service"])
+@pytest.mark.parametrize("unit", ["eximcertd.service", "eximcertd-publish@.service", "eximcertd-reload@.service"])
 def test_a_line_of_the_sandbox_has_its_comment(unit: str) -> None:
     sandbox = (SYSTEMD / unit).read_text(encoding="utf-8").partition("# --- The sandbox ---\n")[2].partition("\n[")[0]
     assert sandbox.count("\n") > 50
