@@ -32,10 +32,12 @@ def command(context: Context, everything: bool, as_json: bool) -> None:
         if as_json:
             print_json_array(_entries(client, "pending", "unmatched"))
             return
-        known = _show(_entries(client, "pending"), None)
-        unmatched = _show(_entries(client, "unmatched"), None if everything else _MOST_UNMATCHED)
+        known, peers = _show(_entries(client, "pending"), None)
+        unmatched, _ = _show(_entries(client, "unmatched"), None if everything else _MOST_UNMATCHED)
     if unmatched > _MOST_UNMATCHED and not everything:
         say(f"... and {unmatched - _MOST_UNMATCHED:,} more without a certificate: --all shows them.\n")
+    if known and not peers:
+        say("The log does not tell which hosts these are: eximcertctl check says what log_selector lacks.\n")
     if not known + unmatched:
         say("No client is waiting.")
     elif not known:
@@ -49,10 +51,11 @@ def _entries(client: Client, *standings: str) -> Iterator[dict[str, Any]]:
         yield from portion["entries"]
 
 
-def _show(entries: Iterator[dict[str, Any]], most: int | None) -> int:
-    """Show the first entries and return how many there are."""
-    number = 0
+def _show(entries: Iterator[dict[str, Any]], most: int | None) -> tuple[int, int]:
+    """Show the first entries; return how many there are, and of how many the host is known."""
+    number = peers = 0
     for number, entry in enumerate(entries, 1):
+        peers += entry["from"] is not None
         if most is None or number <= most:
             say("\n".join(pending(entry)) + "\n")
-    return number
+    return number, peers

@@ -157,6 +157,19 @@ def test_debians_files_that_changed_after_update_exim4_conf_are_a_warning(tmp_pa
 
 
 @as_root
+def test_a_reader_sees_what_eximcertd_knows_and_no_error_for_the_rest() -> None:
+    with EximServer() as exim:
+        daemon = beside(exim)
+        with Twin(daemon.socket, rights=Rights(readers=frozenset({NOBODY}))) as twin:
+            twin.lines = [{"verdict": "ok", "sentence": "the log is being read", "remedy": ""}]
+            done = as_nobody(daemon, "check", "--json")
+        lines = json.loads(done.stdout)
+        assert {line["verdict"] for line in lines} <= {"ok", "warning", "unknown"}, lines
+        assert "the log is being read" in [line["sentence"] for line in lines]
+        assert done.returncode == 0
+
+
+@as_root
 def test_a_plain_user_is_told_what_he_cannot_see_in_one_line_and_the_status_follows_from_the_rest() -> None:
     with EximServer() as exim:
         daemon = beside(exim)

@@ -57,6 +57,13 @@ def test_pending_shows_who_waits_with_the_certificates_name(twin: Twin, at: tupl
     assert "! a CA certificate" in done.out
 
 
+def test_pending_says_why_no_host_is_known(twin: Twin, at: tuple[str, str]) -> None:
+    twin.see(ALICE, certificate("CN=laptop"))
+    assert "eximcertctl check says what log_selector lacks" in ctl(*at, "pending").out
+    twin.see(BOB, certificate("CN=other"), **{"from": PEER})
+    assert "log_selector" not in ctl(*at, "pending").out
+
+
 def test_what_pending_shows_first_is_what_approve_takes(twin: Twin, at: tuple[str, str]) -> None:
     twin.see(ALICE, certificate("CN=laptop"))
     shown = ctl(*at, "pending").out.splitlines()[0]
