@@ -1,4 +1,4 @@
-"""eximcertd: the loop that wires the rooms and owns all state."""
+"""eximcertd: the loop that wires the rooms together; start, stop and reload."""
 
 from __future__ import annotations
 
@@ -15,28 +15,36 @@ from typing import TYPE_CHECKING, Any, Final
 from eximcertd import __version__
 from eximcertd.certificates.certificate_watcher import CertificateWatcher
 from eximcertd.certificates.index import CertificateChanges, Index
+from eximcertd.certificates.issuers import Issuers
 from eximcertd.config import DEFAULT_FILE, Config, load
-from eximcertd.control.methods import Methods, Services
+from eximcertd.control.methods import Services, handlers
+from eximcertd.control.methods.watching import Watching
 from eximcertd.control.rights import Rights
 from eximcertd.control.server import Server
-from eximcertd.decisions.decide import Deciding
+from eximcertd.decisions.decide import Decider
 from eximcertd.decisions.offline import take_offline_decisions
+from eximcertd.decisions.resolve import Resolver
 from eximcertd.errors import EximcertdError
 from eximcertd.events import Event
 from eximcertd.intake import Intake
 from eximcertd.journal import Recorder, recorder
 from eximcertd.ledger import DamagedError, Ledger, move_aside
 from eximcertd.log.choose import LOOK_EVERY, source_of
-from eximcertd.maintenance.maintenance import Maintenance
+from eximcertd.maintenance.arrivals import Arrivals
+from eximcertd.maintenance.clock import Clock
+from eximcertd.maintenance.expiry import Expiry
+from eximcertd.maintenance.forgetting import Forgetting
+from eximcertd.maintenance.health import Health
+from eximcertd.maintenance.renewals import Renewals
+from eximcertd.maintenance.scheduler import Maintenance, Scheduler
 from eximcertd.publication.allowed_directory import AllowedDirectory
 from eximcertd.publication.publication import Publication
 from eximcertd.publish.client import ask
 from eximcertd.service_manager import Notifier
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Sequence
+    from collections.abc import Coroutine
 
-    from eximcertd.fingerprint import Fingerprint
     from eximcertd.publish.old_request import Answer, Request
 
 PUBLISHER_LIMIT: Final = 300.0  # Exim needs 220 s to read a list of a million
@@ -52,84 +60,108 @@ class Daemon:
         self._config = config
         self._recorder = recorder
         self._notifier = Notifier()
-        self._refused = ""  # why the last reload was, for STATUS
+        self._notice = ""  # what the last reload left to do, for STATUS
         self._stop = asyncio.Event()
-        self._tasks: list[asyncio.Task[None]] = []
         self._republishing: asyncio.Task[None] | None = None
         state = config.state.directory
-        self._ledger, aside = _open_ledger(state / "ledger", config.queue.unmatched_limit)
-        if aside is not None:
-            recorder.record(
-                Event.HAND_EDIT_FOUND,
-                f"The ledger was damaged and is kept as {aside}; a new one is made from what Exim honours now."
-                " Rejections, revocations and history are in the old file only.",
-            )
+        self._ledger = _open_ledger(state / "ledger", config.queue.unmatched_limit, recorder)
         directory = AllowedDirectory(state / "allowed")
         directory.prepare()
-        taken = take_offline_decisions(state / "offline", self._ledger, state / "ledger" / "offline-taken")
-        if taken:
-            recorder.record(Event.REVOKED, f"{taken} decisions were made while eximcertd was down")
-        self._index = Index(config.certificates.directory, state / "ledger" / "certificates.cache")
+        self._decider = Decider(self._ledger, recorder)
+        take_offline_decisions(state / "offline", state / "ledger/offline-taken", self._ledger, self._decider)
         self._publication = Publication(
-            self._ledger, directory, self._ask, allowlist=config.allowlist, recorder=recorder, watched=_watched(config)
-        )
-        self._deciding = Deciding(self._ledger, self._index, recorder)
-        self._maintenance = Maintenance(
-            config, self._ledger, self._index, publication=self._publication, recorder=recorder, seen=self._seen
+            self._ledger,
+            directory,
+            self._ask,
+            decider=self._decider,
+            allowlist=config.allowlist,
+            recorder=recorder,
+            watched=_watched(config),
         )
 
     async def run(self) -> None:
         """Serve until SIGTERM or SIGINT. Raises EximcertdError for what keeps it from its work."""
         loop = asyncio.get_running_loop()
+        index = Index(self._config.certificates.directory, self._config.state.directory / "ledger/certificates.cache")
+        ready = asyncio.Event()
+        watch = CertificateWatcher(index, lambda changes: _call_soon(loop, changed, changes))
+        arrivals = Arrivals(self._ledger, index, issuers := Issuers(index), self._recorder)
+        intake = self._intake(index, arrivals)
+        maintenance = self._maintenance(index, watch, arrivals, intake)
+        self._scheduler = Scheduler(self._config, maintenance, self._publication, self._recorder)
+        watching = Watching(self._ledger)
+        arrivals.watchers.append(watching.seen)
+        self._decider.watchers += [self._scheduler.decided, watching.decided]
+        services = Services(
+            self._ledger,
+            index,
+            issuers,
+            intake,
+            self._decider,
+            Resolver(self._ledger, index),
+            self._publication,
+            maintenance,
+            lambda: self._config,
+        )
+        self._server = Server(self._config.control.socket, _rights(self._config), handlers(services, watching))
+
+        def changed(changes: CertificateChanges) -> None:
+            ready.set()
+            self._scheduler.certificates_changed(changes.appeared, changes.vanished)
+
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop.set)
         loop.add_signal_handler(signal.SIGHUP, self._reload)
-        ready = asyncio.Event()
-        watch = CertificateWatcher(
-            self._index, lambda changes: _call_soon(loop, self._certificates_changed, changes, ready)
-        )
-        self._maintenance.watch_problem = lambda: watch.problem
-        look_every = min(LOOK_EVERY, (self._notifier.watchdog or math.inf) / _SIGNS)
-        name, sightings = self._config.log.source, self._ledger.sightings
-        source = source_of(self._config, sightings.position(name), sightings.files().values(), look_every)
-        intake = Intake(name, source, self._ledger, index=self._index, recorder=self._recorder, seen=self._seen)
-        self._maintenance.intake = intake
-        methods = Methods(
-            Services(self._ledger, self._index, intake, self._deciding, self._publication, self._maintenance)
-        )
-        self._methods = methods
-        rights = Rights.of_groups(self._config.control.readers, self._config.control.approvers)
-        server = Server(self._config.control.socket, rights, methods.handlers())
         try:
             watch.start()
             await self._wait(ready.wait())
             # nobody decides before what stands was looked at: a lost ledger is rebuilt from it first
             await self._wait(self._begin_publishing())
             if not self._stop.is_set():
-                await server.start()
-                intake.start()
-                self._recorder.record(Event.STARTED, f"eximcertd {__version__} started")
-                self._notifier.ready()
-                self._tasks = [loop.create_task(self._maintenance.run()), loop.create_task(self._signs_of_life(intake))]
-                await self._serve()
+                await self._serve(intake)
         finally:
             self._notifier.stopping()
-            for task in self._tasks:
-                task.cancel()
-            await server.close()
+            await self._server.close()
             await intake.stop()
             await self._publication.stop()
             watch.stop()
             self._ledger.close()
 
-    async def _serve(self) -> None:
-        """Wait until told to stop. A task that failed ends the daemon, aloud: systemd starts it again."""
+    def _intake(self, index: Index, arrivals: Arrivals) -> Intake:
+        look_every = min(LOOK_EVERY, (self._notifier.watchdog or math.inf) / _SIGNS)
+        name, sightings = self._config.log.source, self._ledger.sightings
+        source = source_of(self._config, sightings.position(name), sightings.files().values(), look_every)
+        return Intake(name, source, self._ledger, index=index, recorder=self._recorder, seen=arrivals.pending)
+
+    def _maintenance(self, index: Index, watch: CertificateWatcher, arrivals: Arrivals, intake: Intake) -> Maintenance:
+        clock = Clock(self._ledger.running_time)
+        expiry = Expiry(self._ledger, index, self._recorder)
+        health = Health(
+            self._ledger,
+            index,
+            intake=intake,
+            publication=self._publication,
+            expiry=expiry,
+            clock=clock,
+            recorder=self._recorder,
+            watch_problem=lambda: watch.problem,
+        )
+        renewals = Renewals(self._ledger, self._decider)
+        return Maintenance(clock, arrivals, expiry, renewals, Forgetting(self._ledger, self._recorder), health)
+
+    async def _serve(self, intake: Intake) -> None:
+        """Serve until told to stop. A task that failed ends the daemon with its error: systemd starts it again."""
+        await self._server.start()
+        intake.start()
+        self._recorder.record(Event.STARTED, f"eximcertd {__version__} started")
+        self._notifier.ready()
+        tasks = [asyncio.create_task(self._scheduler.run()), asyncio.create_task(self._signs_of_life(intake))]
         stop = asyncio.create_task(self._stop.wait())
-        await asyncio.wait({stop, *self._tasks}, return_when=asyncio.FIRST_COMPLETED)
-        stop.cancel()
-        for task in self._tasks:
+        await asyncio.wait({stop, *tasks}, return_when=asyncio.FIRST_COMPLETED)
+        for task in (stop, *tasks):
             if task.done():
                 task.result()
+            task.cancel()
 
     async def _begin_publishing(self) -> None:
         await self._publication.start()
@@ -148,55 +180,35 @@ class Daemon:
         publish = self._config.publish
         return await asyncio.to_thread(ask, publish.via, self._config.file, request, PUBLISHER_LIMIT)
 
-    def _certificates_changed(self, changes: CertificateChanges, ready: asyncio.Event) -> None:
-        ready.set()
-        self._maintenance.changed(changes)
-
-    def _seen(self, fresh: Sequence[Fingerprint]) -> None:
-        details = self._index.details_of(fresh)
-        for fingerprint in fresh:
-            certificate = details.get(fingerprint)
-            self._recorder.record(
-                Event.ATTEMPT_SEEN,
-                f"A client with certificate {fingerprint} was refused and waits for a decision",
-                FINGERPRINT=fingerprint,
-                SUBJECT=certificate.subject if certificate else "",
-            )
-        self._methods.tell("seen", fresh)
-
     def _reload(self) -> None:
-        """Read the configuration again; a mistake in it keeps the old one running."""
+        """Read the configuration again; one with a mistake leaves the old one running."""
         self._notifier.reloading()
+        file = str(self._config.file)
         try:
             config = load(self._config.file)
-            self._adopt(config)
+            rights = _rights(config)
         except EximcertdError as error:
             self._recorder.record(
-                Event.CONFIGURATION_REFUSED, f"The old configuration stays: {error}", FILE=str(self._config.file)
+                Event.CONFIGURATION_REFUSED, f"The old configuration stays: {error.line()}", FILE=file
             )
-            self._refused = f"configuration refused, the old one runs: {error.message}"
+            self._notice = f"configuration refused, the old one runs: {error.line()}"
         else:
+            config, restart = _adopted(self._config, config)
+            self._config = config
+            self._server.set_rights(rights)
+            self._publication.allowlist = config.allowlist
+            self._ledger.sightings.unmatched_limit = config.queue.unmatched_limit
+            self._scheduler.configure(config)
+            self._republishing = asyncio.get_running_loop().create_task(self._publication.republish())
+            self._notice = f"a change of {', '.join(restart)} waits for a restart of eximcertd" if restart else ""
             self._recorder.record(
-                Event.CONFIGURATION_RELOADED, "The configuration was read again", FILE=str(self._config.file)
+                Event.CONFIGURATION_RELOADED,
+                "The configuration was read again" + (f"; {self._notice}" if restart else ""),
+                FILE=file,
             )
-            self._refused = ""
         finally:
-            self._notifier.status(self._refused)
+            self._notifier.status(self._notice)
             self._notifier.ready()
-
-    def _adopt(self, config: Config) -> None:
-        """Take over what can change while running; the rest needs a restart, and says so."""
-        old = self._config
-        fixed = [name for name in ("log", "exim", "state", "control") if getattr(old, name) != getattr(config, name)]
-        if old.certificates.directory != config.certificates.directory:
-            fixed.append("certificates.directory")
-        if fixed:
-            raise EximcertdError(f"a change of {', '.join(fixed)} needs a restart", hint="systemctl restart eximcertd")
-        self._config = config
-        self._publication.allowlist = config.allowlist
-        self._maintenance.config = config
-        self._ledger.sightings.unmatched_limit = config.queue.unmatched_limit
-        self._republishing = asyncio.get_running_loop().create_task(self._publication.republish())
 
     async def _signs_of_life(self, intake: Intake) -> None:
         """Tell systemd that loop and reader make progress, as long as both do, and how far the reader is."""
@@ -215,30 +227,56 @@ class Daemon:
             if behind:
                 self._notifier.status(f"reading {progress.path}: {behind} MiB to go")
             else:
-                self._notifier.status(self._refused or progress.problem or "")
+                self._notifier.status(self._notice or progress.problem or "")
             await asyncio.sleep(pause)
             pause = min(_WHILE_BEHIND, interval) if behind else interval
 
 
-def _open_ledger(directory: Path, unmatched_limit: int) -> tuple[Ledger, Path | None]:
+def _open_ledger(directory: Path, unmatched_limit: int, recorder: Recorder) -> Ledger:
     """Open the ledger; a damaged one is moved aside, and a new one begun."""
     try:
         directory.mkdir(mode=0o700, exist_ok=True)
-        directory.chmod(0o700)  # systemd makes it 0755, as allowed/ beside it has to be
+        directory.chmod(0o700)
     except OSError as error:
         raise EximcertdError(
             f"{directory}: the ledger's directory cannot be made: {error.strerror}",
             hint="[state] directory must exist; below it, ledger/ and allowed/ must belong to eximcertd's user.",
         ) from error
     try:
-        return Ledger(directory, unmatched_limit), None
-    except DamagedError:
+        return Ledger(directory, unmatched_limit)
+    except DamagedError as error:
         aside = move_aside(directory)
-        return Ledger(directory, unmatched_limit), aside
+        recorder.record(
+            Event.LEDGER_DAMAGED,
+            f"{error.message}. It is kept as {aside}; a new one is made from what Exim honours now. Rejections,"
+            " revocations and history are in the old file only.",
+            FILE=str(aside),
+        )
+        return Ledger(directory, unmatched_limit)
+
+
+def _adopted(old: Config, new: Config) -> tuple[Config, list[str]]:
+    """Return what a running daemon makes of a new configuration, and the keys whose change needs a restart."""
+    running = new._replace(
+        log=old.log,
+        exim=old.exim,
+        state=old.state,
+        control=new.control._replace(socket=old.control.socket),
+        certificates=new.certificates._replace(directory=old.certificates.directory),
+    )
+    sections = ("log", "exim", "state")
+    restart = [f"[{name}]" for name in sections if getattr(old, name) != getattr(new, name)]
+    restart += ["[control] socket"] if old.control.socket != new.control.socket else []
+    restart += ["[certificates] directory"] if old.certificates.directory != new.certificates.directory else []
+    return running, restart
+
+
+def _rights(config: Config) -> Rights:
+    return Rights.of_groups(config.control.readers, config.control.approvers)
 
 
 def _watched(config: Config) -> list[Path]:
-    """Return files and directories whose change may mend a configuration that Exim refuses."""
+    """Return files and directories whose change may correct a configuration that Exim refuses."""
     places = [config.exim.config, config.allowlist.file]
     found = [path for path in places if path is not None]
     found += [path.parent for path in found]

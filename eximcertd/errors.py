@@ -40,6 +40,10 @@ class EximcertdError(Exception):
     def __str__(self) -> str:
         return f"{self.message}\n  {self.hint}" if self.hint else self.message
 
+    def line(self) -> str:
+        """Return message and hint in one line, for the journal and the unit's status."""
+        return " ".join(line.strip() for line in str(self).splitlines())
+
 
 class UsageError(EximcertdError):
     """A program was called in a way that it does not understand."""

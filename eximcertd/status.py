@@ -1,7 +1,6 @@
-"""The one table: standing x verb -> new standing, or why not.
+"""The status of a fingerprint, and the one table: status and verb to the new status, or why not.
 
-Pure. What else may forbid an approval (no certificate, expired, a CA) is no matter of standing and is
-decided where the certificate is known.
+Pure. Rules that need more than the status (a certificate, a time) are in decisions/rules.py.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ from typing import Final
 
 
 class Status(StrEnum):
-    """How a fingerprint stands. UNSEEN: the ledger knows nothing of it."""
+    """The status of a fingerprint (JSON key "standing"). UNSEEN: the ledger has no entry for it."""
 
     UNSEEN = "unseen"
     PENDING = "pending"
@@ -22,7 +21,7 @@ class Status(StrEnum):
 
 
 class Verb(StrEnum):
-    """What can be decided or happen. SEE: a sighting in the log. ADOPT: found in the macro file, by hand."""
+    """What changes a status. SEE: an attempt in the log. ADOPT: found in the macro file, put there by hand."""
 
     SEE = "see"
     APPROVE = "approve"
@@ -31,52 +30,80 @@ class Verb(StrEnum):
     ADOPT = "adopt"
 
 
+ALLOWS: Final = frozenset({Verb.APPROVE, Verb.ADOPT})
+"""The verbs after which Exim relays for the fingerprint."""
+
+
 @dataclass(frozen=True, slots=True)
 class Becomes:
-    """The verb is allowed, and this is the standing after it (the same one where nothing changes)."""
+    """The verb is allowed, and this is the status after it (the same one where nothing changes)."""
 
     status: Status
 
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """The verb is refused; the sentence says why and what to do, and reads after "FINGERPRINT ..."."""
+    """The verb is refused. sentence: why and what to do, to be read after "FINGERPRINT ...".
+
+    option: the option of eximcertctl that insists, without its dashes, or "" where nothing does.
+    """
 
     sentence: str
+    option: str = ""
 
 
-_S = Status
-_UNDONE = "was {} by a person and nobody has approved it since: it is not let in by an entry in a file"
+_COLUMNS: Final = (Verb.SEE, Verb.APPROVE, Verb.REJECT, Verb.REVOKE, Verb.ADOPT)
+_NOT_ADOPTED = "was {} and has not been approved since: an entry in the macro file does not readmit it"
+_ROWS: Final[dict[Status, tuple[Status | str, ...]]] = {
+    Status.UNSEEN: (
+        Status.PENDING,
+        Status.APPROVED,
+        Status.REJECTED,
+        "was never approved: there is nothing to revoke; use reject to keep it out",
+        Status.APPROVED,
+    ),
+    Status.PENDING: (
+        Status.PENDING,
+        Status.APPROVED,
+        Status.REJECTED,
+        "is pending, not approved: there is nothing to revoke; use reject instead",
+        Status.APPROVED,
+    ),
+    Status.APPROVED: (
+        Status.APPROVED,
+        Status.APPROVED,
+        "is approved: use revoke instead",
+        Status.REVOKED,
+        Status.APPROVED,
+    ),
+    Status.REJECTED: (
+        Status.REJECTED,
+        Status.APPROVED,
+        Status.REJECTED,
+        "is rejected, not approved: there is nothing to revoke",
+        _NOT_ADOPTED.format("rejected"),
+    ),
+    Status.REVOKED: (
+        Status.REVOKED,
+        Status.APPROVED,
+        Status.REJECTED,
+        Status.REVOKED,
+        _NOT_ADOPTED.format("revoked"),
+    ),
+}
 
 TABLE: Final[dict[tuple[Status, Verb], Becomes | Refusal]] = {
-    (_S.UNSEEN, Verb.SEE): Becomes(_S.PENDING),
-    (_S.PENDING, Verb.SEE): Becomes(_S.PENDING),
-    (_S.APPROVED, Verb.SEE): Becomes(_S.APPROVED),
-    (_S.REJECTED, Verb.SEE): Becomes(_S.REJECTED),
-    (_S.REVOKED, Verb.SEE): Becomes(_S.REVOKED),
-    (_S.UNSEEN, Verb.APPROVE): Becomes(_S.APPROVED),
-    (_S.PENDING, Verb.APPROVE): Becomes(_S.APPROVED),
-    (_S.APPROVED, Verb.APPROVE): Becomes(_S.APPROVED),
-    (_S.REJECTED, Verb.APPROVE): Becomes(_S.APPROVED),
-    (_S.REVOKED, Verb.APPROVE): Becomes(_S.APPROVED),
-    (_S.UNSEEN, Verb.REJECT): Becomes(_S.REJECTED),
-    (_S.PENDING, Verb.REJECT): Becomes(_S.REJECTED),
-    (_S.APPROVED, Verb.REJECT): Refusal("is approved: use revoke to throw it out"),
-    (_S.REJECTED, Verb.REJECT): Becomes(_S.REJECTED),
-    (_S.REVOKED, Verb.REJECT): Becomes(_S.REJECTED),
-    (_S.UNSEEN, Verb.REVOKE): Refusal("was never approved: there is nothing to revoke; use reject to keep it out"),
-    (_S.PENDING, Verb.REVOKE): Refusal("is pending, not approved: there is nothing to revoke; use reject instead"),
-    (_S.APPROVED, Verb.REVOKE): Becomes(_S.REVOKED),
-    (_S.REJECTED, Verb.REVOKE): Refusal("is rejected, not approved: there is nothing to revoke"),
-    (_S.REVOKED, Verb.REVOKE): Becomes(_S.REVOKED),
-    (_S.UNSEEN, Verb.ADOPT): Becomes(_S.APPROVED),
-    (_S.PENDING, Verb.ADOPT): Becomes(_S.APPROVED),
-    (_S.APPROVED, Verb.ADOPT): Becomes(_S.APPROVED),
-    (_S.REJECTED, Verb.ADOPT): Refusal(_UNDONE.format("rejected")),
-    (_S.REVOKED, Verb.ADOPT): Refusal(_UNDONE.format("revoked")),
+    (status, verb): Becomes(cell) if isinstance(cell, Status) else Refusal(cell)
+    for status, row in _ROWS.items()
+    for verb, cell in zip(_COLUMNS, row, strict=True)
 }
 
 
-def after(standing: Status, verb: Verb) -> Becomes | Refusal:
-    """Return what ``verb`` makes of ``standing``, or the refusal."""
-    return TABLE[standing, verb]
+def after(status: Status, verb: Verb) -> Becomes | Refusal:
+    """Return what ``verb`` makes of ``status``, or the refusal."""
+    return TABLE[status, verb]
+
+
+def by_whom(by: str) -> str:
+    """Return "by alice", "by hand", "by policy" for a decision's ``by``."""
+    return by if by.startswith("by ") else f"by {by}"

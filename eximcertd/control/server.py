@@ -75,6 +75,10 @@ class Server:
         self._listening = Listening(self._path)
         self._accept_again()
 
+    def set_rights(self, rights: Rights) -> None:
+        """Have these rights count from now on, in open connections too."""
+        self._service.rights = rights
+
     async def close(self, grace: float = 0.5) -> None:
         """Take no more calls, wait ``grace`` seconds for those that are being answered, and end all connections."""
         self._service.closing = True

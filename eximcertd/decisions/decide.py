@@ -1,165 +1,190 @@
-"""Deciding: what a person asked for, against the rules, into the ledger.
+"""The one way into the ledger for a decision: rules, ledger, event, watchers, in this order and always all four.
 
-Standings have their table (standing.py); here are the rules that need the certificate: an approval wants
-one, and neither an expired one nor a CA's, unless the person insists.
+Persons, imports, policies, manual edits and offline decisions come as a DecisionRequest (decisions/sources.py).
 """
 
 from __future__ import annotations
 
-import time
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
+from eximcertd.decisions.rules import Case
+from eximcertd.decisions.sources import DecisionRequest, Order, decided_by
 from eximcertd.errors import RefusedError, UsageError
 from eximcertd.events import Event
-from eximcertd.fingerprint import NEVER, Fingerprint, grouped
-from eximcertd.ledger.decisions import Decided, Decision
-from eximcertd.status import Status, Verb
+from eximcertd.fingerprint import grouped
+from eximcertd.ledger.identities import Identity
+from eximcertd.status import ALLOWS, Becomes, Status, Verb, after, by_whom
 from eximcertd.text import clean
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from eximcertd.certificates.certificate import Certificate
-    from eximcertd.certificates.index import Index
+    from eximcertd.fingerprint import Fingerprint
     from eximcertd.journal import Recorder
     from eximcertd.ledger import Ledger
+    from eximcertd.ledger.decisions import Decision
+    from eximcertd.status import Refusal
 
-WITHOUT_CERTIFICATE: Final = "without-certificate"
-EXPIRED: Final = "expired"
-CA: Final = "ca"
-RULES: Final = frozenset({WITHOUT_CERTIFICATE, EXPIRED, CA})
-
-LONGEST_NOTE: Final = 1000
-_PERSONS: Final = frozenset({Verb.APPROVE, Verb.REJECT, Verb.REVOKE})
 _EVENTS: Final = {
-    Verb.APPROVE: Event.APPROVED,
-    Verb.REJECT: Event.REJECTED,
-    Verb.REVOKE: Event.REVOKED,
+    Verb.APPROVE: (Event.APPROVED, "approved"),
+    Verb.REJECT: (Event.REJECTED, "rejected"),
+    Verb.REVOKE: (Event.REVOKED, "revoked"),
+    Verb.ADOPT: (Event.ADOPTED_BY_HAND, "adopted"),
 }
-_MOST_RECORDED: Final = 1000  # single records of one decision; a larger one is told in a line
+_DENIED: Final = {Verb.REJECT: Status.REJECTED, Verb.REVOKE: Status.REVOKED}
+_MOST_RECORDED: Final = 100  # events of one request; more are told in one for each verb
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
-    """A decision that a person asks for. insist: of RULES. request: the caller's id for it."""
+class Decided:
+    """What became of one fingerprint. changed: False where its status was so already."""
 
-    verb: Verb
-    fingerprints: tuple[Fingerprint, ...]
-    by: str
-    note: str
-    insist: frozenset[str]
-    request: str
-
-    def pairs(self) -> frozenset[tuple[Verb, Fingerprint]]:
-        """Return what is asked for whom."""
-        return frozenset((self.verb, fingerprint) for fingerprint in self.fingerprints)
+    fingerprint: Fingerprint
+    status: Status
+    changed: bool
 
 
-class Deciding:
-    """The room in which decisions are made; lives in the loop's thread. known: told of what was decided."""
+@dataclass(slots=True)
+class Outcome:
+    """What became of a request. decided: in the request's order. refused: where it was not all or none.
 
-    def __init__(self, ledger: Ledger, index: Index, recorder: Recorder) -> None:
+    added: how many decisions the ledger took. known: how many it had already. older: how many were left out as older
+    than its own.
+    """
+
+    decided: list[Decided] = field(default_factory=list)
+    refused: list[tuple[Fingerprint, Refusal]] = field(default_factory=list)
+    added: int = 0
+    known: int = 0
+    older: int = 0
+
+    @property
+    def changed(self) -> list[Fingerprint]:
+        """The fingerprints whose status changed, each once."""
+        return list(dict.fromkeys(one.fingerprint for one in self.decided if one.changed))
+
+
+class Decider:
+    """Makes decisions; lives in the loop's thread. watchers: called with the fingerprints that a decision changed."""
+
+    def __init__(self, ledger: Ledger, recorder: Recorder) -> None:
         self._ledger = ledger
-        self._index = index
         self._recorder = recorder
         self.watchers: list[Callable[[Sequence[Fingerprint]], None]] = []
 
-    def decide(self, asked: Asked, details: dict[Fingerprint, Certificate]) -> list[Decided]:
-        """Make one decision over all the fingerprints, or none. details: their certificates, as far as there.
+    def decide(self, request: DecisionRequest) -> Outcome:
+        """Make the decisions of a request.
 
-        Raises RefusedError with every refusal, UsageError, LedgerError.
+        Raises RefusedError with every refusal (nothing is decided then), UsageError, LedgerError.
         """
-        if asked.verb not in _PERSONS:
-            raise UsageError(f"{asked.verb} is nothing that a person decides")
-        if len(asked.note) > LONGEST_NOTE:
-            raise UsageError(f"the note is longer than {LONGEST_NOTE} characters")
-        if not asked.request:
-            raise UsageError("the request has no id: give it one of its own, so that asking twice is asking once")
-        before = self._ledger.decisions.of_request(asked.request)
-        if before:
-            if any((one.verb, one.fingerprint) not in asked.pairs() for one in before):
-                raise UsageError(f"the request id {asked.request[:80]!r} was used for another decision")
-            return [self._stands(fingerprint) for fingerprint in dict.fromkeys(asked.fingerprints)]
-        if asked.verb is Verb.APPROVE:
-            self._check(asked, details)
-        decided = self._ledger.decisions.decide(
-            [
-                Decision(fingerprint, asked.verb, asked.by, _now(), asked.note, asked.request)
-                for fingerprint in dict.fromkeys(asked.fingerprints)
-            ]
-        )
-        changed = [one.fingerprint for one in decided if one.changed]
-        self._record(asked, changed, details)
-        for watcher in self.watchers:
-            watcher(changed)
-        return decided
+        if request.id and (repeated := self._repeated(request)) is not None:
+            return repeated
+        outcome, accepted = self._validated(request)
+        if outcome.refused and request.all_or_none:
+            sentences = [f"{grouped(fingerprint)} {refusal.sentence}" for fingerprint, refusal in outcome.refused]
+            raise RefusedError("\n".join(sentences))
+        outcome.added = len(accepted)
+        if accepted:
+            approved = {one.fingerprint for one, _ in accepted if one.verb in ALLOWS}
+            identities = [Identity.of(of) for name, of in request.certificates.items() if name in approved]
+            self._ledger.decisions.append(accepted, identities)
+            self._record(request, [decision for decision, _ in accepted])
+            changed = outcome.changed
+            for watcher in self.watchers:
+                watcher(changed)
+        return outcome
 
-    def enter(self, decisions: Sequence[Decision], by: str, request: str) -> int:
-        """Add decisions that were made elsewhere or before (an import, by somebody); return how many were new.
+    def _repeated(self, request: DecisionRequest) -> Outcome | None:
+        """Return how the fingerprints stand if this request was made before; it decides nothing again."""
+        before = self._ledger.decisions.of_request(request.id)
+        if not before:
+            return None
+        asked = {(one.verb, one.fingerprint) for one in request.decisions}
+        if any((one.verb, one.fingerprint) not in asked for one in before):
+            raise UsageError(f"the request id {request.id[:80]!r} was used for another decision")
+        entries = self._ledger.entries.among([one.fingerprint for one in request.decisions])
+        return Outcome([Decided(entry.fingerprint, entry.status, changed=False) for entry in entries])
 
-        Raises RefusedError for what a standing does not allow, LedgerError.
-        """
-        added = self._ledger.decisions.enter(decisions, f"imported by {by}: {request}")
-        if added:
-            self._recorder.record(Event.APPROVED, f"{added} decisions were imported by {by}", BY=by)
-        return added
-
-    def _stands(self, fingerprint: Fingerprint) -> Decided:
-        return Decided(fingerprint, self._ledger.entries.get(fingerprint).status, changed=False)
-
-    def _check(self, asked: Asked, details: dict[Fingerprint, Certificate]) -> None:
-        refusals: list[str] = []
+    def _validated(self, request: DecisionRequest) -> tuple[Outcome, list[tuple[Decision, Status]]]:
+        """Hold every decision of the request to the rules; return what is to be appended, with the new status."""
+        names = list(dict.fromkeys(one.fingerprint for one in request.decisions))
+        statuses = self._ledger.entries.statuses(names)
+        before = {} if request.order is Order.NOW else self._ledger.decisions.of_fingerprints(names)
+        known = {_identity(one) for decisions in before.values() for one in decisions}
+        # what was adopted by hand was not decided by a person: it is no newer decision
+        newest = {
+            name: max((one.at for one in decisions if one.verb is not Verb.ADOPT), default=0)
+            for name, decisions in before.items()
+        }
+        last = {one.fingerprint: number for number, one in enumerate(request.decisions)}
         now = datetime.now(UTC)
-        for fingerprint in asked.fingerprints:
-            if fingerprint in NEVER:
-                refusals.append(f"{grouped(fingerprint)} can never be approved: {NEVER[fingerprint]}")
+        outcome = Outcome()
+        accepted: list[tuple[Decision, Status]] = []
+        for number, decision in enumerate(request.decisions):
+            name = decision.fingerprint
+            if request.order is not Order.NOW and _identity(decision) in known:
+                outcome.known += 1
                 continue
-            if self._ledger.entries.get(fingerprint).status is Status.APPROVED:
+            if request.order is Order.BY_TIME and decision.at < newest.get(name, 0):
+                outcome.older += 1
                 continue
-            why = _refusal(details.get(fingerprint), asked.insist, now)
-            if why:
-                refusals.append(f"{grouped(fingerprint)} {why}")
-        if refusals:
-            raise RefusedError("\n".join(refusals))
+            status, withheld = statuses.get(name, (Status.UNSEEN, False))
+            case = Case(
+                decision,
+                status,
+                now,
+                certificate=request.certificates.get(name),
+                has_issued=name in request.issuers,
+                insist=request.insist,
+                superseded=last[name] != number,
+            )
+            refusal = request.rule.refusal(case)
+            if refusal is not None:
+                outcome.refused.append((name, refusal))
+                continue
+            cell = after(status, decision.verb)
+            new = cell.status if isinstance(cell, Becomes) else _DENIED[decision.verb]
+            changed = new is not status or withheld
+            outcome.decided.append(Decided(name, new, changed))
+            if changed or decision.at < request.history_before:
+                accepted.append((decision, new))
+                known.add(_identity(decision))
+                statuses[name] = (new, False)
+        return outcome, accepted
 
-    def _record(self, asked: Asked, changed: list[Fingerprint], details: dict[Fingerprint, Certificate]) -> None:
-        event = _EVENTS[asked.verb]
-        if len(changed) > _MOST_RECORDED:
-            self._recorder.record(event, f"{len(changed)} fingerprints: {asked.verb} by {asked.by}", BY=asked.by)
+    def _record(self, request: DecisionRequest, decisions: Sequence[Decision]) -> None:
+        if request.imported_by:
+            many = Counter(_EVENTS[one.verb][1] for one in decisions)
+            what = ", ".join(f"{count} {verb}" for verb, count in many.items())
+            self._recorder.record(
+                Event.IMPORTED,
+                f"{len(decisions)} decisions were imported by {request.imported_by}: {what}",
+                BY=request.imported_by,
+                COUNT=str(len(decisions)),
+            )
+        if len(decisions) > _MOST_RECORDED:
+            for (verb, by), count in Counter((one.verb, one.by) for one in decisions).most_common(_MOST_RECORDED):
+                event, past = _EVENTS[verb]
+                self._recorder.record(event, f"{count} fingerprints {past} {by_whom(by)}", BY=by, COUNT=str(count))
             return
-        for fingerprint in changed:
-            certificate = details.get(fingerprint)
+        for one in decisions:
+            event, past = _EVENTS[one.verb]
+            certificate = request.certificates.get(one.fingerprint)
             subject = certificate.subject if certificate else ""
-            name = f" ({clean(subject)})" if subject else ""
             self._recorder.record(
                 event,
-                f"{fingerprint}{name}: {asked.verb} by {asked.by}",
-                FINGERPRINT=fingerprint,
-                VERB=asked.verb.value,
-                BY=asked.by,
+                f"{one.fingerprint}{f' ({clean(subject)})' if subject else ''} {past} {by_whom(one.by)}",
+                FINGERPRINT=one.fingerprint,
+                VERB=one.verb.value,
+                BY=one.by,
                 SUBJECT=subject,
-                NOTE=asked.note,
+                NOTE=one.note,
             )
 
 
-def _refusal(certificate: Certificate | None, insist: frozenset[str], now: datetime) -> str:
-    if certificate is None:
-        if WITHOUT_CERTIFICATE in insist:
-            return ""
-        return "has no certificate in the directory, so nobody can tell whose it is; --without-certificate insists"
-    if certificate.expired(now) and EXPIRED not in insist:
-        return (
-            f"({clean(certificate.subject)}) expired on {certificate.not_after:%Y-%m-%d}: "
-            "Exim does not verify it any more; --expired insists"
-        )
-    if certificate.ca and CA not in insist:
-        return (
-            f"({clean(certificate.subject)}) is a CA's certificate: who holds the CA's key relays with it; --ca insists"
-        )
-    return ""
-
-
-def _now() -> int:
-    return time.time_ns() // 1_000_000
+def _identity(decision: Decision) -> tuple[object, ...]:
+    """Return what tells one decision from another, whoever carried it here."""
+    return decision.fingerprint, decision.verb, decided_by(decision), decision.at, decision.note

@@ -1,6 +1,6 @@
 """Decisions that root made while eximcertd was down (``eximcertctl revoke --offline``).
 
-They lie in STATE/offline, a JSON object a line, written by root; the ledger takes each of them once.
+They lie in STATE/offline, a JSON object a line, written by root; the ledger takes each of them once (sources.offline).
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import stat
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
+from eximcertd.decisions.sources import offline
 from eximcertd.errors import LedgerError
 from eximcertd.fingerprint import parse
 from eximcertd.ledger.decisions import Decision
@@ -19,42 +20,47 @@ from eximcertd.status import Verb
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from eximcertd.decisions.decide import Decider
     from eximcertd.ledger import Ledger
 
 LARGEST: Final = 16 << 20
 
 
-def take_offline_decisions(file: Path, ledger: Ledger, taken_file: Path) -> int:
-    """Enter what is new in the file into the ledger; return how many. Raises LedgerError if it cannot be trusted.
+def take_offline_decisions(file: Path, taken_file: Path, ledger: Ledger, decider: Decider) -> None:
+    """Make the decisions in the file that the ledger has not got. Raises LedgerError if the file cannot be trusted.
 
-    taken_file: remembers how far the file was taken before, also over the loss of the ledger.
+    All of them are offered each time: the ledger recognises those that it has, and an older one, put back, gets the
+    rest. A new ledger gets only what was written since the last one took any (taken_file: so many bytes): what was
+    decided later on the others was lost with it, and stands in what Exim honours.
     """
+    raw = _read(file)
+    # what a power cut left of a last line was never reported as done
+    whole = raw.rfind(b"\n") + 1
+    start = _taken(taken_file) if not ledger.decisions.newest(limit=1) else 0
+    start = start if start <= whole else 0
+    decisions = []
+    for number, line in enumerate(raw[start:whole].splitlines(), raw[:start].count(b"\n") + 1):
+        try:
+            decisions.append(_decision(json.loads(line)))
+        except (ValueError, KeyError, TypeError) as error:
+            raise _untrusted(file, f"line {number} is not a decision: {error}") from error
+    decider.decide(offline(decisions))
+    if whole != _taken(taken_file):
+        _remember(taken_file, whole)
+
+
+def _read(file: Path) -> bytes:
     try:
         descriptor = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except FileNotFoundError:
-        return 0
+        return b""
     except OSError as error:
         raise _untrusted(file, error.strerror or str(error)) from error
     with os.fdopen(descriptor, "rb") as stream:
         there = os.fstat(descriptor)
         if not stat.S_ISREG(there.st_mode) or there.st_uid not in {0, os.getuid()} or there.st_mode & 0o022:
-            raise _untrusted(file, "it is no regular file that root alone can write")
-        raw = stream.read(LARGEST)
-    # What a power cut left of a last line was never said to be done. What a ledger took that was lost since is not
-    # taken again: later decisions were lost with it.
-    whole = raw.rfind(b"\n") + 1
-    start = _taken(taken_file)
-    start = start if start <= whole else 0
-    taken = 0
-    for number, line in enumerate(raw[start:whole].splitlines(), raw[:start].count(b"\n") + 1):
-        try:
-            decision, request = _decision(json.loads(line))
-        except (ValueError, KeyError, TypeError) as error:
-            raise _untrusted(file, f"line {number} is no decision: {error}") from error
-        taken += ledger.decisions.enter([decision], request, as_they_come=True)
-    if whole != start:
-        _take(taken_file, whole)
-    return taken
+            raise _untrusted(file, "it is not a regular file that root alone can write")
+        return stream.read(LARGEST)
 
 
 def _taken(file: Path) -> int:
@@ -64,7 +70,7 @@ def _taken(file: Path) -> int:
         return 0
 
 
-def _take(file: Path, offset: int) -> None:
+def _remember(file: Path, offset: int) -> None:
     """Remember how far the file was taken; the ledger has it already, so this may be late but not early."""
     fresh = file.with_name(file.name + ".new")
     try:
@@ -77,17 +83,17 @@ def _take(file: Path, offset: int) -> None:
         raise LedgerError(f"{file}: cannot be written: {error.strerror}") from error
 
 
-def _decision(value: dict[str, Any]) -> tuple[Decision, str]:
+def _decision(value: dict[str, Any]) -> Decision:
     at = datetime.fromisoformat(value["at"])
     at = at if at.tzinfo else at.replace(tzinfo=UTC)
-    decision = Decision(
+    return Decision(
         parse(value["fingerprint"]),
         Verb(value["verb"]),
         str(value["by"]),
         int(at.timestamp() * 1000),
         str(value.get("note") or ""),
+        str(value["request"]),
     )
-    return decision, str(value["request"])
 
 
 def _untrusted(file: Path, why: str) -> LedgerError:

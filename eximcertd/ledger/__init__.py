@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from eximcertd.ledger.clock import RunningTime
 from eximcertd.ledger.decisions import Decisions
 from eximcertd.ledger.entries import Entries
 from eximcertd.ledger.identities import Identities
+from eximcertd.ledger.lapses import Lapses
 from eximcertd.ledger.publications import Publications
 from eximcertd.ledger.sightings import Sightings
 from eximcertd.ledger.store import DamagedError, Store, move_aside
@@ -27,6 +29,8 @@ class Ledger:
         self.publications: Final = Publications(self._store)
         self.identities: Final = Identities(self._store)
         self.entries: Final = Entries(self._store)
+        self.lapses: Final = Lapses(self._store)
+        self.running_time: Final = RunningTime(self._store)
 
     def close(self) -> None:
         """Close it; everything is on the disk already."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from eximcertd.errors import NoSuchFingerprintError
-from eximcertd.fingerprint import LENGTH, Fingerprint, grouped, parse_prefix
+from eximcertd.fingerprint import Fingerprint
 from eximcertd.ledger.decisions import Decision
+from eximcertd.ledger.store import in_portions
 from eximcertd.log.sighting import Peer
 from eximcertd.status import Status, Verb
 
@@ -18,15 +18,17 @@ if TYPE_CHECKING:
 
 _COLUMNS = (
     "SELECT e.fingerprint, e.standing, e.attempts, e.first_seen, e.last_seen, e.host, e.helo, e.sender, e.recipient,"
-    " e.matched, e.withheld, e.confirmed, e.revoke_at, d.verb, d.by, d.at, d.note"
+    " e.matched, e.withheld, e.confirmed, e.revoke_at, e.lapsed, d.verb, d.by, d.at, d.note"
     " FROM entry e LEFT JOIN decision d ON d.id = e.decision "
 )
-_MOST_CANDIDATES = 10
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One fingerprint. Times in milliseconds since the epoch. live: it is in the list that was last confirmed."""
+    """One fingerprint. Times in milliseconds since the epoch. live: it is in the list that was last confirmed.
+
+    withheld: approved, and taken out of the macro file by hand. lapsed: approved, and off the list by the clock.
+    """
 
     fingerprint: Fingerprint
     status: Status
@@ -38,6 +40,7 @@ class Entry:
     withheld: bool = False
     live: bool = False
     revoke_at: int | None = None
+    lapsed: bool = False
     decision: Decision | None = None
 
 
@@ -70,19 +73,21 @@ class Entries:
 
     def get(self, fingerprint: Fingerprint) -> Entry:
         """Return the entry; of an unseen fingerprint an empty one."""
-        with self._store.reading() as db:
-            row = db.execute(_COLUMNS + "WHERE e.fingerprint = ?", (fingerprint,)).fetchone()
-        return Entry(fingerprint, Status.UNSEEN) if row is None else _entry(row)
+        return self.among([fingerprint])[0]
 
-    def approved_among(self, fingerprints: Sequence[Fingerprint]) -> list[Fingerprint]:
-        """Return those of at most 500 fingerprints that are approved."""
-        marks = ",".join("?" * len(fingerprints))
+    def among(self, fingerprints: Sequence[Fingerprint]) -> list[Entry]:
+        """Return the entries of these fingerprints, in their order; of an unseen one an empty one."""
         with self._store.reading() as db:
-            rows = db.execute(
-                f"SELECT fingerprint FROM entry WHERE standing = 'approved' AND fingerprint IN ({marks})",  # noqa: S608 - marks only
-                fingerprints,
-            ).fetchall()
-        return [Fingerprint(row[0]) for row in rows]
+            rows = in_portions(db, _COLUMNS + "WHERE e.fingerprint IN (%s)", fingerprints)
+            found = {row[0]: _entry(row) for row in rows}
+        return [found.get(one) or Entry(one, Status.UNSEEN) for one in fingerprints]
+
+    def statuses(self, fingerprints: Sequence[Fingerprint]) -> dict[Fingerprint, tuple[Status, bool]]:
+        """Return status, and whether it was taken out of the macro file by hand, of each that there is an entry of."""
+        statement = "SELECT fingerprint, standing, withheld FROM entry WHERE fingerprint IN (%s)"
+        with self._store.reading() as db:
+            rows = list(in_portions(db, statement, fingerprints))
+        return {Fingerprint(row[0]): (Status(row[1]), bool(row[2])) for row in rows}
 
     def thrown_out(self, fingerprints: Iterable[Fingerprint]) -> set[Fingerprint]:
         """Return those that were rejected or revoked."""
@@ -96,7 +101,7 @@ class Entries:
             }
 
     def each(self, standing: str, prefix: str = "", portion: int = 500) -> Iterator[list[Entry]]:
-        """Return the entries of a standing, or of "unmatched", in portions.
+        """Yield the entries of a status, or of "unmatched", in portions, of which some are empty.
 
         Those without a certificate when they were seen come first, each kind ascending by fingerprint: so every
         portion is found by the index, at a million too. What changes meanwhile is seen as it stands when its
@@ -113,88 +118,24 @@ class Entries:
                         " ORDER BY e.fingerprint LIMIT ?",
                         (name, matched, last, prefix + "G", portion),
                     ).fetchall()
-                if rows:
-                    yield [_entry(row) for row in rows]
+                yield [_entry(row) for row in rows]
                 if len(rows) < portion:
                     break
                 last = rows[-1][0] + "0"
 
-    def resolve(self, text: str) -> Fingerprint:
-        """Return the one fingerprint of the ledger that ``text`` names, whole or by prefix.
-
-        A whole fingerprint is returned though it be unknown. Raises NoSuchFingerprintError with the
-        candidates, and FingerprintError.
-        """
-        digits = parse_prefix(text)
-        if len(digits) == LENGTH:
-            return Fingerprint(digits)
-        found = self.candidates(digits)
-        if len(found) == 1:
-            return found[0]
-        if not found:
-            raise NoSuchFingerprintError(
-                f"no certificate has a fingerprint that begins with {grouped(digits)}",
-                hint="`eximcertctl pending` and `eximcertctl list` show those that are known.",
-            )
-        names = "\n".join(f"  {grouped(fingerprint)}" for fingerprint in found[:_MOST_CANDIDATES])
-        more = "\n  ..." if len(found) > _MOST_CANDIDATES else ""
-        raise NoSuchFingerprintError(
-            f"{grouped(digits)} is ambiguous:\n{names}{more}",
-            hint="Give more digits.",
-            candidates=found[:_MOST_CANDIDATES],
-        )
-
-    def candidates(self, prefix: str) -> list[Fingerprint]:
-        """Return the known fingerprints that begin with ``prefix``, at most 11."""
+    def candidates(self, prefix: str, most: int) -> list[Fingerprint]:
+        """Return the first ``most`` fingerprints of the ledger that begin with ``prefix``."""
         with self._store.reading() as db:
             rows = db.execute(
                 "SELECT fingerprint FROM entry WHERE fingerprint >= ? AND fingerprint < ? ORDER BY 1 LIMIT ?",
-                (prefix, prefix + "G", _MOST_CANDIDATES + 1),
-            ).fetchall()
-        return [Fingerprint(row[0]) for row in rows]
-
-    def schedule_revocation(self, fingerprints: Sequence[Fingerprint], at: int) -> None:
-        """Note that approved fingerprints will be revoked at a time (ms since the epoch)."""
-        with self._store.transaction() as db:
-            db.executemany(
-                "UPDATE entry SET revoke_at = ? WHERE fingerprint = ? AND standing = 'approved'",
-                ((at, fingerprint) for fingerprint in fingerprints),
-            )
-
-    def first_time(self, what: str, fingerprints: Iterable[Fingerprint]) -> list[Fingerprint]:
-        """Return those of whom ``what`` was not asked before, and remember that it was: for telling people once."""
-        with self._store.transaction() as db:
-            return [
-                fingerprint
-                for fingerprint in fingerprints
-                if db.execute(
-                    "INSERT INTO fact VALUES (?, '') ON CONFLICT DO NOTHING", (f"told_{what}_{fingerprint}",)
-                ).rowcount
-            ]
-
-    def next_revocation(self) -> int | None:
-        """Return when the next scheduled revocation comes (ms since the epoch), or None."""
-        with self._store.reading() as db:
-            row = db.execute(
-                "SELECT min(revoke_at) FROM entry INDEXED BY entry_revoke_at"
-                " WHERE revoke_at IS NOT NULL AND standing = 'approved'"
-            ).fetchone()
-        return None if row is None else row[0]
-
-    def revocations_due(self, now: int) -> list[Fingerprint]:
-        """Return the approved fingerprints whose scheduled revocation has come."""
-        with self._store.reading() as db:
-            rows = db.execute(
-                "SELECT fingerprint FROM entry INDEXED BY entry_revoke_at"
-                " WHERE revoke_at <= ? AND standing = 'approved' LIMIT 10000",
-                (now,),
+                (prefix, prefix + "G", most),
             ).fetchall()
         return [Fingerprint(row[0]) for row in rows]
 
 
 def _entry(row: Sequence[Any]) -> Entry:
     fingerprint, standing, attempts, first_seen, last_seen, host, helo, sender, recipient, *rest = row
-    matched, withheld, confirmed, revoke_at, verb, by, at, note = rest
+    matched, withheld, confirmed, revoke_at, lapsed, verb, by, at, note = rest
     return Entry(
         Fingerprint(fingerprint),
         Status(standing),
@@ -206,5 +147,6 @@ def _entry(row: Sequence[Any]) -> Entry:
         bool(withheld),
         bool(confirmed),
         revoke_at,
+        bool(lapsed),
         None if verb is None else Decision(Fingerprint(fingerprint), Verb(verb), by, at, note),
     )

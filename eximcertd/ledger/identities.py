@@ -1,21 +1,33 @@
-"""Identities: key, names and end of approved certificates, kept though their files go: so a renewal is known as one."""
+"""Identities: key, names and validity of approved certificates, kept though their files go.
+
+A renewal is known by them, and when a certificate ends.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from eximcertd.fingerprint import Fingerprint
+from eximcertd.ledger.store import in_portions
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
+    from datetime import datetime
 
+    from eximcertd.certificates.certificate import Certificate
     from eximcertd.ledger.store import Store
+
+KEEP: Final = (
+    "INSERT INTO identity (fingerprint, spki, subject, issuer, not_after, not_before) VALUES (?, ?, ?, ?, ?, ?)"
+    " ON CONFLICT DO UPDATE SET not_before = excluded.not_before"
+)
+_COLUMNS: Final = "fingerprint, spki, subject, issuer, not_after, not_before"
 
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Of one approved certificate. spki, subject, issuer: as in Certificate. not_after: ms since the epoch, or None.
+    """Of one approved certificate. spki, subject, issuer: as in Certificate. Times: ms since the epoch, or None.
 
     by, at: who approved it, and when (ms since the epoch); not needed to keep one.
     """
@@ -25,23 +37,56 @@ class Identity:
     subject: str
     issuer: str
     not_after: int | None
+    not_before: int | None = None
     by: str = ""
     at: int = 0
 
+    @classmethod
+    def of(cls, certificate: Certificate) -> Identity:
+        """Return what is kept of a certificate."""
+        return cls(
+            certificate.fingerprint,
+            certificate.spki,
+            certificate.subject,
+            certificate.issuer,
+            _milliseconds(certificate.not_after),
+            _milliseconds(certificate.not_before),
+        )
+
+    def row(self) -> tuple[object, ...]:
+        """Return the values for KEEP."""
+        return (self.fingerprint, self.spki, self.subject, self.issuer, self.not_after, self.not_before)
+
 
 class Identities:
-    """The part of the ledger that knows approved certificates again."""
+    """The part of the ledger that recognises approved certificates."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
 
     def keep(self, identities: Iterable[Identity]) -> None:
         """Remember these."""
-        with self._store.transaction() as db:
-            db.executemany(
-                "INSERT INTO identity VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
-                ((one.fingerprint, one.spki, one.subject, one.issuer, one.not_after) for one in identities),
+        rows = [one.row() for one in identities]
+        if rows:
+            with self._store.transaction() as db:
+                db.executemany(KEEP, rows)
+
+    def among(self, fingerprints: Collection[Fingerprint]) -> dict[Fingerprint, Identity]:
+        """Return what is kept of these certificates."""
+        with self._store.reading() as db:
+            rows = list(
+                in_portions(db, f"SELECT {_COLUMNS} FROM identity WHERE fingerprint IN (%s)", list(fingerprints))  # noqa: S608 - a constant
             )
+        return {Fingerprint(row[0]): Identity(Fingerprint(row[0]), *row[1:]) for row in rows}
+
+    def unknown_among(self, fingerprints: Collection[Fingerprint]) -> list[Fingerprint]:
+        """Return the approved ones of these fingerprints of which nothing is kept."""
+        statement = (
+            "SELECT e.fingerprint FROM entry e LEFT JOIN identity i ON i.fingerprint = e.fingerprint"
+            " WHERE e.standing = 'approved' AND i.not_before IS NULL AND e.fingerprint IN (%s)"
+        )
+        with self._store.reading() as db:
+            return [Fingerprint(row[0]) for row in in_portions(db, statement, list(fingerprints))]
 
     def approved(self, spkis: Collection[str], subjects: Collection[str]) -> list[Identity]:
         """Return approved certificates that have one of these keys or subjects; at most 500 of each are asked for."""
@@ -50,10 +95,14 @@ class Identities:
         keys, names = ",".join("?" * len(spkis)), ",".join("?" * len(subjects))
         with self._store.reading() as db:
             rows = db.execute(
-                "SELECT i.fingerprint, i.spki, i.subject, i.issuer, i.not_after, d.by, d.at FROM identity i"  # noqa: S608 - marks only
+                "SELECT i.fingerprint, i.spki, i.subject, i.issuer, i.not_after, i.not_before, d.by, d.at"  # noqa: S608 - marks only
                 # CROSS JOIN: from these few outwards, never through all that are approved
-                " CROSS JOIN entry e USING (fingerprint) CROSS JOIN decision d ON d.id = e.decision"
+                " FROM identity i CROSS JOIN entry e USING (fingerprint) CROSS JOIN decision d ON d.id = e.decision"
                 f" WHERE e.standing = 'approved' AND (i.spki IN ({keys}) OR i.subject IN ({names})) LIMIT 10000",
                 (*spkis, *subjects),
             ).fetchall()
         return [Identity(Fingerprint(row[0]), *row[1:]) for row in rows]
+
+
+def _milliseconds(at: datetime | None) -> int | None:
+    return None if at is None else int(at.timestamp() * 1000)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from eximcertd.ledger.store import Store
 
-WANTED: Final = "(standing = 'approved' AND withheld = 0)"
+WANTED: Final = "(standing = 'approved' AND withheld = 0 AND lapsed = 0)"
 _PORTION: Final = 10_000
 
 

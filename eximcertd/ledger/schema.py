@@ -10,6 +10,9 @@ APPLICATION_ID: Final = 0x45584344  # "EXCD"
 # apart, since a crash may part them: what was decided (standing), what is being published (publishing) and
 # what was last confirmed live (confirmed). withheld: approved, but a person took it out of the macro file.
 # identity: what the certificate of an approved fingerprint was, since the file often goes when it is renewed.
+# From version 2 on: lapsed: approved, and off the list by the clock alone (expired, replaced); derived from identity
+# and revoke_at, and undone when the clock says otherwise. recorded: the running time (fact running_ms, ledger/clock.py)
+# when an attempt was last recorded, which forgetting goes by.
 _VERSION_1: Final = """
 CREATE TABLE entry (
   fingerprint TEXT PRIMARY KEY,
@@ -72,7 +75,21 @@ CREATE TABLE publication (
 CREATE TABLE fact (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 """
 
-UPGRADES: Final = (_VERSION_1,)
+_VERSION_2: Final = """
+ALTER TABLE entry ADD COLUMN lapsed INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE entry ADD COLUMN recorded INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE identity ADD COLUMN not_before INTEGER;
+DROP INDEX entry_wanted;
+DROP INDEX entry_due;
+CREATE INDEX entry_wanted ON entry (fingerprint) WHERE standing = 'approved' AND withheld = 0 AND lapsed = 0;
+CREATE INDEX entry_due ON entry (fingerprint)
+  WHERE publishing <> (standing = 'approved' AND withheld = 0 AND lapsed = 0);
+CREATE INDEX entry_lapsed ON entry (fingerprint) WHERE lapsed = 1;
+CREATE INDEX entry_recorded ON entry (recorded) WHERE standing = 'pending';
+CREATE INDEX identity_not_after ON identity (not_after);
+"""
+
+UPGRADES: Final = (_VERSION_1, _VERSION_2)
 """UPGRADES[n] takes a ledger of version n to n + 1; version 0 is an empty file."""
 
 VERSION: Final = len(UPGRADES)

@@ -17,14 +17,15 @@ _MOST_FILES = 5000  # at a rotation a day, the logs of thirteen years
 _UNMATCHED = "standing = 'pending' AND matched = 0"
 _DROP = f"DELETE FROM entry WHERE fingerprint IN (SELECT fingerprint FROM entry WHERE {_UNMATCHED} ORDER BY last_seen LIMIT ?)"  # noqa: S608, E501 - a constant
 
-
+_RUNNING = "(SELECT CAST(value AS INTEGER) FROM fact WHERE key = 'running_ms')"
 _INSERT = (
-    "INSERT INTO entry (fingerprint, standing, attempts, first_seen, last_seen, host, helo, sender, recipient, matched)"
-    " VALUES (?1, 'pending', ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)"
+    "INSERT INTO entry (fingerprint, standing, attempts, first_seen, last_seen,"  # noqa: S608 - a constant
+    " host, helo, sender, recipient, matched,"
+    f" recorded) VALUES (?1, 'pending', ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, coalesce({_RUNNING}, 0))"
 )
 _NEWER = "?5 IS NOT NULL AND (host IS NULL OR coalesce(?4 >= last_seen, 1))"  # an old log may be read after a new one
 _ADD = (
-    "attempts = attempts + ?2,"
+    f"recorded = coalesce({_RUNNING}, 0), attempts = attempts + ?2,"
     " first_seen = min(coalesce(first_seen, ?3), coalesce(?3, first_seen)),"
     " last_seen = max(coalesce(last_seen, ?4), coalesce(?4, last_seen)),"
     f" host = CASE WHEN {_NEWER} THEN ?5 ELSE host END, helo = CASE WHEN {_NEWER} THEN ?6 ELSE helo END,"
@@ -119,9 +120,9 @@ class Sightings:
         return {Fingerprint(row[0]) for row in rows}
 
     def forget(self, before: int) -> int:
-        """Forget what is pending and was last seen before a time (ms since the epoch); return how many."""
+        """Forget pending entries last recorded before a running time (ms, ledger/clock.py); return how many."""
         with self._store.transaction() as db:
-            return db.execute("DELETE FROM entry WHERE standing = 'pending' AND last_seen < ?", (before,)).rowcount
+            return db.execute("DELETE FROM entry WHERE standing = 'pending' AND recorded < ?", (before,)).rowcount
 
     def dropped(self) -> int:
         """Return how many unmatched fingerprints were dropped, ever, to keep within the limit."""

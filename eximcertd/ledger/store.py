@@ -7,17 +7,18 @@ import fcntl
 import os
 import sqlite3
 import time
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from eximcertd.errors import LedgerError
 from eximcertd.ledger.schema import APPLICATION_ID, UPGRADES, VERSION
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
 LARGEST_CHECKED: Final = 64 << 20  # above this size the start does not read the whole file to check it
 
+_PORTION: Final = 500  # below SQLite's limit of variables in one statement
 _DAMAGED: Final = ("malformed", "not a database", "corrupt")
 
 
@@ -112,6 +113,13 @@ def _lock(directory: Path) -> int:
             hint="Stop it first, or give this one a [state] directory of its own.",
         ) from None
     return descriptor
+
+
+def in_portions(db: sqlite3.Connection, statement: str, values: Sequence[str]) -> Iterable[tuple[Any, ...]]:
+    """Yield the rows of a statement with an ``IN (%s)``, asked in portions below SQLite's limit of variables."""
+    for start in range(0, len(values), _PORTION):
+        portion = values[start : start + _PORTION]
+        yield from db.execute(statement % ",".join("?" * len(portion)), portion)
 
 
 def _open(path: Path) -> sqlite3.Connection:

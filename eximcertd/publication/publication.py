@@ -25,6 +25,7 @@ from eximcertd.publish import old_request as wire
 from eximcertd.publish.old_request import Answer, Request
 
 if TYPE_CHECKING:
+    from eximcertd.decisions.decide import Decider
     from eximcertd.fingerprint import Fingerprint
     from eximcertd.journal import Recorder
     from eximcertd.ledger import Ledger
@@ -73,6 +74,7 @@ class Publication:
         directory: AllowedDirectory,
         ask: Ask,
         *,
+        decider: Decider,
         allowlist: Allowlist,
         recorder: Recorder,
         watched: Sequence[Path] = (),
@@ -85,7 +87,7 @@ class Publication:
         self._watched = tuple(watched)
         self.state = State(form=ledger.publications.last_confirmed().form)
         self._files = Files(ledger, directory, recorder)
-        self._manual_edits = ManualEdits(ledger, self._files, recorder)
+        self._manual_edits = ManualEdits(ledger, self._files, decider, recorder)
         self._digest: str | None = None
         self._decided: set[Fingerprint] = set()
         self._rewritten = False
@@ -278,7 +280,11 @@ class Publication:
         )
         down = answer.outcome == wire.DIED and not answer.restarted
         self._recorder.record(
-            Event.EXIM_IS_DOWN if down else Event.PUBLICATION_FAILED,
+            Event.EXIM_IS_DOWN
+            if down
+            else Event.LEDGER_PROBLEM
+            if answer.step == "ledger"
+            else Event.PUBLICATION_FAILED,
             answer.message if down else f"Not published: {answer.message}",
             STEP=answer.step,
             EXIM=answer.exim,

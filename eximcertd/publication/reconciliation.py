@@ -7,16 +7,16 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
+from eximcertd.decisions.sources import manual_edit
 from eximcertd.events import Event
 from eximcertd.fingerprint import Fingerprint, grouped
-from eximcertd.ledger.decisions import Decision
 from eximcertd.publication.form import LIST
 from eximcertd.publication.manual_edit import HandEdit, difference
-from eximcertd.status import Verb
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
 
+    from eximcertd.decisions.decide import Decider
     from eximcertd.journal import Recorder
     from eximcertd.ledger import Ledger
     from eximcertd.publication.allowed_directory import AllowedDirectory
@@ -83,9 +83,10 @@ class Files:
 class ManualEdits:
     """What persons did to the macro file: adopted as decisions, or reported."""
 
-    def __init__(self, ledger: Ledger, files: Files, recorder: Recorder) -> None:
+    def __init__(self, ledger: Ledger, files: Files, decider: Decider, recorder: Recorder) -> None:
         self._ledger = ledger
         self._files = files
+        self._decider = decider
         self._recorder = recorder
 
     async def take(self, found: Found) -> None:
@@ -105,14 +106,8 @@ class ManualEdits:
     def adopt(self, added: Iterable[Fingerprint], *, first: bool) -> None:
         """Record what stands there as decisions by hand, except of those whom a person threw out."""
         note = "stood there at the first start" if first else "found in the macro file"
-        now = time.time_ns() // 1_000_000
-        adopted, refused = self._ledger.decisions.adopt(
-            [Decision(fingerprint, Verb.ADOPT, "by hand", now, note) for fingerprint in sorted(added)]
-        )
-        if adopted:
-            self._recorder.record(
-                Event.ADOPTED_BY_HAND, f"Put into the macro file by hand, and adopted: {_names(adopted)}"
-            )
+        outcome = self._decider.decide(manual_edit(added, note, time.time_ns() // 1_000_000))
+        refused = [fingerprint for fingerprint, _ in outcome.refused]
         if refused:
             self._recorder.record(
                 Event.HAND_EDIT_FOUND,

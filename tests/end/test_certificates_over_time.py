@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -77,7 +79,7 @@ def test_the_same_name_with_another_key_is_another_entry_and_says_so(exim: EximS
         assert "NEW key" in daemon.ctl("pending").stdout
 
 
-def test_expired_and_expiring_ones_are_shown_and_told_once_and_leave_by_policy_alone(
+def test_expired_and_expiring_ones_are_shown_and_told_once_and_leave_the_list_by_policy_alone(
     exim: EximServer, identities: Path
 ) -> None:
     now = datetime.now(UTC)
@@ -108,10 +110,14 @@ def test_expired_and_expiring_ones_are_shown_and_told_once_and_leave_by_policy_a
         assert daemon.entries()[expired.fingerprint]["standing"] == "approved"
         daemon.configure({"allowlist": {"drop_expired_after": "30d"}})
         daemon.restart()
-        until(lambda: daemon.entries()[expired.fingerprint]["standing"] == "revoked", "the policy drops it")
-        assert daemon.entries()[expired.fingerprint]["decision"]["by"] == "by policy"
         until(lambda: expired.fingerprint not in exim.macro_file.read_text(), "it has left the allowlist")
+        entry = daemon.entries()[expired.fingerprint]
+        assert (entry["standing"], entry["listed"]) == ("approved", False), "the clock decides nothing"
+        assert "drop_expired_after" in warnings(daemon, expired)
         assert soon.fingerprint in exim.macro_file.read_text()
+        daemon.configure({"allowlist": {"drop_expired_after": "90d"}})
+        os.kill(daemon.pid, signal.SIGHUP)
+        until(lambda: expired.fingerprint in exim.macro_file.read_text(), "it is back when the policy allows it")
 
 
 def test_a_rewrite_of_the_whole_directory_touches_no_decision_and_no_pending_entry(
@@ -132,9 +138,54 @@ def test_a_rewrite_of_the_whole_directory_touches_no_decision_and_no_pending_ent
         assert "gone" not in daemon.words()
 
 
-def test_a_cas_certificate_is_approved_by_insistence_alone(exim: EximServer, identities: Path) -> None:
+def test_a_certificate_that_expires_is_counted_and_off_the_list_at_that_moment(
+    exim: EximServer, identities: Path
+) -> None:
+    ends = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=6)
+    brief = make(identities, "brief.example", not_after=ends)
+    put(exim, brief)
+    with Eximcertd(exim, {"allowlist": {"drop_expired_after": "0s"}}) as daemon:
+        assert daemon.ctl("approve", brief.fingerprint).returncode == 0
+        assert brief.fingerprint in exim.macro_file.read_text()
+        assert daemon.status()["certificates"]["expired"] == 0
+        until(lambda: brief.fingerprint not in exim.macro_file.read_text(), "it is off the list")
+        assert datetime.now(UTC) >= ends
+        assert daemon.status()["certificates"]["expired"] == 1
+        assert f"{brief.fingerprint} (CN=brief.example) expired on" in daemon.words()
+
+
+def test_a_client_whose_ca_lies_in_the_directory_is_not_called_gone(exim: EximServer, identities: Path) -> None:
+    authority = make(identities, "authority.example", ca=True)
+    leaf = make(identities, "leaf.example", issuer=authority)
+    put(exim, authority)
+    file = put(exim, leaf)
+    exim.reload()
+    with Eximcertd(exim) as daemon:
+        assert daemon.ctl("approve", leaf.fingerprint).returncode == 0
+        file.unlink()
+        until(lambda: daemon.entries()[leaf.fingerprint]["certificate"] is None, "its file has gone")
+        assert ask(exim.port, leaf).accepted
+        assert warnings(daemon, leaf) == ""
+        assert "gone" not in daemon.words()
+
+
+def test_a_self_signed_certificate_as_openssl_makes_it_is_approved_without_an_option(
+    exim: EximServer, identities: Path
+) -> None:
+    laptop = make(identities, "laptop.example", ca=True)
+    put(exim, laptop)
+    with Eximcertd(exim) as daemon:
+        assert daemon.ctl("approve", laptop.fingerprint[:8]).returncode == 0
+        assert warnings(daemon, laptop) == ""
+        assert "CA:TRUE" in daemon.json("show", laptop.fingerprint)["notes"][0]
+
+
+def test_the_certificate_of_a_ca_that_has_issued_others_is_approved_by_insistence_alone(
+    exim: EximServer, identities: Path
+) -> None:
     authority = make(identities, "authority.example", ca=True)
     put(exim, authority)
+    put(exim, make(identities, "leaf.example", issuer=authority))
     with Eximcertd(exim) as daemon:
         refused = daemon.ctl("approve", authority.fingerprint)
         assert refused.returncode == 7

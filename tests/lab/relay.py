@@ -10,13 +10,14 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from eximcertd.config import load
+from eximcertd.decisions.decide import Decider
 from eximcertd.fingerprint import Fingerprint
 from eximcertd.ledger import Ledger
-from eximcertd.ledger.decisions import Decision
 from eximcertd.publication.allowed_directory import AllowedDirectory
 from eximcertd.publication.publication import Publication
 from eximcertd.publish import client
 from lab.daemon import Eximcertd
+from lab.deciding import decide
 from lab.records import Records
 
 if TYPE_CHECKING:
@@ -52,13 +53,21 @@ class Relay:
             return client.ask(self.config.publish.via, self.config.file, request, 60)
 
         async def work() -> bool:
-            publication = Publication(ledger, self.directory, ask, allowlist=allowlist, recorder=Records())
+            publication = Publication(
+                ledger,
+                self.directory,
+                ask,
+                decider=Decider(ledger, Records()),
+                allowlist=allowlist,
+                recorder=Records(),
+            )
             if not decisions:
                 await publication.start()
                 await publication.reconcile()
             else:
                 await publication.verify()
-                ledger.decisions.decide([Decision(one, verb, "alice", 1) for verb, one in decisions])
+                for verb, one in decisions:
+                    decide(ledger, verb, one)
                 if edit is not None:
                     edit()
             await publication.settle()

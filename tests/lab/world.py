@@ -17,8 +17,8 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Final
 from unittest.mock import patch
 
+from eximcertd.decisions.decide import Decider
 from eximcertd.ledger import Ledger
-from eximcertd.ledger.decisions import Decision
 from eximcertd.ledger.store import Store
 from eximcertd.publication import allowed_directory
 from eximcertd.publication.allowed_directory import AllowedDirectory
@@ -27,6 +27,7 @@ from eximcertd.publish import macrofile, safely, settings, transaction
 from eximcertd.publish.old_request import UNKNOWN, Answer, Request, decode, encode
 from eximcertd.publish.stop import Stop, failed
 from eximcertd.settings import AllowlistSettings as Allowlist
+from lab.deciding import decide
 from lab.records import Records
 
 if TYPE_CHECKING:
@@ -176,7 +177,12 @@ class World:
             self.allowed.prepare()
             self.ledger = Ledger(self.state / "ledger")
             self.publication = Publication(
-                self.ledger, self.allowed, self._ask, allowlist=self.allowlist, recorder=self.records
+                self.ledger,
+                self.allowed,
+                self._ask,
+                decider=Decider(self.ledger, self.records),
+                allowlist=self.allowlist,
+                recorder=self.records,
             )
             self._runner = asyncio.Runner()
 
@@ -202,7 +208,7 @@ class World:
         """Decide as a person does, and publish; return whether eximcertd lived to tell that it is decided."""
         ledger = self.ledger
         assert ledger is not None
-        decided = self._guarded(lambda: ledger.decisions.decide([Decision(fingerprint, verb, "alice", 1)]))
+        decided = self._guarded(lambda: decide(ledger, verb, fingerprint))
         if decided:
             assert self.publication is not None
             self.run(self.publication.settle)

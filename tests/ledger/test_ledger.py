@@ -6,11 +6,11 @@ import sqlite3
 from typing import TYPE_CHECKING
 
 import pytest
+from lab.deciding import decide
 
-from eximcertd.errors import LedgerError, NoSuchFingerprintError, RefusedError
-from eximcertd.fingerprint import NEVER, Fingerprint
+from eximcertd.errors import LedgerError
+from eximcertd.fingerprint import Fingerprint
 from eximcertd.ledger import DamagedError, Ledger, move_aside
-from eximcertd.ledger.decisions import Decision
 from eximcertd.ledger.identities import Identity
 from eximcertd.ledger.publications import Confirmed
 from eximcertd.ledger.schema import UPGRADES, VERSION
@@ -34,10 +34,6 @@ def ledger(tmp_path: Path) -> Iterator[Ledger]:
 
 def see(ledger: Ledger, *attempts: Sighting, position: str = "1", known: bool = True) -> list[Fingerprint]:
     return ledger.sightings.record("file", position, attempts, lambda _: known)
-
-
-def decide(ledger: Ledger, verb: Verb, *fingerprints: Fingerprint, request: str | None = None) -> None:
-    ledger.decisions.decide([Decision(one, verb, "alice", 5, "note", request) for one in fingerprints])
 
 
 def publish(ledger: Ledger, form: str = "list") -> None:
@@ -78,7 +74,7 @@ def test_unmatched_fingerprints_are_bounded_and_the_least_recently_seen_go_first
 
 def test_an_unmatched_fingerprint_becomes_a_full_entry_when_its_certificate_appears(ledger: Ledger) -> None:
     see(ledger, Sighting(ONE, 1, 1, 1), known=False)
-    assert not list(ledger.entries.each("pending"))
+    assert not any(ledger.entries.each("pending"))
     assert ledger.sightings.match([ONE, TWO]) == [ONE]
     assert [entry.fingerprint for portion in ledger.entries.each("pending") for entry in portion] == [ONE]
 
@@ -96,28 +92,6 @@ def test_a_segment_is_counted_once_and_only_by_whoever_knew_what_was_counted_of_
     assert ledger.sightings.files() == {"k": "whole"}
 
 
-def test_decisions_are_all_made_or_none(ledger: Ledger) -> None:
-    decide(ledger, Verb.APPROVE, ONE)
-    with pytest.raises(RefusedError, match="never approved"):
-        decide(ledger, Verb.REVOKE, ONE, TWO)
-    assert ledger.entries.get(ONE).status is Status.APPROVED
-
-
-def test_a_decision_that_changes_nothing_is_not_recorded_again(ledger: Ledger) -> None:
-    decide(ledger, Verb.APPROVE, ONE)
-    decide(ledger, Verb.APPROVE, ONE)
-    assert len(ledger.decisions.history(ONE)) == 1
-
-
-@pytest.mark.parametrize("never", sorted(NEVER))
-@pytest.mark.parametrize("verb", [Verb.APPROVE, Verb.ADOPT])
-def test_the_fingerprints_of_no_certificate_are_never_approved(ledger: Ledger, never: Fingerprint, verb: Verb) -> None:
-    with pytest.raises(RefusedError, match="can never be approved"):
-        decide(ledger, verb, never)
-    with pytest.raises(RefusedError, match="can never be approved"):
-        ledger.decisions.enter([Decision(never, verb, "x", 1)], "r")
-
-
 @pytest.mark.parametrize("statement", ["UPDATE decision SET by = 'mallory'", "DELETE FROM decision"])
 def test_a_decision_is_never_edited(tmp_path: Path, ledger: Ledger, statement: str) -> None:
     decide(ledger, Verb.APPROVE, ONE)
@@ -127,26 +101,6 @@ def test_a_decision_is_never_edited(tmp_path: Path, ledger: Ledger, statement: s
     ):
         other.execute(statement)
     other.close()
-
-
-def test_an_imported_history_gives_the_same_standings_and_is_taken_once(ledger: Ledger, tmp_path: Path) -> None:
-    decide(ledger, Verb.APPROVE, ONE, TWO)
-    decide(ledger, Verb.REVOKE, TWO)
-    history = [
-        Decision(Fingerprint(row[1]), Verb(row[2]), row[3], row[4], row[5]) for row in ledger.decisions.history()
-    ]
-    (tmp_path / "other").mkdir()
-    other = Ledger(tmp_path / "other")
-    assert other.decisions.enter(history, "a") == 3
-    assert other.decisions.enter(history, "b") == 0
-    assert other.publications.wanted() == [ONE]
-    other.close()
-
-
-def test_an_older_imported_decision_changes_no_standing(ledger: Ledger) -> None:
-    decide(ledger, Verb.APPROVE, ONE)
-    ledger.decisions.enter([Decision(ONE, Verb.REVOKE, "bob", 1)], "r")
-    assert ledger.entries.get(ONE).status is Status.APPROVED
 
 
 def test_what_is_decided_is_due_until_it_is_confirmed(ledger: Ledger) -> None:
@@ -171,25 +125,6 @@ def test_what_a_person_took_out_of_the_file_is_withheld_until_a_person_decides(l
     decide(ledger, Verb.APPROVE, ONE)
     assert ledger.publications.wanted() == [ONE, TWO]
     assert ledger.decisions.withheld() == []
-
-
-def test_adoption_lets_nobody_back_in(ledger: Ledger) -> None:
-    decide(ledger, Verb.APPROVE, ONE)
-    decide(ledger, Verb.REVOKE, ONE)
-    decide(ledger, Verb.REJECT, TWO)
-    found = [Decision(one, Verb.ADOPT, "by hand", 9) for one in (ONE, TWO, THREE)]
-    assert ledger.decisions.adopt(found) == ([THREE], [ONE, TWO])
-    assert ledger.publications.wanted() == [THREE]
-
-
-def test_a_prefix_names_one_entry_or_the_candidates_are_told(ledger: Ledger) -> None:
-    see(ledger, Sighting(ONE, 1, 1, 1), Sighting(Fingerprint(ONE[:-1] + "F"), 1, 1, 1))
-    with pytest.raises(NoSuchFingerprintError) as caught:
-        ledger.entries.resolve("0000 0001")
-    assert len(caught.value.candidates) == 2
-    with pytest.raises(NoSuchFingerprintError, match="no certificate"):
-        ledger.entries.resolve("ABCDEF01")
-    assert ledger.entries.resolve(ONE.lower()) == ONE
 
 
 def test_a_second_eximcertd_on_the_same_directory_is_refused(tmp_path: Path, ledger: Ledger) -> None:
@@ -284,23 +219,23 @@ def test_an_approved_certificate_is_known_again_by_key_or_name_after_its_file_ha
 
 def test_a_scheduled_revocation_is_due_at_its_time_and_only_while_approved(ledger: Ledger) -> None:
     decide(ledger, Verb.APPROVE, ONE)
-    ledger.entries.schedule_revocation([ONE, TWO], 100)
-    assert ledger.entries.next_revocation() == 100
-    assert ledger.entries.revocations_due(99) == []
-    assert ledger.entries.revocations_due(100) == [ONE]
+    ledger.lapses.schedule([(ONE, 100), (TWO, 100)])
+    assert ledger.lapses.next_change(99, None) == 100
+    assert ledger.lapses.due(99) == []
+    assert ledger.lapses.due(100) == [ONE]
     decide(ledger, Verb.REVOKE, ONE)
-    assert ledger.entries.next_revocation() is None
+    assert ledger.lapses.next_change(99, None) is None
 
 
 def test_what_was_told_once_is_not_told_again(ledger: Ledger) -> None:
-    assert ledger.entries.first_time("expired", [ONE]) == [ONE]
-    assert ledger.entries.first_time("expired", [ONE, TWO]) == [TWO]
-    assert ledger.entries.first_time("soon", [ONE]) == [ONE]
+    assert ledger.lapses.first_time("expired", [ONE]) == [ONE]
+    assert ledger.lapses.first_time("expired", [ONE, TWO]) == [TWO]
+    assert ledger.lapses.first_time("soon", [ONE]) == [ONE]
 
 
 def test_a_new_decision_ends_what_was_scheduled_before(ledger: Ledger) -> None:
     decide(ledger, Verb.APPROVE, ONE)
-    ledger.entries.schedule_revocation([ONE], 100)
+    ledger.lapses.schedule([(ONE, 100)])
     decide(ledger, Verb.REVOKE, ONE)
     decide(ledger, Verb.APPROVE, ONE)
-    assert ledger.entries.revocations_due(200) == []
+    assert ledger.lapses.due(200) == []

@@ -7,13 +7,14 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
+from lab.deciding import decide
 from lab.publisher import Publisher
 from lab.records import Records
 
+from eximcertd.decisions.decide import Decider
 from eximcertd.events import Event
 from eximcertd.fingerprint import Fingerprint
 from eximcertd.ledger import Ledger
-from eximcertd.ledger.decisions import Decision
 from eximcertd.publication.allowed_directory import AllowedDirectory
 from eximcertd.publication.publication import Publication
 from eximcertd.publish import old_request as wire
@@ -43,7 +44,7 @@ class House:
         self.ask: Callable[[Request], Awaitable[Answer]] = self.publisher.ask
 
     def decide(self, verb: Verb, *fingerprints: Fingerprint) -> None:
-        self.ledger.decisions.decide([Decision(one, verb, "alice", 1) for one in fingerprints])
+        decide(self.ledger, verb, *fingerprints)
 
     def lose_ledger(self) -> None:
         self.ledger.close()
@@ -54,7 +55,7 @@ class House:
     def publication(self) -> Publication:
         return Publication(
             self.ledger, self.directory, self.ask,
-            allowlist=self.allowlist, recorder=self.records,
+            decider=Decider(self.ledger, self.records), allowlist=self.allowlist, recorder=self.records,
         )  # fmt: skip
 
     def start(self) -> bool:

@@ -9,24 +9,22 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from eximcertd.control.methods import views
-from eximcertd.control.methods.services import Services, past_time_of, time_of, whole
-from eximcertd.decisions.decide import RULES, Asked
+from eximcertd.control.methods.services import Services, time_of
+from eximcertd.decisions.resolve import whole
+from eximcertd.decisions.sources import by_person, imported
 from eximcertd.errors import UsageError
-from eximcertd.intake import milliseconds
 from eximcertd.ledger.decisions import Decision
-from eximcertd.maintenance.maintenance import identity
-from eximcertd.status import Verb
+from eximcertd.status import ALLOWS, Verb
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Coroutine, Sequence
+    from collections.abc import AsyncIterator, Coroutine
 
-    from eximcertd.certificates.certificate import Certificate
     from eximcertd.control.caller import Caller
-    from eximcertd.fingerprint import Fingerprint
 
 _PORTION: Final = 500
 _LONGEST_NAME: Final = 100
 _MOST_RECORDS: Final = 10_000
+_MOST_WITH_CERTIFICATES: Final = 1000  # entries of one reply that still fit with their certificates
 
 
 class Changes:
@@ -39,32 +37,33 @@ class Changes:
 
     async def decide(self, caller: Caller, given: dict[str, Any]) -> dict[str, Any]:
         """Decide, and answer when Exim honours it or that failed."""
-        insist = frozenset(given["insist"])
-        if insist - RULES:
-            raise UsageError(f"no such rule to insist against: {', '.join(sorted(insist - RULES))}")
-        fingerprints = self._services.resolve(given["fingerprints"])
+        services, verb = self._services, Verb(given["verb"])
+        fingerprints = await services.resolver.resolve(given["fingerprints"], to_decide=True)
         if not fingerprints:
             raise UsageError("no fingerprint was given")
         replace_at = time_of(given.get("replace_at"))
-        asked = Asked(
-            Verb(given["verb"]),
-            tuple(fingerprints),
+        known = await services.known(fingerprints)
+        request = by_person(
+            verb,
+            fingerprints,
             _by(caller, given.get("by")),
-            given["note"] or "",
-            insist,
-            given["request"],
+            _now(),
+            request=given["request"],
+            note=given["note"] or "",
+            insist=frozenset(given["insist"]),
+            known=known,
         )
-        details = await asyncio.to_thread(self._services.index.details_of, fingerprints)
-        successors = self._replaced(fingerprints, details) if given.get("replace") else {}
-        decided = self._services.deciding.decide(asked, details)
+        ends = {}
+        if verb is Verb.APPROVE and given.get("replace"):
+            ends = services.maintenance.renewals.replaced_by(fingerprints, known.certificates)
+        outcome = services.decider.decide(request)
         try:
-            if asked.verb is Verb.APPROVE:
-                self._ledger.identities.keep(identity(certificate) for certificate in details.values())
-                self._services.maintenance.replace(successors, replace_at)
+            services.maintenance.renewals.schedule(ends, replace_at)
         finally:  # what is decided is published, whatever else goes wrong
-            await self._services.publication.settle(fingerprints)
-        entries = [self._ledger.entries.get(one.fingerprint) for one in decided]
-        return {"decided": await self._services.shown(entries), "publication": self._published()}
+            await services.publication.settle(fingerprints)
+        entries = self._ledger.entries.among([one.fingerprint for one in outcome.decided])
+        shown = await services.shown(entries, certificates=len(entries) <= _MOST_WITH_CERTIFICATES)
+        return {"decided": shown, "publication": self._published()}
 
     async def retry(self, _: Caller, __: dict[str, Any]) -> dict[str, Any]:
         """Publish what is due, now."""
@@ -77,43 +76,26 @@ class Changes:
         beyond = 0
         while rows := self._ledger.decisions.history(beyond=beyond, limit=_PORTION):
             beyond = rows[-1][0]
-            yield {"records": [views.record(row) for row in rows]}
+            yield {"records": [views.record(decision) for _, decision in rows]}
 
     async def import_(self, caller: Caller, given: dict[str, Any]) -> dict[str, Any]:
         """Add decisions that were made elsewhere; they are published soon."""
-        records = given["records"]
+        records, now = given["records"], _now()
         if len(records) > _MOST_RECORDS:
             raise UsageError(f"more than {_MOST_RECORDS} records at once")
-        now = int(time.time() * 1000)
-        decisions = [
-            Decision(
-                whole(record["fingerprint"]),
-                _verb(record.get("verb")),
-                record.get("by") or caller.name,
-                milliseconds(past_time_of(record.get("at"))) or now,
-                record.get("note") or "",
-            )
-            for record in records
-        ]
-        added = self._services.deciding.enter(decisions, caller.name, given["request"] or str(uuid.uuid4()))
+        decisions = [_decision(record, caller.name, now) for record in records]
+        allowed = [one.fingerprint for one in decisions if one.verb in ALLOWS]
+        request = imported(
+            decisions,
+            caller.name,
+            now,
+            request=given["request"] or str(uuid.uuid4()),
+            insist=frozenset(given.get("insist") or ()),
+            known=await self._services.known(allowed),
+        )
+        outcome = self._services.decider.decide(request)
         self._soon(self._services.publication.settle())
-        return {"added": added}
-
-    def _replaced(
-        self, fingerprints: Sequence[Fingerprint], details: dict[Fingerprint, Certificate]
-    ) -> dict[Fingerprint, int | None]:
-        """Return the approved certificates that these renew, each with its end (ms since the epoch)."""
-        approvals = self._services.approvals(details.values())
-        renewed: dict[Fingerprint, int | None] = {}
-        for fingerprint in fingerprints:
-            certificate = details.get(fingerprint)
-            renewal = approvals.followed_by(certificate) if certificate else None
-            if renewal is None:
-                raise UsageError(f"{fingerprint} renews no approved certificate: leave --replace out")
-            for old in self._ledger.identities.approved({renewal.of.spki}, ()):
-                if old.fingerprint == renewal.of.fingerprint:
-                    renewed[old.fingerprint] = old.not_after
-        return renewed
+        return {"added": outcome.added, "older": outcome.older}
 
     def _published(self) -> dict[str, Any]:
         state, live = self._services.publication.state, self._services.publication.live
@@ -121,7 +103,7 @@ class Changes:
         retry = ""
         if state.retry_at is not None:
             at = views.rfc3339(state.retry_at * 1000)
-            retry = f"It is tried again at the next decision, when Exim's configuration changes, and at {at}."
+            retry = f"It is tried again with the next decision, when Exim's configuration changes, and at {at}."
         return {
             "live": live,
             "form": confirmed.form or state.form,
@@ -141,25 +123,37 @@ class Changes:
         task.add_done_callback(self._publishing.discard)
 
 
+def _now() -> int:
+    return time.time_ns() // 1_000_000
+
+
 def _precise(seconds: float) -> str:
     """Return a time with its fraction: sessions are older or younger than it."""
     return datetime.fromtimestamp(seconds, UTC).isoformat().replace("+00:00", "Z")
 
 
+def _decision(record: dict[str, Any], importer: str, now: int) -> Decision:
+    """Return the decision of a DecisionRecord; what it leaves out is an approval by the importer, now."""
+    at = time_of(record.get("at"))
+    return Decision(
+        whole(record["fingerprint"]),
+        _verb(record.get("verb")),
+        record.get("by") or importer,
+        now if at is None else int(at.timestamp() * 1000),
+        record.get("note") or "",
+    )
+
+
 def _verb(text: str | None) -> Verb:
-    try:
-        verb = Verb(text or Verb.APPROVE)
-    except ValueError:
-        raise UsageError(f"{text!r} is no decision: approve, adopt, reject or revoke") from None
-    if verb is Verb.SEE:
-        raise UsageError("'see' is no decision: approve, adopt, reject or revoke")
-    return verb
+    if text not in {None, Verb.APPROVE, Verb.ADOPT, Verb.REJECT, Verb.REVOKE}:
+        raise UsageError(f"{text!r} is not a decision: expected approve, adopt, reject or revoke")
+    return Verb(text or Verb.APPROVE)
 
 
-def _by(caller: Caller, said: str | None) -> str:
-    """Return who decides: the kernel's word, or root's own for the login user behind it.
+def _by(caller: Caller, claimed: str | None) -> str:
+    """Return who decides: whom the kernel names, or the login user behind root as root's own program names it.
 
     In the service's sandbox the kernel hides the login user (loginuid) of other processes.
     """
-    believed = caller.uid == 0 and said and len(said) <= _LONGEST_NAME and said.isprintable()
-    return said if believed and said else caller.name
+    believed = caller.uid == 0 and claimed and len(claimed) <= _LONGEST_NAME and claimed.isprintable()
+    return claimed if believed and claimed else caller.name

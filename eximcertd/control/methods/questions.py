@@ -1,29 +1,26 @@
-"""The methods that tell: status, entries, history, and what happens."""
+"""The methods that tell: status, entries, history, health."""
 
 from __future__ import annotations
 
 import asyncio
 import os
-import time
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from eximcertd import __version__
 from eximcertd.control.methods import views
-from eximcertd.control.methods.services import Services, prefix
+from eximcertd.decisions.resolve import prefix
 from eximcertd.errors import NoSuchFingerprintError, UsageError
 from eximcertd.intake import milliseconds
 from eximcertd.status import Status
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator, Iterable
 
     from eximcertd.control.caller import Caller
-    from eximcertd.fingerprint import Fingerprint
+    from eximcertd.control.methods.services import Services
 
 _PORTION: Final = 500
 _MOST_RECORDS: Final = 10_000
-_MOST_EVENTS: Final = 1000
 _STANDINGS: Final = ("pending", "unmatched", "approved", "rejected", "revoked")
 
 
@@ -33,11 +30,10 @@ class Questions:
     def __init__(self, services: Services) -> None:
         self._services = services
         self._ledger = services.ledger
-        self._watching: set[asyncio.Queue[dict[str, Any]]] = set()
 
     async def status(self, _: Caller, __: dict[str, Any]) -> dict[str, Any]:
         """Tell how everything fares."""
-        services = self._services
+        services, config = self._services, self._services.config()
         await services.publication.look()
         progress, counts, certificates = (
             services.intake.progress(),
@@ -45,7 +41,7 @@ class Questions:
             services.index.counts(),
         )
         confirmed = self._ledger.publications.last_confirmed()
-        state = services.publication.state
+        state, expiry = services.publication.state, services.maintenance.expiry
         return {
             "status": {
                 "version": __version__,
@@ -61,8 +57,8 @@ class Questions:
                 "certificates": {
                     "files": certificates.files,
                     "distinct": certificates.distinct,
-                    "expired": len(services.maintenance.expired),
-                    "expiring": len(services.maintenance.expiring),
+                    "expired": len(expiry.expired()),
+                    "expiring": len(expiry.expiring(config.certificates.expires_within)),
                     "problem": services.index.problem,
                 },
                 "counts": {
@@ -83,74 +79,58 @@ class Questions:
                     "retry_at": views.rfc3339(state.retry_at * 1000 if state.retry_at else None),
                     "removed_by_hand": [str(fingerprint) for fingerprint in self._ledger.decisions.withheld()[:100]],
                 },
+                "control": {"readers": list(config.control.readers), "approvers": list(config.control.approvers)},
             }
         }
 
     async def entries(self, _: Caller, given: dict[str, Any]) -> AsyncIterator[dict[str, Any]]:
         """List entries, with their certificates, in portions."""
-        standings = given["standings"] or _STANDINGS
-        unknown = set(standings) - set(_STANDINGS)
+        standings = dict.fromkeys(given["standings"] or _STANDINGS)
+        unknown = standings.keys() - set(_STANDINGS)
         if unknown:
             raise UsageError(f"no such standing: {', '.join(sorted(unknown))}; there are {', '.join(_STANDINGS)}")
-        prefixes = [prefix(text) for text in given["prefixes"]] or [""]
+        prefixes = _distinct(prefix(text) for text in given["prefixes"]) or [""]
         for standing in standings:
             for beginning in prefixes:
                 for portion in self._ledger.entries.each(standing, beginning, _PORTION):
-                    yield {"entries": await self._services.shown(portion)}
+                    if portion:
+                        yield {"entries": await self._services.shown(portion)}
+                    await asyncio.sleep(0)  # thousands of prefixes are many questions: others have their turn
 
     async def show(self, _: Caller, given: dict[str, Any]) -> dict[str, Any]:
-        """Show one entry with its history."""
-        fingerprint = self._services.resolve([given["fingerprint"]])[0]
+        """Show one entry with its history, oldest first."""
+        [fingerprint] = await self._services.resolver.resolve([given["fingerprint"]])
         entry = self._ledger.entries.get(fingerprint)
         if entry.status is Status.UNSEEN and fingerprint not in self._services.index:
             raise NoSuchFingerprintError(f"nothing is known of {fingerprint}")
         [shown] = await self._services.shown([entry])
         rows = self._ledger.decisions.history(fingerprint, limit=_MOST_RECORDS)
-        return {"entry": shown, "history": [views.record(row) for row in rows]}
+        return {"entry": shown, "history": [views.record(decision) for _, decision in rows]}
 
     async def history(self, _: Caller, given: dict[str, Any]) -> AsyncIterator[dict[str, Any]]:
         """Tell decisions, newest first, in portions."""
         wanted = given.get("fingerprint")
-        fingerprint = self._services.resolve([wanted])[0] if wanted else None
+        fingerprint = (await self._services.resolver.resolve([wanted]))[0] if wanted else None
         left = min(given.get("limit") or _MOST_RECORDS, 10_000_000)
         before: int | None = None
         while left > 0:
             rows = self._ledger.decisions.newest(fingerprint, before, min(left, _PORTION))
             if not rows:
                 return
-            yield {"decisions": [views.record(row) for row in rows]}
+            yield {"decisions": [views.record(decision) for _, decision in rows]}
             before, left = rows[-1][0], left - len(rows)
 
     async def check(self, _: Caller, __: dict[str, Any]) -> dict[str, Any]:
         """Tell what only eximcertd knows of how it fares."""
         await self._services.publication.look()
-        return {"lines": self._services.maintenance.findings()}
+        within = self._services.config().certificates.expires_within
+        return {"lines": await self._services.maintenance.health.findings(within)}
 
-    async def watch(self, _: Caller, __: dict[str, Any]) -> AsyncIterator[dict[str, Any]]:
-        """Tell what happens, as it happens; a watcher that does not keep up is cut off."""
-        queue: asyncio.Queue[dict[str, Any]] = asyncio.Queue(_MOST_EVENTS)
-        self._watching.add(queue)
-        try:
-            while not queue.full():
-                yield {"events": [await queue.get()]}
-        finally:
-            self._watching.discard(queue)
 
-    def tell(self, kind: str, fingerprints: Sequence[Fingerprint], sentence: str = "") -> None:
-        """Tell those who watch that something happened."""
-        if not self._watching:
-            return
-        at = views.rfc3339(time.time() * 1000)
-        now = datetime.now(UTC)
-        for fingerprint in fingerprints[:_PORTION]:
-            entry = self._ledger.entries.get(fingerprint)
-            shown = views.entry(entry, None, now)
-            event = {
-                "kind": kind,
-                "at": at,
-                "sentence": sentence or f"{fingerprint} is {entry.status}",
-                "entry": shown,
-            }
-            for queue in self._watching:
-                if not queue.full():
-                    queue.put_nowait(event)
+def _distinct(prefixes: Iterable[str]) -> list[str]:
+    """Return the prefixes without those that a shorter one covers."""
+    distinct: list[str] = []
+    for one in sorted(prefixes):
+        if not distinct or not one.startswith(distinct[-1]):
+            distinct.append(one)
+    return distinct

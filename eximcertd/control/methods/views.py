@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
+from eximcertd.status import Status
 from eximcertd.text import clean
 
 if TYPE_CHECKING:
     from eximcertd.certificates.certificate import Certificate
     from eximcertd.ledger.decisions import Decision
     from eximcertd.ledger.entries import Entry
+
+_CA_TRUE: Final = (
+    "its certificate says CA:TRUE, as `openssl req -x509` makes it: Exim relays for this one certificate and for"
+    " nothing that its key signs, but another program that trusts the same directory accepts what it signs;"
+    " eximcertctl(8) shows how to make one with CA:FALSE"
+)
 
 
 def rfc3339(milliseconds: float | None) -> str | None:
@@ -29,6 +36,13 @@ def entry(
 ) -> dict[str, Any]:
     """Return an Entry of the interface. now: aware, for what is expired."""
     peer = of.peer
+    warnings = [] if certificate is None else certificate.warnings(now)
+    if of.withheld:
+        warnings.append("removed from the macro file by hand: approve or revoke it")
+    if of.lapsed:
+        replaced = of.revoke_at is not None and of.revoke_at <= now.timestamp() * 1000
+        why = "replaced by its successor" if replaced else "expired, see [allowlist] drop_expired_after"
+        warnings.append(f"approved, and off the list by the clock: {why}")
     return {
         "fingerprint": of.fingerprint,
         "standing": of.status.value,
@@ -45,7 +59,9 @@ def entry(
             "recipient": clean(peer.recipient),
         },
         "decision": None if of.decision is None else decision(of.decision),
-        "warnings": [] if certificate is None else certificate.warnings(now),
+        "listed": of.status is Status.APPROVED and not of.withheld and not of.lapsed,
+        "warnings": warnings,
+        "notes": [_CA_TRUE] if certificate is not None and certificate.ca and certificate.self_issued else [],
         "renews": renews,
         "revoke_at": rfc3339(of.revoke_at),
     }
@@ -56,7 +72,6 @@ def decision(of: Decision) -> dict[str, Any]:
     return {"verb": of.verb.value, "by": clean(of.by), "at": rfc3339(of.at), "note": clean(of.note)}
 
 
-def record(row: tuple[Any, ...]) -> dict[str, Any]:
-    """Return a Record of the interface from (id, fingerprint, verb, by, at, note)."""
-    _, fingerprint, verb, by, at, note = row
-    return {"fingerprint": fingerprint, "verb": verb, "by": clean(by), "at": rfc3339(at), "note": clean(note)}
+def record(of: Decision) -> dict[str, Any]:
+    """Return a DecisionRecord of the interface."""
+    return {"fingerprint": of.fingerprint, **decision(of)}

@@ -1,0 +1,160 @@
+"""Where decisions come from, each as a request that ``Decider.decide`` takes. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from enum import Enum
+from typing import TYPE_CHECKING, Final
+
+from eximcertd.decisions import rules
+from eximcertd.errors import UsageError
+from eximcertd.ledger.decisions import IMPORTED, Decision
+from eximcertd.status import Verb
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Mapping, Sequence
+
+    from eximcertd.certificates.certificate import Certificate
+    from eximcertd.fingerprint import Fingerprint
+
+LONGEST_NOTE: Final = 1000
+LONGEST_NAME: Final = 200
+CLOCKS_DIFFER: Final = 60_000  # ms that the clocks of two machines may differ
+BY_HAND: Final = "by hand"
+BY_POLICY: Final = "by policy"
+_ALWAYS: Final = 1 << 62
+_PERSONS: Final = frozenset({Verb.APPROVE, Verb.REJECT, Verb.REVOKE})
+
+
+class Order(Enum):
+    """Which of two decisions on a fingerprint counts.
+
+    NOW: this one, made now. BY_TIME: the later one; an older one is left out. AS_GIVEN: this one, whatever its time.
+    With the last two a decision that the ledger has already is left out.
+    """
+
+    NOW = "now"
+    BY_TIME = "by time"
+    AS_GIVEN = "as given"
+
+
+@dataclass(frozen=True, slots=True)
+class DecisionRequest:
+    """Decisions that somebody asks for, and what they must not break.
+
+    id: of the call, so that asking twice is asking once, or "". certificates: of the fingerprints, as far as there
+    are any. issuers: the fingerprints of those that have issued others of the directory. insist: of rules.OPTIONS.
+    all_or_none: a refusal refuses all of it. history_before: decisions older than this (ms since the epoch) are kept
+    as history even where they change nothing. imported_by: who imports it, or "".
+    """
+
+    decisions: tuple[Decision, ...]
+    rule: rules.Rule
+    id: str = ""
+    certificates: Mapping[Fingerprint, Certificate] = field(default_factory=dict)
+    issuers: Collection[Fingerprint] = ()
+    insist: frozenset[str] = frozenset()
+    order: Order = Order.NOW
+    all_or_none: bool = True
+    history_before: int = 0
+    imported_by: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What is known of certificates: as in DecisionRequest."""
+
+    certificates: Mapping[Fingerprint, Certificate] = field(default_factory=dict)
+    issuers: Collection[Fingerprint] = ()
+
+
+def by_person(
+    verb: Verb,
+    fingerprints: Iterable[Fingerprint],
+    by: str,
+    now: int,
+    *,
+    request: str,
+    note: str = "",
+    insist: frozenset[str] = frozenset(),
+    known: Known | None = None,
+) -> DecisionRequest:
+    """Return what a person asks for, now (ms since the epoch): all of it or none. Raises UsageError."""
+    known = known or Known()
+    if verb not in _PERSONS:
+        raise UsageError(f"{verb} is not a decision that a person makes")
+    if len(note) > LONGEST_NOTE:
+        raise UsageError(f"the note is longer than {LONGEST_NOTE} characters")
+    if not request:
+        raise UsageError(
+            "the request has no id", hint="Give each request an id of its own: a repeated one counts once."
+        )
+    _check_options(insist)
+    decisions = tuple(Decision(one, verb, by, now, note, request) for one in dict.fromkeys(fingerprints))
+    return DecisionRequest(decisions, rules.FOR_PERSONS, request, known.certificates, known.issuers, insist)
+
+
+def imported(
+    decisions: Sequence[Decision],
+    by: str,
+    now: int,
+    *,
+    request: str,
+    insist: frozenset[str] = frozenset(),
+    known: Known | None = None,
+) -> DecisionRequest:
+    """Return decisions that ``by`` imports, now (ms since the epoch): all of them or none. Raises UsageError.
+
+    Who is said to have decided is kept as "X (imported by Y)": nobody speaks in another one's name.
+    """
+    known = known or Known()
+    _check_options(insist)
+    for one in decisions:
+        if len(one.note) > LONGEST_NOTE or len(one.by) > LONGEST_NAME:
+            raise UsageError(f"{one.fingerprint}: a note has at most {LONGEST_NOTE} characters, a name {LONGEST_NAME}")
+        if one.at > now + CLOCKS_DIFFER:
+            raise UsageError(f"{one.fingerprint}: decided in the future")
+    marked = tuple(
+        replace(one, by=one.by if one.by == by else f"{decided_by(one)}{IMPORTED}{by})", request=f"import {request}")
+        for one in sorted(decisions, key=lambda one: one.at)
+    )
+    return DecisionRequest(
+        marked,
+        rules.FOR_IMPORTS,
+        certificates=known.certificates,
+        issuers=known.issuers,
+        insist=insist,
+        order=Order.BY_TIME,
+        history_before=now,
+        imported_by=by,
+    )
+
+
+def by_policy(verb: Verb, fingerprints: Iterable[Fingerprint], note: str, now: int) -> DecisionRequest:
+    """Return what a policy decides, now (ms since the epoch); what the status does not permit is left out."""
+    decisions = tuple(Decision(one, verb, BY_POLICY, now, note) for one in fingerprints)
+    return DecisionRequest(decisions, rules.FOR_THE_REST, all_or_none=False)
+
+
+def manual_edit(fingerprints: Iterable[Fingerprint], note: str, now: int) -> DecisionRequest:
+    """Return the adoption of what was added to the macro file; each rejected or revoked one is refused by itself."""
+    decisions = tuple(Decision(one, Verb.ADOPT, BY_HAND, now, note) for one in sorted(fingerprints))
+    return DecisionRequest(decisions, rules.FOR_THE_REST, all_or_none=False)
+
+
+def offline(decisions: Iterable[Decision]) -> DecisionRequest:
+    """Return what root decided while eximcertd was down, in the order in which it was written."""
+    return DecisionRequest(
+        tuple(decisions), rules.FOR_OFFLINE, order=Order.AS_GIVEN, all_or_none=False, history_before=_ALWAYS
+    )
+
+
+def decided_by(decision: Decision) -> str:
+    """Return who decided, without who imported it."""
+    return decision.by.partition(IMPORTED)[0]
+
+
+def _check_options(insist: frozenset[str]) -> None:
+    unknown = insist - rules.OPTIONS
+    if unknown:
+        raise UsageError(f"no rule to insist against: {', '.join(sorted(unknown))}")

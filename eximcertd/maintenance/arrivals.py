@@ -1,0 +1,71 @@
+"""Arrivals: certificates that come into the directory or go from it, and clients that are new in the queue."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from eximcertd.events import Event
+from eximcertd.status import Status
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Sequence
+
+    from eximcertd.certificates.index import Index
+    from eximcertd.certificates.issuers import Issuers
+    from eximcertd.fingerprint import Fingerprint
+    from eximcertd.journal import Recorder
+    from eximcertd.ledger import Ledger
+
+
+class Arrivals:
+    """Notes who is there. watchers: called with the fingerprints that are new in the queue."""
+
+    def __init__(self, ledger: Ledger, index: Index, issuers: Issuers, recorder: Recorder) -> None:
+        self._ledger = ledger
+        self._index = index
+        self._issuers = issuers
+        self._recorder = recorder
+        self.watchers: list[Callable[[Sequence[Fingerprint]], None]] = []
+
+    def pending(self, fresh: Sequence[Fingerprint]) -> None:
+        """Tell of clients that were refused for the first time and have a certificate."""
+        details = self._index.details_of(fresh)
+        for fingerprint in fresh:
+            certificate = details.get(fingerprint)
+            self._recorder.record(
+                Event.ATTEMPT_SEEN,
+                f"A client with certificate {fingerprint} was refused and waits for a decision",
+                FINGERPRINT=fingerprint,
+                SUBJECT=certificate.subject if certificate else "",
+            )
+        for watcher in self.watchers:
+            watcher(fresh)
+
+    def match(self) -> None:
+        """Make full entries of those whose certificate has come. Raises LedgerError."""
+        waiting = self._ledger.sightings.unmatched()
+        fresh = self._ledger.sightings.match([one for one in waiting if one in self._index])
+        if fresh:
+            self.pending(fresh)
+
+    async def gone(self, vanished: Collection[Fingerprint]) -> None:
+        """Tell of approved certificates that have gone from the directory and that Exim does not verify without it."""
+        for fingerprint in await self.unverified(
+            [one for one in vanished if self._ledger.entries.get(one).status is Status.APPROVED]
+        ):
+            self._recorder.record(
+                Event.CERTIFICATE_GONE,
+                f"The certificate {fingerprint} is approved and gone from the directory: Exim does not verify it",
+                FINGERPRINT=fingerprint,
+            )
+
+    async def unverified(self, approved: Sequence[Fingerprint]) -> list[Fingerprint]:
+        """Return those of these approved ones that have gone from the directory, and whose CA is not there either."""
+        absent = [one for one in approved if one not in self._index]
+        known = self._ledger.identities.among(absent)
+        if any(of.issuer != of.subject for of in known.values()):
+            await asyncio.to_thread(self._issuers.refresh)
+        return [
+            name for name, of in known.items() if of.issuer == of.subject or not self._issuers.has_authority(of.issuer)
+        ]

@@ -1,0 +1,98 @@
+"""Expiry: which approved certificates have ended or soon will, and which are off the list for it.
+
+All of it follows from the clock at the time of asking, and from what the ledger keeps of approved certificates.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from datetime import UTC, datetime, timedelta
+from itertools import islice
+from typing import TYPE_CHECKING, Final
+
+from eximcertd.events import Event
+from eximcertd.ledger.identities import Identity
+from eximcertd.text import clean
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from eximcertd.certificates.index import Index
+    from eximcertd.fingerprint import Fingerprint
+    from eximcertd.journal import Recorder
+    from eximcertd.ledger import Ledger
+
+_PORTION: Final = 500
+
+
+class Expiry:
+    """Derives from the clock. within, drop_after: [certificates] expires_within, [allowlist] drop_expired_after."""
+
+    def __init__(self, ledger: Ledger, index: Index, recorder: Recorder) -> None:
+        self._ledger = ledger
+        self._index = index
+        self._recorder = recorder
+
+    async def learn(self, fingerprints: Iterable[Fingerprint] | None = None) -> None:
+        """Keep validity and names of approved certificates of the directory: of these, or of all (None)."""
+        names = iter(self._index if fingerprints is None else fingerprints)
+        while portion := list(islice(names, _PORTION)):
+            unknown = self._ledger.identities.unknown_among(portion)
+            found = await asyncio.to_thread(self._index.details_of, unknown) if unknown else {}
+            self._ledger.identities.keep([Identity.of(certificate) for certificate in found.values()])
+            await asyncio.sleep(0)
+
+    def derive(self, now: float, drop_after: timedelta | None) -> list[Fingerprint]:
+        """Put right who is off the list by the clock at ``now`` (seconds); return for whom that changed."""
+        gone, back = self._ledger.lapses.derive(_milliseconds(now), _span(drop_after))
+        for names, what in (
+            (gone, "is off the list: its time has ended"),
+            (back, "is on the list again: by the clock its time has not ended"),
+        ):
+            for fingerprint in names[:_PORTION]:
+                self._recorder.record(
+                    Event.CERTIFICATE_LAPSED, f"The approved certificate {fingerprint} {what}", FINGERPRINT=fingerprint
+                )
+        return [*gone, *back]
+
+    def next_change(self, now: float, drop_after: timedelta | None) -> float | None:
+        """Return when (seconds since the epoch) the next of them ends, or None."""
+        due = self._ledger.lapses.next_change(_milliseconds(now), _span(drop_after))
+        return None if due is None else due / 1000
+
+    def expired(self, now: float | None = None) -> list[Fingerprint]:
+        """Return the approved fingerprints whose certificates have ended."""
+        return self._ledger.lapses.ended(None, _milliseconds(time.time() if now is None else now))
+
+    def expiring(self, within: timedelta, now: float | None = None) -> list[Fingerprint]:
+        """Return the approved fingerprints whose certificates end within this time."""
+        at = _milliseconds(time.time() if now is None else now)
+        return self._ledger.lapses.ended(at, at + (_span(within) or 0))
+
+    def tell(self, now: float, within: timedelta) -> None:
+        """Tell once of each approved certificate that has ended, and once of each that soon will."""
+        self._tell(Event.CERTIFICATE_EXPIRED, "expired on", self.expired(now))
+        self._tell(Event.CERTIFICATE_EXPIRES_SOON, "expires on", self.expiring(within, now))
+
+    def _tell(self, event: Event, what: str, fingerprints: Sequence[Fingerprint]) -> None:
+        fresh = self._ledger.lapses.first_time(event.name, fingerprints)
+        known = self._ledger.identities.among(fresh)
+        for fingerprint in fresh:
+            of = known[fingerprint]
+            ends = datetime.fromtimestamp((of.not_after or 0) / 1000, UTC)
+            self._recorder.record(
+                event,
+                f"The approved certificate {fingerprint} ({clean(of.subject)}) {what} {ends:%Y-%m-%d}",
+                FINGERPRINT=fingerprint,
+                SUBJECT=of.subject,
+                NOT_AFTER=f"{ends:%Y-%m-%dT%H:%M:%SZ}",
+            )
+
+
+def _milliseconds(seconds: float) -> int:
+    return int(seconds * 1000)
+
+
+def _span(of: timedelta | None) -> int | None:
+    return None if of is None else int(of.total_seconds() * 1000)

@@ -1,0 +1,123 @@
+"""Health: what only eximcertd itself knows of how it fares, for `eximcertctl check`, and what it tells by itself."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any, Final
+
+from eximcertd.events import Event
+from eximcertd.log.tailer import NO_FILE
+from eximcertd.text import clean
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from datetime import timedelta
+
+    from eximcertd.certificates.index import Index
+    from eximcertd.intake import Intake
+    from eximcertd.journal import Recorder
+    from eximcertd.ledger import Ledger
+    from eximcertd.maintenance.clock import Clock
+    from eximcertd.maintenance.expiry import Expiry
+    from eximcertd.publication.publication import Publication
+
+_MOST_SHOWN: Final = 20
+
+
+class Health:
+    """Looks at the other parts. watch_problem: of the directory's watcher, or None."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        index: Index,
+        *,
+        intake: Intake,
+        publication: Publication,
+        expiry: Expiry,
+        clock: Clock,
+        recorder: Recorder,
+        watch_problem: Callable[[], str | None],
+    ) -> None:
+        self._ledger = ledger
+        self._index = index
+        self._intake = intake
+        self._publication = publication
+        self._expiry = expiry
+        self._clock = clock
+        self._recorder = recorder
+        self._watch_problem = watch_problem
+        self._log_problem: str | None = None
+
+    def tell_log(self) -> None:
+        """Tell once that the log cannot be read, and once that it can again.
+
+        A log that is not there is no problem: after a rotation with nocreate there is none until the next line.
+        """
+        progress = self._intake.progress()
+        problem = progress.problem if progress.problem and NO_FILE not in progress.problem else None
+        if problem and problem != self._log_problem:
+            self._recorder.record(Event.LOG_PROBLEM, problem, FILE=progress.path)
+        elif self._log_problem and not problem:
+            self._recorder.record(Event.LOG_BACK, f"{progress.path} is read again", FILE=progress.path)
+        self._log_problem = problem
+
+    async def findings(self, expires_within: timedelta) -> list[dict[str, Any]]:
+        """Return Lines of the interface."""
+        passed_over = await asyncio.to_thread(self._index.passed_over, _MOST_SHOWN)
+        certificates = self._of_certificates(expires_within, passed_over)
+        return [*self._of_allowlist(), *self._of_log(), *certificates]
+
+    def _of_allowlist(self) -> Iterator[dict[str, Any]]:
+        state, publication = self._publication.state, self._publication
+        if publication.live and state.ok:
+            yield _line("ok", "Exim has loaded the list that was decided")
+        else:
+            remedy = "Put right what it says; eximcertd tries again by itself, and with the next decision."
+            why = f"{state.message or state.outcome} {state.exim}".strip()
+            yield _line("error", f"the last publication failed: {why}", remedy)
+        if publication.strangers:
+            yield _line(
+                "error",
+                f"{publication.strangers} unknown fingerprints in the directory of allowed fingerprints",
+                "Approve or delete them.",
+            )
+        withheld = self._ledger.decisions.withheld()
+        if withheld:
+            yield _line(
+                "warning",
+                f"{len(withheld)} approved fingerprints were removed from the macro file by hand",
+                "Approve or revoke them.",
+            )
+
+    def _of_log(self) -> Iterator[dict[str, Any]]:
+        problem = self._intake.progress().problem
+        yield _line("error" if problem else "ok", problem or "the log is being read")
+        dropped = self._ledger.sightings.dropped()
+        if dropped:
+            yield _line(
+                "warning",
+                f"{dropped} fingerprints that match no certificate were dropped from the queue",
+                "Look at [queue] unmatched_limit.",
+            )
+
+    def _of_certificates(
+        self, expires_within: timedelta, passed_over: list[tuple[str, str]]
+    ) -> Iterator[dict[str, Any]]:
+        for problem in (self._index.problem, self._index.cache_problem, self._watch_problem()):
+            if problem:
+                yield _line("warning", problem)
+        counts = self._index.counts()
+        yield _line("ok", f"{counts.distinct} certificates in {counts.files} files of {self._index.directory}")
+        for name, why in passed_over:
+            yield _line("warning", f"passed over: {name}: {why}")
+        expired, expiring = self._expiry.expired(), self._expiry.expiring(expires_within)
+        for what, names in (("have expired", expired), ("expire soon", expiring)):
+            if names:
+                yield _line("warning", f"{len(names)} approved certificates {what}", "See eximcertctl list.")
+        if not self._clock.trusted:
+            yield _line("warning", "the clock has leapt", "Set it right; until then what ends by it is off the list.")
+
+
+def _line(verdict: str, sentence: str, remedy: str = "") -> dict[str, Any]:
+    return {"verdict": verdict, "sentence": clean(sentence), "remedy": remedy}

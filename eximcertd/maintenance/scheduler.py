@@ -1,0 +1,165 @@
+"""The scheduler: does now and then what time asks for. Runs in the loop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from eximcertd.errors import EximcertdError
+from eximcertd.events import Event
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from collections.abc import Set as AbstractSet
+    from datetime import timedelta
+
+    from eximcertd.config import Config
+    from eximcertd.fingerprint import Fingerprint
+    from eximcertd.journal import Recorder
+    from eximcertd.maintenance.arrivals import Arrivals
+    from eximcertd.maintenance.clock import Clock
+    from eximcertd.maintenance.expiry import Expiry
+    from eximcertd.maintenance.forgetting import Forgetting
+    from eximcertd.maintenance.health import Health
+    from eximcertd.maintenance.renewals import Renewals
+    from eximcertd.publication.publication import Publication
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """Seconds. soon: from the first round to the second, when everything has begun. tick: between two rounds.
+
+    verify: between two looks at the macro file. reconcile: between two looks at the directory.
+    """
+
+    soon: float = 3.0
+    tick: float = 60.0
+    verify: float = 3600.0
+    reconcile: float = 6 * 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Maintenance:
+    """What is done, each in its file."""
+
+    clock: Clock
+    arrivals: Arrivals
+    expiry: Expiry
+    renewals: Renewals
+    forgetting: Forgetting
+    health: Health
+
+
+class Scheduler:
+    """Goes round. config: the running configuration, replaced at a reload."""
+
+    def __init__(
+        self,
+        config: Config,
+        parts: Maintenance,
+        publication: Publication,
+        recorder: Recorder,
+        timing: Timing | None = None,
+    ) -> None:
+        self._config = config
+        self._parts = parts
+        self._publication = publication
+        self._recorder = recorder
+        self._timing = timing or Timing()
+        self._woken = asyncio.Event()
+        self._approved: set[Fingerprint] | None = None  # whose validity is not known yet; None: nobody's is
+        self._vanished: set[Fingerprint] = set()
+        self._verified = self._reconciled = self._settled = (
+            asyncio.get_running_loop().time()
+        )  # the start has just looked
+        self._problem = ""
+
+    def configure(self, config: Config) -> None:
+        """Go on with another configuration, at once."""
+        self._config = config
+        self._woken.set()
+
+    def certificates_changed(self, appeared: AbstractSet[Fingerprint], vanished: AbstractSet[Fingerprint]) -> None:
+        """Take note of certificates that came into the directory, or went."""
+        with contextlib.suppress(EximcertdError):  # a full disk: the next round does it, and tells
+            self._parts.arrivals.match()
+        self._vanished.update(vanished)
+        if self._approved is not None:
+            self._approved.update(appeared)
+        self._woken.set()
+
+    def decided(self, changed: Sequence[Fingerprint]) -> None:
+        """Take note of what was decided, before it is published."""
+        if self._approved is not None:
+            self._approved.update(changed)
+        with contextlib.suppress(EximcertdError):  # the same
+            self._derive()
+        self._woken.set()
+
+    async def run(self) -> None:
+        """Go round for ever."""
+        usual = self._timing.soon
+        while True:
+            self._woken.clear()
+            pause, usual = usual, self._timing.tick
+            try:
+                await self.tick()
+                due = self._parts.expiry.next_change(self._parts.clock.now(), self._drop_after)
+                if due is not None:
+                    pause = max(0.2, min(pause, due - self._parts.clock.now()))
+                self._tell("")
+            except EximcertdError as error:
+                self._tell(f"maintenance was left for later: {error.message}")
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._woken.wait(), pause)
+
+    async def tick(self) -> None:
+        """Do what is due. Raises LedgerError."""
+        parts, now = self._parts, self._parts.clock.now()
+        leap = parts.clock.look()
+        if leap:
+            self._recorder.record(Event.CLOCK_CHANGED, leap)
+        parts.arrivals.match()
+        vanished, self._vanished = self._vanished, set()
+        await parts.arrivals.gone(vanished)
+        unknown, self._approved = self._approved, set()
+        await parts.expiry.learn(unknown)
+        changed = self._derive()
+        parts.expiry.tell(now, self._config.certificates.expires_within)
+        if parts.clock.trusted:  # else it is off the list already, and no decision follows from a wrong clock
+            changed += parts.renewals.revoke_due(now)
+        parts.forgetting.forget(self._config.queue.forget_pending_after)
+        parts.forgetting.tell_dropped(self._config.queue.unmatched_limit)
+        parts.health.tell_log()
+        await self._publish(changed)
+
+    async def _publish(self, changed: Iterable[Fingerprint]) -> None:
+        at = asyncio.get_running_loop().time()
+        if at - self._verified >= self._timing.verify:
+            self._verified = at
+            await self._publication.verify()
+        if at - self._reconciled >= self._timing.reconcile:
+            self._reconciled = at
+            await self._publication.reconcile()
+        names = list(changed)
+        left = at - self._settled >= self._timing.tick and not (self._publication.live or self._publication.retrying)
+        if names or left:
+            self._settled = at
+            await self._publication.settle(names)
+
+    def _derive(self) -> list[Fingerprint]:
+        return self._parts.expiry.derive(self._parts.clock.now(), self._drop_after)
+
+    @property
+    def _drop_after(self) -> timedelta | None:
+        return self._config.allowlist.drop_expired_after
+
+    def _tell(self, problem: str) -> None:
+        """Tell once that the ledger cannot be written, and once that it can again."""
+        if problem and problem != self._problem:
+            self._recorder.record(Event.LEDGER_PROBLEM, problem)
+        elif self._problem and not problem:
+            self._recorder.record(Event.LEDGER_BACK, "The ledger is written again")
+        self._problem = problem
