@@ -9,6 +9,7 @@ from eximcertd.cli.check.access import User
 from eximcertd.cli.check.finding import CheckLine, Verdict, error, ok, unknown
 from eximcertd.cli.formatting import moment
 from eximcertd.errors import EximcertdError, NoAnswerError, NotPermittedError
+from eximcertd.fingerprint import FingerprintError, parse
 
 if TYPE_CHECKING:
     from eximcertd.cli.context import Context
@@ -42,6 +43,8 @@ def ask(context: Context) -> ServiceReport:
         service.lines = [error(failure.message, failure.hint)]
     except NotPermittedError:
         service.lines = [unknown("what eximcertd knows (only members of its groups do)")]
+    except FingerprintError as failure:
+        service.lines = [error(f"eximcertd answers with a malformed fingerprint: {failure}", "see its journal")]
     except EximcertdError as failure:
         service.lines = [error(f"eximcertd answers with an error: {failure.message}", failure.hint)]
     return service
@@ -59,7 +62,7 @@ def _fill(service: ServiceReport, client: Client) -> None:
     if status["counts"]["approved"] <= _MOST_COMPARED:
         removed = set(status["allowlist"]["removed_by_hand"])
         service.approved = frozenset(
-            entry["fingerprint"]
+            parse(entry["fingerprint"])  # it becomes a part of what Exim is asked to expand
             for portion in client.stream("List", {"standings": ["approved"], "prefixes": []})
             for entry in portion["entries"]
             if entry.get("listed", entry["fingerprint"] not in removed)
