@@ -1,4 +1,4 @@
-"""What the service manager is told (sd_notify(3)), through the sdnotify library; nothing where there is none."""
+"""Notifications to the service manager (sd_notify(3)), with the sdnotify library; none where there is no manager."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import sdnotify
 
 
 class Notifier:
-    """Tells the service manager how it stands. wanted: whether there is one that listens.
+    """Notifies the service manager. wanted: whether there is one.
 
     watchdog: seconds between two signs of life, or None.
     """
@@ -22,19 +22,19 @@ class Notifier:
         self._status = ""
 
     def ready(self) -> None:
-        """Tell that it works; also the end of a reload, whether that went well or not."""
+        """Notify that the service is ready; also the end of a reload, whether it succeeded or not."""
         self._notifier.notify("READY=1")
 
     def reloading(self) -> None:
-        """Tell that a reload has begun; READY must follow. One datagram, or systemd waits for ever."""
+        """Notify that a reload has begun; READY must follow. In one datagram, or systemd waits for ever."""
         self._notifier.notify(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
 
     def stopping(self) -> None:
-        """Tell that it is on its way out."""
+        """Notify that the service stops."""
         self._notifier.notify("STOPPING=1")
 
     def alive(self) -> None:
-        """Tell that loop and reader make progress."""
+        """Notify that the loop and the log reader make progress."""
         self._notifier.notify("WATCHDOG=1")
 
     def status(self, text: str) -> None:

@@ -1,9 +1,9 @@
-r"""Strangers' text, made safe to show: in a table, in JSON, in the journal.
+r"""Text from outside, made safe to show: in a table, in JSON, in the journal.
 
-Names in certificates, HELO arguments and file names are chosen by strangers. A terminal obeys escape
-sequences and bidirectional controls in them, a journal breaks at their newlines, JSON cannot carry a lone
-surrogate. What does not print is shown as ``\n``, ``\x1b``, ``\u202e`` or ``\U000e0041`` instead. A
-backslash stands for itself: the text is safe, not reversible.
+Clients choose the names in certificates, HELO arguments and file names. A terminal obeys escape sequences and
+bidirectional controls in them, a journal entry ends at a newline, JSON cannot carry a lone surrogate. A character that
+does not print is shown as ``\n``, ``\x1b``, ``\u202e`` or ``\U000e0041``. A backslash stands for itself: the result is
+safe, not reversible.
 
 Pure: no I/O.
 """

@@ -40,7 +40,7 @@ _ERRORS: Final = {
 }
 
 
-class Reader:
+class CertificateReader:
     """Reads files of certificates; for one thread."""
 
     def __init__(self) -> None:

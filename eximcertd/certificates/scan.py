@@ -14,7 +14,7 @@ import stat
 from itertools import islice
 from typing import TYPE_CHECKING, Final, Protocol
 
-from eximcertd.certificates.reading import Reader, failed
+from eximcertd.certificates.reading import CertificateReader, failed
 from eximcertd.certificates.snapshot import Difference, Draft, Snapshot
 from eximcertd.certificates.state import AGAIN, IDENTITY, identity
 
@@ -53,7 +53,7 @@ class Scanner:
 
     def __init__(self, directory: bytes) -> None:
         self._directory = directory
-        self._reader = Reader()
+        self._reader = CertificateReader()
 
     def whole(self, base: Snapshot, now: float) -> tuple[Snapshot, Difference]:
         """Look at every name. now: seconds on a clock that never goes back. Raises OSError."""
@@ -80,7 +80,7 @@ class Scanner:
 
     def certificates(self, name: bytes) -> Iterator[tuple[bytes, bytes]]:
         """Yield digest and DER form of each certificate in the file called ``name``. Raises OSError."""
-        return Reader().certificates(os.path.join(self._directory, name))
+        return CertificateReader().certificates(os.path.join(self._directory, name))
 
     def _look(self, draft: Draft, base: Snapshot, entries: Iterable[_Entry]) -> tuple[int, int]:
         """Put what the entries are into the draft; return how many there are, and how many were known."""

@@ -1,8 +1,8 @@
-"""Who is at the other end of a connection, as the kernel tells.
+"""The peer of a connection, as the kernel tells.
 
 SO_PEERCRED and SO_PEERGROUPS give user, groups and process as they were when the peer connected
-(socket(7), unix(7)). The login user behind sudo comes from /proc/PID/loginuid (audit), where the kernel
-keeps one and the service may look; it is a name in the ledger and gives no right.
+(socket(7), unix(7)). The login user behind sudo comes from /proc/PID/loginuid (audit), where the kernel keeps it and
+the service can read it; it is a name in the ledger and gives no right.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _UNSET: Final = 0xFFFF_FFFF
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """The peer of a connection. groups: the primary one among them. name: "alice", "alice (via root)"."""
+    """The peer of a connection. groups: with the primary one. name: "alice", or "alice (via root)"."""
 
     uid: int
     gid: int
@@ -42,7 +42,7 @@ def _groups(connection: socket.socket) -> frozenset[int]:
     try:
         raw = connection.getsockopt(socket.SOL_SOCKET, _SO_PEERGROUPS, 4 * _MOST_GROUPS)
     except OSError:
-        return frozenset()  # more groups than fit: none of them counts, which gives nobody a right
+        return frozenset()  # more groups than fit: none of them counts, which gives no right
     return frozenset(struct.unpack(f"{len(raw) // 4}I", raw))
 
 
@@ -64,7 +64,7 @@ def _login_uid(uid: int, pid: int) -> int | None:
     directory = Path("/proc") / str(pid)
     try:
         login = int((directory / "loginuid").read_text(encoding="ascii"))
-        same = directory.stat().st_uid == uid  # else the peer is gone, and its number somebody else's
+        same = directory.stat().st_uid == uid  # else the peer has ended, and the number is another process's
     except (OSError, ValueError):
         return None
     return login if same and login != _UNSET else None

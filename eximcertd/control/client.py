@@ -1,6 +1,6 @@
-"""Asking eximcertd, from another program: one call after the other, each with a time limit.
+"""The client of the control socket: one call after the other, each with a time limit.
 
-Synchronous and light: eximcertctl's start is the most of what its user waits for.
+Synchronous, with few imports: most of the time of an eximcertctl call is its start.
 """
 
 from __future__ import annotations
@@ -28,25 +28,25 @@ if TYPE_CHECKING:
     from eximcertd.control.caller import Caller
 
 TIMEOUT: Final = 30.0
-"""Seconds until an answer to a question has come."""
+"""Seconds to wait for a reply."""
 
 PUBLISH_TIMEOUT: Final = 300.0
-"""Seconds until an answer has come to what waits for a publication."""
+"""Seconds to wait for the reply to a call that waits for a publication."""
 
 _PORTION: Final = 1 << 16
 _QUEUE_PAUSE: Final = 0.02
-_GONE: Final = "see whether it runs (systemctl status eximcertd), and its journal (journalctl -u eximcertd)"
+_GONE: Final = "see systemctl status eximcertd, and journalctl -u eximcertd"
 
 
 class LostError(NoAnswerError):
-    """The call was sent, and no answer came: whether it was obeyed is not known."""
+    """The call was sent and no reply came: whether it was carried out is not known."""
 
 
 class Client:
     """A connection to eximcertd, made at the first call.
 
-    Raises, at any call: NoAnswerError where nobody answers, LostError where the answer was lost after the
-    call was sent, and what the daemon itself raises (eximcertd.errors).
+    Each call raises NoAnswerError where the daemon does not answer, LostError where the reply was lost after the call
+    was sent, and the errors that the daemon reports (eximcertd.errors).
     """
 
     def __init__(self, path: Path, *, timeout: float = TIMEOUT) -> None:
@@ -60,11 +60,11 @@ class Client:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Hang up."""
+        """Close the connection."""
         self.close()
 
     def close(self) -> None:
-        """Hang up."""
+        """Close the connection."""
         if self._socket is not None:
             self._socket.close()
             self._socket = None
@@ -77,14 +77,14 @@ class Client:
         return caller(self._connected())
 
     def call(self, method: str, parameters: dict[str, Any] | None = None, *, timeout: float | None = None) -> Any:
-        """Return what the method of org.eximcertd answers: the dict of its outputs."""
+        """Call a method of org.eximcertd and return its outputs, a dict."""
         self._send(Call(f"{INTERFACE}.{method}", parameters or {}))
         return self._receive(timeout or self._timeout).parameters
 
     def stream(
         self, method: str, parameters: dict[str, Any] | None = None, *, timeout: float | None = None
     ) -> Iterator[Any]:
-        """Yield the portions that the method answers with ``more``. timeout: seconds for each; inf: no limit."""
+        """Call a method with ``more`` and yield its portions. timeout: seconds for each; inf: no limit."""
         self._send(Call(f"{INTERFACE}.{method}", parameters or {}, more=True))
         while True:
             reply = self._receive(timeout or self._timeout)
@@ -99,11 +99,11 @@ class Client:
         try:
             connection.sendall(raw)
         except (BrokenPipeError, ConnectionResetError):
-            return  # it may have said why, before it hung up: read on
+            return  # the reason may have been sent before the connection was closed: read on
         except TimeoutError:
             self.close()
             raise NoAnswerError(
-                f"eximcertd at {self._path} took no call within {self._timeout:g} s", hint=_GONE
+                f"eximcertd at {self._path} accepted no call within {self._timeout:g} s", hint=_GONE
             ) from None
 
     def _connected(self) -> socket.socket:
@@ -116,14 +116,14 @@ class Client:
         except PermissionError:
             connection.close()
             raise NotPermittedError(
-                f"this user may not reach eximcertd's socket {self._path}", hint="ask as root"
+                f"this user may not connect to eximcertd's socket {self._path}", hint="run it as root"
             ) from None
         except OSError as error:
             connection.close()
             reason = {
-                FileNotFoundError: "there is no such socket",
-                ConnectionRefusedError: "nobody listens there",
-                BlockingIOError: "it is busy with others",
+                FileNotFoundError: "the socket does not exist",
+                ConnectionRefusedError: "no process listens there",
+                BlockingIOError: "it is busy",
             }.get(type(error), str(error))
             raise NoAnswerError(f"eximcertd does not answer at {self._path}: {reason}", hint=_GONE) from None
         self._socket = connection
@@ -137,7 +137,7 @@ class Client:
             raise LostError("interrupted before eximcertd answered") from None
         except TimeoutError:
             self.close()
-            raise LostError(f"eximcertd at {self._path} gave no answer within {timeout:g} s", hint=_GONE) from None
+            raise LostError(f"eximcertd at {self._path} timed out after {timeout:g} s", hint=_GONE) from None
         except OSError as error:
             self.close()
             raise LostError(f"the connection to eximcertd broke: {error.strerror or error}", hint=_GONE) from None
@@ -145,27 +145,27 @@ class Client:
             reply = decode_reply(raw)
         except ProtocolError as error:
             self.close()
-            raise LostError(f"what answers at {self._path} is no eximcertd: {error}", hint=_GONE) from None
+            raise LostError(f"the process that listens at {self._path} is not eximcertd: {error}", hint=_GONE) from None
         if reply.error:
             raise error_of(reply)
         return reply
 
     def _message(self, timeout: float) -> bytes:
         if self._socket is None:
-            raise ConnectionError("it is closed")
+            raise ConnectionError("it was closed")
         deadline = time.monotonic() + timeout
         looked = 0
         while (end := self._buffer.find(END, looked)) < 0:
             looked = len(self._buffer)
             if looked > LARGEST_REPLY:
-                raise ConnectionError("the answer is larger than any of eximcertd's")
+                raise ConnectionError("the reply is too large")
             left = deadline - time.monotonic()
             if left <= 0:
                 raise TimeoutError
             self._socket.settimeout(None if left == float("inf") else left)
             portion = self._socket.recv(_PORTION)
             if not portion:
-                raise ConnectionError("eximcertd hung up")
+                raise ConnectionError("closed by eximcertd")
             self._buffer += portion
         raw = bytes(self._buffer[:end])
         del self._buffer[: end + 1]
@@ -173,7 +173,7 @@ class Client:
 
 
 def _connect(connection: socket.socket, path: str, deadline: float) -> None:
-    """Connect, waiting while the queue of those who want to is full (a Unix socket says EAGAIN then)."""
+    """Connect; wait while the listen queue is full (a Unix socket returns EAGAIN then)."""
     while True:
         try:
             connection.connect(path)

@@ -1,4 +1,4 @@
-"""One connection: its calls, one after the other, each answered before the next is read."""
+"""One connection: its calls in their order, each answered before the next is read."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ Handler = Callable[[Caller, dict[str, Any]], Awaitable[dict[str, Any]] | AsyncIt
 """Answers one method: caller and parameters in, checked against the interface; the method's outputs out.
 
 An async iterator answers in portions: each has every output, and all of them are lists. Both raise
-eximcertd.errors.EximcertdError for what the caller must know. What an awaitable has begun it is let finish,
-even if the caller goes away; an iterator is closed then.
+eximcertd.errors.EximcertdError for what the caller must know. An awaitable runs to its end even if the caller closes
+the connection; an iterator is closed then.
 """
 
 ENDLESS: Final = frozenset({"org.eximcertd.Watch"})
@@ -46,18 +46,18 @@ _log = logging.getLogger(__name__)
 
 
 class _LostError(Exception):
-    """The peer is gone, or silent, or takes no reply: its own loss."""
+    """The peer has closed the connection, is silent for too long, or does not read its reply."""
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Seconds. idle, stranger_idle: until the next whole call has come. write: until a reply is taken.
+    """Seconds. idle, other_idle: until the next whole call has come. write: until a reply is taken.
 
-    call: for a method. gone: between two looks whether somebody who waits for the next portion is still there.
+    call: for a method. gone: between two checks whether a caller that waits for the next portion is still connected.
     """
 
     idle: float = 60.0
-    stranger_idle: float = 10.0
+    other_idle: float = 10.0
     write: float = 30.0
     call: float = 600.0
     gone: float = 1.0
@@ -65,7 +65,7 @@ class Limits:
 
 @dataclass(slots=True)
 class Service:
-    """What all connections share. methods: by name, without the interface. begun: what is being done."""
+    """What all connections share. methods: by name, without the interface. begun: the calls that run."""
 
     rights: Rights
     methods: Mapping[str, Handler]
@@ -85,7 +85,7 @@ class Connection:
         self.answering = False
 
     async def run(self, connected: socket.socket) -> None:
-        """Answer until the peer is done, goes away, is silent for too long or sends what is no call."""
+        """Answer calls until the peer ends, closes, is silent for too long or sends something that is not a call."""
         self._socket = connected
         reader, self._writer = await asyncio.open_unix_connection(sock=connected, limit=self._largest)
         try:
@@ -98,13 +98,13 @@ class Connection:
             pass
         except ProtocolError as error:
             with suppress(_LostError):
-                await self._send(reply_of(UsageError(f"this is no Varlink call: {error}")))
+                await self._send(reply_of(UsageError(f"not a Varlink call: {error}")))
                 self._writer.close()
         finally:
             await self._end()
 
     async def _end(self) -> None:
-        """Let what was written go out, if the connection was closed in peace, and be rid of it in any case."""
+        """Send what was written, if the connection was closed in order, and free it in any case."""
         if not self._writer.is_closing():
             self._writer.transport.abort()
         with suppress(OSError, TimeoutError):
@@ -121,7 +121,7 @@ class Connection:
         except (TimeoutError, ConnectionError):
             raise _LostError from None
         except asyncio.LimitOverrunError:
-            raise ProtocolError(f"it has more than {self._largest} bytes") from None
+            raise ProtocolError(f"it is longer than {self._largest} bytes") from None
         return decode_call(raw[:-1])
 
     async def _answer(self, call: Call) -> None:
@@ -137,14 +137,16 @@ class Connection:
             reply = reply_of(error)
         except _LostError:
             raise
-        except Exception:  # noqa: BLE001 - whatever is wrong with one method, the daemon and the connection live on
-            _log.exception("%s of %s failed inside eximcertd", call.method, self._caller.name)
-            reply = reply_of(EximcertdError("eximcertd failed inside", hint="its journal says where"))
+        except Exception:  # noqa: BLE001 - an error in one method ends neither the daemon nor the connection
+            _log.exception("%s, called by %s, failed inside eximcertd", call.method, self._caller.name)
+            reply = reply_of(
+                EximcertdError("eximcertd has failed internally", hint="see its journal: journalctl -u eximcertd")
+            )
         if not call.oneway:
             await self._send(reply)
 
     def _begin(self, call: Call) -> Reply | Awaitable[dict[str, Any]] | AsyncIterator[dict[str, Any]]:
-        """Decide whether the call is understood and allowed, and begin it."""
+        """Check that the call is known and allowed, and begin it."""
         interface, _, name = call.method.rpartition(".")
         if interface == service.NAME:
             return service.answer(call)
@@ -174,7 +176,7 @@ class Connection:
         return self._service.methods[name](self._caller, parameters)
 
     async def _finish(self, answer: Awaitable[dict[str, Any]]) -> dict[str, Any]:
-        # Shielded: what was begun, such as a decision, ends as it would have, whether its caller stays or not.
+        # A call that was begun, such as a decision, runs to its end, whether its caller stays or not.
         task = asyncio.ensure_future(answer)
         self._service.begun.add(task)
         task.add_done_callback(self._service.begun.discard)
@@ -182,7 +184,7 @@ class Connection:
         done, _ = await asyncio.wait({task}, timeout=limit)
         if not done:
             task.add_done_callback(_log_failure)
-            raise EximcertdError(f"it is not done after {limit:g} s, and goes on", hint="see eximcertctl status")
+            raise EximcertdError(f"still running after {limit:g} s", hint="see eximcertctl status")
         return task.result()
 
     async def _portions(self, call: Call, answer: AsyncIterator[dict[str, Any]]) -> Reply:
@@ -206,7 +208,7 @@ class Connection:
         return Reply(dict(whole))
 
     async def _portion(self, answer: AsyncIterator[dict[str, Any]]) -> dict[str, Any] | None:
-        """Return the next portion, None at the end. Raises _LostError if nobody is there to have it."""
+        """Return the next portion, None at the end. Raises _LostError if the caller has closed the connection."""
         step = asyncio.ensure_future(anext(answer, None))
         try:
             while not (await asyncio.wait({step}, timeout=self._service.limits.gone))[0]:
@@ -219,7 +221,7 @@ class Connection:
         return step.result()
 
     def _gone(self) -> bool:
-        """Tell whether the peer has closed its end; one that has only ended its sending still listens."""
+        """Tell whether the peer has closed the connection; one that has only shut down its sending side still reads."""
         if self._writer.is_closing():
             return True
         poll = select.poll()
@@ -239,9 +241,9 @@ class Connection:
 
 
 def _too_much() -> Reply:
-    return reply_of(EximcertdError("this is too much for one reply", hint='ask with "more"'))
+    return reply_of(EximcertdError("the reply is too large", hint='call the method with "more"'))
 
 
 def _log_failure(task: asyncio.Future[dict[str, Any]]) -> None:
     if not task.cancelled() and task.exception() is not None:
-        _log.error("what went on after its time limit has failed: %s", task.exception())
+        _log.error("a call that ran beyond its time limit has failed: %s", task.exception())

@@ -1,4 +1,4 @@
-"""How many connections there may be: nobody can take all of them away from everybody else. Pure."""
+"""How many connections there may be, so that no user can take all of them. Pure."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from typing import Final
 
 
 class Rank(Enum):
-    """Whose seats a connection is counted among."""
+    """The callers that share one limit. OTHER: those without a right."""
 
     ROOT = "root"
     APPROVER = "approver"
     READER = "reader"
-    STRANGER = "stranger"
+    OTHER = "other"
 
 
 @dataclass(frozen=True, slots=True)
 class Bound:
-    """Most connections of this rank: of one user, and in all."""
+    """Maximum number of connections of this rank: of one user, and in all."""
 
     each: int
     all: int
@@ -29,19 +29,19 @@ BOUNDS: Final = {
     Rank.ROOT: Bound(64, 64),
     Rank.APPROVER: Bound(16, 64),
     Rank.READER: Bound(16, 64),
-    Rank.STRANGER: Bound(4, 16),
+    Rank.OTHER: Bound(4, 16),
 }
 
 
 @dataclass(slots=True)
 class ConnectionLimiter:
-    """Who is connected: rank and user -> connections."""
+    """Counts connections by rank and user."""
 
     bounds: dict[Rank, Bound] = field(default_factory=lambda: dict(BOUNDS))
     _taken: Counter[tuple[Rank, int]] = field(default_factory=Counter)
 
     def take(self, rank: Rank, uid: int) -> bool:
-        """Take a seat; False where there is none left."""
+        """Count one more connection; False, and nothing is counted, at a limit."""
         bound = self.bounds[rank]
         if self._taken[rank, uid] >= bound.each or self.taken(rank) >= bound.all:
             return False
@@ -49,11 +49,11 @@ class ConnectionLimiter:
         return True
 
     def leave(self, rank: Rank, uid: int) -> None:
-        """Give a seat back."""
+        """Count one connection less."""
         self._taken[rank, uid] -= 1
         if not self._taken[rank, uid]:
             del self._taken[rank, uid]
 
     def taken(self, rank: Rank) -> int:
-        """Return how many seats of a rank are taken."""
+        """Return how many connections of a rank there are."""
         return sum(count for (other, _), count in self._taken.items() if other is rank)

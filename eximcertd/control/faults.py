@@ -1,4 +1,4 @@
-"""Errors on their way over the socket: eximcertd.errors to Varlink's errors and back, each with its exit status."""
+"""eximcertd.errors <-> the errors of the Varlink interface; each keeps its exit status."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _NAMES: Final[dict[str, type[EximcertdError]]] = {
 
 
 def reply_of(error: EximcertdError) -> Reply:
-    """Return the reply that tells of ``error``; what has no name of its own is Failed."""
+    """Return the reply for ``error``; an error without a name of its own is Failed."""
     parameters: dict[str, Any] = {"message": error.message, "hint": error.hint}
     if isinstance(error, NoSuchFingerprintError):
         parameters["candidates"] = list(error.candidates[:MOST_CANDIDATES])
@@ -35,7 +35,7 @@ def reply_of(error: EximcertdError) -> Reply:
 
 
 def error_of(reply: Reply) -> EximcertdError:
-    """Return the error that a reply tells of."""
+    """Return the error in a reply."""
     message, hint = (_text(reply.parameters.get(key)) for key in ("message", "hint"))
     interface, _, name = reply.error.rpartition(".")
     kind = _NAMES.get(name) if interface == INTERFACE else None
@@ -46,7 +46,7 @@ def error_of(reply: Reply) -> EximcertdError:
     if kind is None:
         what = " ".join(str(value) for value in reply.parameters.values())
         return EximcertdError(
-            f"eximcertd does not understand what it was asked: {reply.error} {what}".rstrip(),
+            f"eximcertd does not know this call: {reply.error} {what}".rstrip(),
             hint="are eximcertd and eximcertctl of the same version? restart eximcertd after an upgrade",
         )
     return kind(message or reply.error, hint=hint)

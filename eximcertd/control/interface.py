@@ -1,8 +1,8 @@
 """The interface definition read as data, and values checked against it.
 
-What comes over the socket is checked before a method sees it: a method gets every parameter, of the
-declared type, and no other. The grammar is Varlink's (https://varlink.org/Interface-Definition). Pure,
-save for ``shipped``, which reads the file of this package.
+A call is checked before a method sees it: a method gets every parameter, of the declared type, and no other. The
+grammar is Varlink's (https://varlink.org/Interface-Definition). Pure, except for ``shipped``, which reads the file of
+this package.
 """
 
 from __future__ import annotations

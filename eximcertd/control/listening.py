@@ -1,4 +1,4 @@
-"""Taking the control socket's place in the file system: nobody else's, never a living daemon's."""
+"""Binding the control socket: never in the place of a running daemon's, or of a file that is not a socket."""
 
 from __future__ import annotations
 
@@ -16,22 +16,21 @@ if TYPE_CHECKING:
 
 _LONGEST_PATH: Final = 107  # unix(7): 108 bytes, the last one NUL
 _BACKLOG: Final = 128
-_OPEN: Final = 0o666  # rights are decided by who connects, not by who may
+_OPEN: Final = 0o666  # everybody may connect; rights.py decides who may do what
 
 
 class Listening:
-    """A listening socket at ``path``, and the lock beside it that says whose it is.
+    """A listening socket at ``path``, and the lock file beside it that keeps a second daemon out.
 
-    Raises EximcertdError if the place is taken by a running program or by something that is no socket,
-    or cannot be written.
+    Raises EximcertdError if a running program holds the path, something else lies there, or it cannot be written.
     """
 
     def __init__(self, path: Path) -> None:
         self.path: Final = path
         if len(os.fsencode(path)) > _LONGEST_PATH:
             raise EximcertdError(
-                f"{path}: too long for a socket's path, which has at most {_LONGEST_PATH} bytes",
-                hint="set [control] socket to a shorter one",
+                f"{path}: too long: the path of a socket has at most {_LONGEST_PATH} bytes",
+                hint="set [control] socket to a shorter path",
             )
         try:
             self._lock = _locked(path.with_name(path.name + ".lock"), path)
@@ -42,9 +41,8 @@ class Listening:
                 raise
         except OSError as error:
             raise EximcertdError(
-                f"{path}: the control socket cannot be made: {error.strerror or error}",
-                hint=f"eximcertd's user must be able to write in {path.parent}, which must be there; "
-                "see [control] socket",
+                f"{path}: the control socket cannot be created: {error.strerror or error}",
+                hint=f"{path.parent} must exist and be writable for eximcertd's user; see [control] socket",
             ) from error
 
     def close(self) -> None:
@@ -54,7 +52,7 @@ class Listening:
             there = self.path.lstat()
             if (there.st_dev, there.st_ino) == self._inode:
                 self.path.unlink()
-        os.close(self._lock)  # the lock's file stays: to remove it would let two daemons hold "the" lock
+        os.close(self._lock)  # the lock file stays: if it were removed, two daemons could hold a lock
 
     def _listen(self) -> socket.socket:
         self._clear()
@@ -71,22 +69,22 @@ class Listening:
         return listener
 
     def _clear(self) -> None:
-        """Remove what a dead daemon left."""
+        """Remove the socket of a daemon that has ended."""
         try:
             mode = self.path.lstat().st_mode
         except FileNotFoundError:
             return
         if not stat.S_ISSOCK(mode):
             raise EximcertdError(
-                f"{self.path}: there is something that is no socket",
-                hint="it is left alone: move it away, or set [control] socket to another path",
+                f"{self.path}: exists and is not a socket",
+                hint="move it away, or set [control] socket to another path",
             )
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC) as probe:
             probe.settimeout(1)
             try:
                 probe.connect(str(self.path))
             except ConnectionRefusedError:
-                self.path.unlink()  # nobody listens
+                self.path.unlink()  # no process listens
                 return
             except OSError:
                 pass  # whoever does not answer is there all the same
@@ -111,6 +109,6 @@ def _locked(lock: Path, path: Path) -> int:
 
 def _taken(path: Path, by: str) -> EximcertdError:
     return EximcertdError(
-        f"{path}: the control socket is taken by {by}",
-        hint="stop it, or give this one a configuration with another [control] socket and [state] directory",
+        f"{path}: the control socket is in use by {by}",
+        hint="stop it, or set another [control] socket and [state] directory for this one",
     )

@@ -1,7 +1,6 @@
 """Varlink's framing: JSON objects, each ended by a NUL byte (https://varlink.org/Method-Call).
 
-Pure: bytes in, values out. Nothing in here trusts its input, and no input makes it raise anything but
-ProtocolError.
+Pure: bytes in, values out. No input raises anything but ProtocolError.
 """
 
 from __future__ import annotations
@@ -11,23 +10,23 @@ from dataclasses import dataclass, field
 from typing import Any, Final, NoReturn
 
 LARGEST_CALL: Final = 1 << 20
-"""Bytes of one call from somebody who may approve; 10,000 fingerprints fit."""
+"""Maximum size in bytes of a call by a caller that may approve; 10,000 fingerprints fit."""
 
 LARGEST_QUESTION: Final = 1 << 16
-"""Bytes of one call from anybody else."""
+"""The same for any other caller."""
 
 LARGEST_REPLY: Final = 8 << 20
-"""Bytes of one reply; a client reads no more."""
+"""Maximum size in bytes of a reply; a client reads no more."""
 
 LONGEST_NAME: Final = 255
-"""Characters of a method's name."""
+"""Maximum length of a method's name."""
 
 END: Final = b"\0"
 _KEYS: Final = frozenset({"method", "parameters", "more", "oneway", "upgrade"})
 
 
 class ProtocolError(Exception):
-    """What came is no Varlink message; the text says why, in a clause."""
+    """Not a Varlink message; the text tells why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,18 +53,18 @@ def decode_call(raw: bytes) -> Call:
     message = _object(raw)
     method, parameters = message.get("method"), message.get("parameters")
     if message.keys() - _KEYS:
-        raise ProtocolError("the call holds more than method, parameters, more, oneway and upgrade")
+        raise ProtocolError("the call has a key besides method, parameters, more, oneway and upgrade")
     if not isinstance(method, str) or not method.isascii() or not 0 < len(method) <= LONGEST_NAME:
         raise ProtocolError("the call names no method")
     if message.get("upgrade"):
-        raise ProtocolError("no method can be upgraded")
+        raise ProtocolError("upgrade is not supported")
     if parameters is None:
         parameters = {}
     if not isinstance(parameters, dict):
-        raise ProtocolError("the parameters are no object")
+        raise ProtocolError("the parameters are not an object")
     flags = [message.get(name) or False for name in ("more", "oneway")]
     if not all(isinstance(flag, bool) for flag in flags):
-        raise ProtocolError("more and oneway are true or false")
+        raise ProtocolError("more and oneway must be true or false")
     return Call(method, parameters, *flags)
 
 
@@ -84,7 +83,7 @@ def decode_reply(raw: bytes) -> Reply:
     message = _object(raw)
     parameters, error, continues = message.get("parameters"), message.get("error"), message.get("continues")
     if not isinstance(parameters, dict | None) or not isinstance(error, str | None):
-        raise ProtocolError("the reply is no Varlink reply")
+        raise ProtocolError("not a Varlink reply")
     return Reply(parameters or {}, error or "", continues is True)
 
 
@@ -108,13 +107,13 @@ def _object(raw: bytes) -> dict[str, Any]:
     try:
         value = json.loads(raw.decode("utf-8"), parse_constant=_no_number)
         if b"\\u" in raw:
-            json.dumps(value, ensure_ascii=False).encode("utf-8")  # a lone surrogate is no character
+            json.dumps(value, ensure_ascii=False).encode("utf-8")  # raises for a lone surrogate
     except UnicodeError as error:
         raise ProtocolError("the message is not UTF-8 text") from error
     except (ValueError, RecursionError) as error:
         raise ProtocolError("the message is not JSON") from error
     if not isinstance(value, dict):
-        raise ProtocolError("the message is no JSON object")
+        raise ProtocolError("the message is not a JSON object")
     return value
 
 

@@ -1,7 +1,7 @@
-"""Who may do what over the control socket: the one place that decides it.
+"""Who may do what over the control socket. No other module decides that.
 
-A method needs one right; what is not in the table is refused. Root may everything; members of the
-configured groups may read, or read and approve. Pure, save for the look-up of the groups' names.
+A method needs one right; a method that is not in the table is refused. Root has every right; members of the
+configured groups may read, or read and approve. Pure, except for the look-up of the names of groups.
 """
 
 from __future__ import annotations
@@ -54,15 +54,17 @@ class Rights:
 
     @classmethod
     def of_groups(cls, readers: Iterable[str], approvers: Iterable[str]) -> Rights:
-        """Look the groups up by name. Raises ConfigurationError that names every one that is no use."""
+        """Look the groups up by name. Raises ConfigurationError that names every one that cannot be used."""
         wrong: list[str] = []
         found = cls(_numbers("readers", readers, wrong), _numbers("approvers", approvers, wrong))
         if wrong:
-            raise ConfigurationError("\n".join(wrong), hint="make the group (addgroup --system NAME), or name another")
+            raise ConfigurationError(
+                "\n".join(wrong), hint="create the group (addgroup --system NAME), or name another one"
+            )
         return found
 
     def held(self, uid: int, groups: AbstractSet[int]) -> frozenset[Right]:
-        """Return what a user with these groups (the primary one among them) may do."""
+        """Return the rights of a user with these groups (including the primary group)."""
         if uid == 0 or groups & self.approvers:
             return frozenset(Right)
         if groups & self.readers:
@@ -70,7 +72,7 @@ class Rights:
         return frozenset({Right.ANYBODY})
 
     def allow(self, method: str, uid: int, groups: AbstractSet[int]) -> bool:
-        """Tell whether a user with these groups may call ``method``; nobody may what is not in the table."""
+        """Tell whether a user with these groups may call ``method``; False for a method that is not in the table."""
         needed = TABLE.get(method)
         return needed is not None and needed in self.held(uid, groups)
 
@@ -84,8 +86,8 @@ def _numbers(key: str, names: Iterable[str], wrong: list[str]) -> frozenset[int]
             wrong.append(f"[control] {key} = {name!r}: there is no such group on this machine")
             continue
         if number == _overflow_gid():
-            # In a user namespace every group that is not mapped looks like this one.
-            wrong.append(f"[control] {key} = {name!r}: this group stands for everybody whom the kernel cannot name")
+            # In a user namespace every unmapped group appears as this one.
+            wrong.append(f"[control] {key} = {name!r}: this group stands for every group that the kernel cannot name")
             continue
         numbers.add(number)
     return frozenset(numbers)

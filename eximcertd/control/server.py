@@ -1,4 +1,4 @@
-"""The control socket: many callers, each of whom can lose only his own connection.
+"""The control socket: many callers, none of which can harm another's connection.
 
     server = Server(Path("/run/eximcertd/control"), rights, {"Status": status, "Decide": decide})
     await server.start()
@@ -35,10 +35,10 @@ if TYPE_CHECKING:
 __all__ = ["Caller", "Handler", "Limits", "Server"]
 
 _AT_ONCE: Final = 16
-"""Connections taken before the loop turns to other things."""
+"""Connections accepted before the loop does other work."""
 
 _PAUSE: Final = 0.2
-"""Seconds without accepting anybody when the kernel has no descriptor or memory left for one more."""
+"""Seconds without accepting when the kernel has no descriptor or memory for one more."""
 
 _log = logging.getLogger(__name__)
 
@@ -57,7 +57,7 @@ class Server:
         methods: Mapping[str, Handler],
         *,
         limits: Limits | None = None,
-        seats: ConnectionLimiter | None = None,
+        limiter: ConnectionLimiter | None = None,
     ) -> None:
         unknown = methods.keys() - shipped().methods.keys()
         if unknown:
@@ -65,13 +65,13 @@ class Server:
         self._path = path
         self._limits = limits or Limits()
         self._service = Service(rights, methods, self._limits)
-        self._limiter = seats or ConnectionLimiter()
+        self._limiter = limiter or ConnectionLimiter()
         self._listening: Listening | None = None
         self._pause: asyncio.TimerHandle | None = None
         self._connections: dict[asyncio.Task[None], Connection] = {}
 
     async def start(self) -> None:
-        """Take the socket's place and begin to answer. Raises EximcertdError if the place cannot be had."""
+        """Bind the socket and begin to answer. Raises EximcertdError if it cannot be bound."""
         self._listening = Listening(self._path)
         self._accept_again()
 
@@ -80,7 +80,7 @@ class Server:
         self._service.rights = rights
 
     async def close(self, grace: float = 0.5) -> None:
-        """Take no more calls, wait ``grace`` seconds for those that are being answered, and end all connections."""
+        """Accept no more calls, wait ``grace`` seconds for those that run, and end all connections."""
         self._service.closing = True
         if self._listening is not None:
             asyncio.get_running_loop().remove_reader(self._listening.socket)
@@ -105,7 +105,7 @@ class Server:
             except (BlockingIOError, ConnectionAbortedError):
                 return
             except OSError as error:
-                _log.warning("the control socket cannot take a connection: %s", error.strerror)
+                _log.warning("the control socket cannot accept a connection: %s", error.strerror)
                 loop = asyncio.get_running_loop()
                 loop.remove_reader(listener)
                 self._pause = loop.call_later(_PAUSE, self._accept_again)
@@ -114,7 +114,7 @@ class Server:
             try:
                 self._admit(connected)
             except OSError:
-                connected.close()  # the kernel does not tell who it is: nobody
+                connected.close()  # the kernel does not tell who it is
 
     def _admit(self, connected: socket.socket) -> None:
         who = caller(connected)
@@ -127,7 +127,7 @@ class Server:
             self._service,
             who,
             largest=LARGEST_CALL if Right.APPROVE in held else LARGEST_QUESTION,
-            idle=self._limits.stranger_idle if rank is Rank.STRANGER else self._limits.idle,
+            idle=self._limits.other_idle if rank is Rank.OTHER else self._limits.idle,
         )
         task = asyncio.create_task(connection.run(connected), name=f"connection of {who.name}")
         self._connections[task] = connection
@@ -137,16 +137,14 @@ class Server:
             self._limiter.leave(rank, who.uid)
             connected.close()
             if not task.cancelled() and (error := task.exception()) is not None:
-                _log.error("a connection of %s broke", who.name, exc_info=error)
+                _log.error("a connection of %s failed", who.name, exc_info=error)
 
         task.add_done_callback(left)
 
 
 def _turn_away(connected: socket.socket, who: Caller) -> None:
-    """Say that there is no seat left, without waiting for anybody, and hang up."""
-    error = EximcertdError(
-        f"{who.name} has too many connections to eximcertd, or there are too many in all", hint="try again later"
-    )
+    """Report that the limit of connections is reached, without waiting, and close."""
+    error = EximcertdError(f"too many connections to eximcertd, of {who.name} or in all", hint="try again later")
     with suppress(OSError):
         connected.send(encode_reply(reply_of(error)), socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
     connected.close()
@@ -164,4 +162,4 @@ def _rank(uid: int, held: AbstractSet[Right]) -> Rank:
         return Rank.ROOT
     if Right.APPROVE in held:
         return Rank.APPROVER
-    return Rank.READER if Right.READ in held else Rank.STRANGER
+    return Rank.READER if Right.READ in held else Rank.OTHER

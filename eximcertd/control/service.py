@@ -1,4 +1,4 @@
-"""org.varlink.service: what every Varlink service answers about itself (https://varlink.org/Service). Pure."""
+"""org.varlink.service: what every Varlink service tells about itself (https://varlink.org/Service). Pure."""
 
 from __future__ import annotations
 
@@ -52,25 +52,25 @@ def answer(call: Call) -> Reply:
 
 
 def no_interface(name: str) -> Reply:
-    """Return the reply to a call of an interface that is not here."""
+    """Return the reply to a call of an unknown interface."""
     return Reply({"interface": name}, f"{NAME}.InterfaceNotFound")
 
 
 def no_method(name: str) -> Reply:
-    """Return the reply to a call of a method that is not there."""
+    """Return the reply to a call of an unknown method."""
     return Reply({"method": name}, f"{NAME}.MethodNotFound")
 
 
 def not_implemented(name: str) -> Reply:
-    """Return the reply to a call of a method that this program does not have."""
+    """Return the reply to a call of a method that this program does not implement."""
     return Reply({"method": name}, f"{NAME}.MethodNotImplemented")
 
 
 def invalid_parameter(name: str) -> Reply:
-    """Return the reply to a call whose parameter ``name`` is missing, too much or of the wrong type."""
+    """Return the reply to a call whose parameter ``name`` is missing, unknown or of the wrong type."""
     return Reply({"parameter": name}, f"{NAME}.InvalidParameter")
 
 
 def expected_more() -> Reply:
-    """Return the reply to a call that needs ``more`` and came without."""
+    """Return the reply to a call without ``more`` of a method that needs it."""
     return Reply({}, f"{NAME}.ExpectedMore")

@@ -202,7 +202,7 @@ def test_watch_tells_what_happens(twin: Twin, at: tuple[str, str]) -> None:
 def test_no_answer_is_4_and_says_where_to_look(tmp_path: Path) -> None:
     done = ctl("--socket", tmp_path / "nothing", "status")
     assert done.status == 4
-    assert "there is no such socket" in done.err
+    assert "the socket does not exist" in done.err
     assert "systemctl status eximcertd" in done.err
 
 

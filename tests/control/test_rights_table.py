@@ -33,7 +33,7 @@ def test_a_reader_may_read_and_not_approve(method: str) -> None:
 
 
 @pytest.mark.parametrize("method", sorted(TABLE))
-def test_a_stranger_may_ask_who_is_there_and_no_more(method: str) -> None:
+def test_a_caller_without_a_right_may_ask_for_the_name_of_the_service_and_no_more(method: str) -> None:
     assert RIGHTS.allow(method, 1000, frozenset({1000})) is (method in FREE)
 
 
@@ -65,15 +65,15 @@ def test_groups_that_are_not_there_are_all_named_at_once_and_let_nobody_in() -> 
 
 
 def test_the_group_of_everybody_unknown_is_no_group() -> None:
-    with pytest.raises(ConfigurationError, match="whom the kernel cannot name"):
+    with pytest.raises(ConfigurationError, match="that the kernel cannot name"):
         Rights.of_groups([], [grp.getgrgid(65534).gr_name])
 
 
-def test_nobody_takes_more_than_his_seats_nor_strangers_more_than_theirs() -> None:
-    seats = ConnectionLimiter({Rank.ROOT: Bound(2, 2), Rank.READER: Bound(2, 3), Rank.STRANGER: Bound(1, 2)})
-    assert [seats.take(Rank.READER, uid) for uid in (1, 1, 1, 2, 3)] == [True, True, False, True, False]
-    assert [seats.take(Rank.STRANGER, uid) for uid in (7, 7, 8, 9)] == [True, False, True, False]
-    assert [seats.take(Rank.ROOT, 0) for _ in range(3)] == [True, True, False]
-    seats.leave(Rank.READER, 1)
-    assert seats.take(Rank.READER, 3)
-    assert seats.taken(Rank.READER) == 3
+def test_a_user_and_all_users_of_a_rank_have_a_limit_of_connections() -> None:
+    limiter = ConnectionLimiter({Rank.ROOT: Bound(2, 2), Rank.READER: Bound(2, 3), Rank.OTHER: Bound(1, 2)})
+    assert [limiter.take(Rank.READER, uid) for uid in (1, 1, 1, 2, 3)] == [True, True, False, True, False]
+    assert [limiter.take(Rank.OTHER, uid) for uid in (7, 7, 8, 9)] == [True, False, True, False]
+    assert [limiter.take(Rank.ROOT, 0) for _ in range(3)] == [True, True, False]
+    limiter.leave(Rank.READER, 1)
+    assert limiter.take(Rank.READER, 3)
+    assert limiter.taken(Rank.READER) == 3
