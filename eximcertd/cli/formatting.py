@@ -99,6 +99,8 @@ def whole(entry: dict[str, Any], history: Iterable[dict[str, Any]]) -> Iterator[
     if entry["revoke_at"]:
         yield from _field("revoked", f"automatically on {local(entry['revoke_at'])}")
     yield from _warnings(entry)
+    for note in entry["notes"]:
+        yield from wrapped(f"{_INDENT}- ", note)
     decisions = list(history)[::-1]
     if decisions:
         yield ""

@@ -55,9 +55,7 @@ def _send(context: Context, records: ImportRecords, insist: Sequence[str]) -> tu
     added = older = sent = 0
     with context.client() as client, _bar(records.count) as bar:
         for portion in records.portions():
-            parameters: dict[str, Any] = {"records": portion, "request": str(uuid.uuid4())}
-            if insist:
-                parameters["insist"] = list(insist)
+            parameters = {"records": portion, "request": str(uuid.uuid4()), "insist": list(insist)}
             try:
                 answer = client.call("Import", parameters, timeout=PUBLISH_TIMEOUT)
             except LostError as error:
@@ -66,7 +64,7 @@ def _send(context: Context, records: ImportRecords, insist: Sequence[str]) -> tu
                     hint=f"at least {sent:,} of {records.count:,} were imported; repeat the import",
                 ) from error
             added += answer["added"]
-            older += answer.get("older", 0)
+            older += answer["older"]
             sent += len(portion)
             if bar is not None:
                 bar.update(len(portion))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import grp
 import gzip
 import json
 import os
@@ -20,9 +21,12 @@ from eximcertd.cli.check.freshness import daemon_is_current, generated_is_curren
 from eximcertd.control.rights import Rights
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
     from pathlib import Path
 
     from lab.certificates import Identity
+
+    from eximcertd.control.server import Caller
 
 as_root = pytest.mark.skipif(os.getuid() != 0, reason="only root can be somebody else")
 NOBODY = 65534
@@ -289,4 +293,30 @@ def test_an_entry_that_was_removed_by_hand_has_one_line_with_one_remedy(alice: I
                 line for line in lines if "by hand" in line["sentence"] or "not in Exim's list" in line["sentence"]
             ]
             assert [line["verdict"] for line in about] == ["warning"], lines
-            assert "approve or revoke" in about[0]["remedy"]
+            assert "approve or revoke" in about[0]["remedy"].lower()
+
+
+@as_root
+def test_the_groups_are_those_of_the_running_eximcertd() -> None:
+    group = grp.getgrgid(0).gr_name
+    with EximServer() as exim:
+        daemon = beside(exim)
+        with daemon:
+            daemon.configure({"control": {"approvers": [group]}})
+            warnings = sentences(daemon, "warning")
+            assert f"eximcertd uses [control] approvers = (no group); its configuration file has {group}" in warnings
+            assert "systemctl reload eximcertd" in warnings
+            assert "only root may approve" in sentences(daemon, "ok")
+
+
+@as_root
+def test_one_that_is_off_the_list_by_the_clock_is_no_error(alice: Identity) -> None:
+    with EximServer(trusted=[alice]) as exim:
+        daemon = beside(exim)
+
+        async def lapsed(_: Caller, __: dict[str, Any]) -> AsyncIterator[dict[str, Any]]:
+            yield {"entries": [{"fingerprint": alice.fingerprint, "standing": "approved", "listed": False}]}
+
+        with Twin(daemon.socket, methods={"List": lapsed}):
+            assert "Exim's list" not in sentences(daemon, "error")
+            assert "Exim's list holds exactly the 0" in sentences(daemon, "ok")

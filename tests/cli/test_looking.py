@@ -266,6 +266,12 @@ def test_an_answer_without_what_was_asked_for_is_1_and_no_traceback(tmp_path: Pa
     assert "eximcertctl approve: the answer of eximcertd is not understood: KeyError" in done.err
 
 
+def test_show_prints_the_notes_and_pending_does_not(at: tuple[str, str], twin: Twin) -> None:
+    twin.see(ALICE, certificate("CN=alice"), notes=["CA:TRUE: \x1b other programs"])
+    assert "  - CA:TRUE: \\x1b other programs" in ctl(*at, "show", ALICE).out
+    assert "CA:TRUE" not in ctl(*at, "pending").out
+
+
 def test_show_has_the_newest_decision_first(at: tuple[str, str], twin: Twin) -> None:
     twin.see(ALICE, certificate("CN=alice"))
     ctl(*at, "approve", ALICE, "--note", "the first")

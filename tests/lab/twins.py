@@ -156,6 +156,7 @@ class Twin:
                 "from": None,
                 "decision": None,
                 "warnings": [],
+                "notes": [],
                 "renews": None,
                 "revoke_at": None,
             },
@@ -204,13 +205,14 @@ class Twin:
                     "retry_at": None,
                     "removed_by_hand": [],
                 },
+                "control": {"readers": [], "approvers": []},
             }
         }
 
     async def _list(self, caller: Caller, parameters: dict[str, Any]) -> AsyncIterator[dict[str, Any]]:
         self._note("List", caller, parameters)
         found = [
-            entry
+            {**entry, "listed": entry["standing"] == "approved"}
             for entry in self.entries.values()
             if not parameters["standings"] or _standing(entry) in parameters["standings"]
         ]
@@ -282,7 +284,7 @@ class Twin:
             record = {key: given.get(key) for key in ("fingerprint", "verb", "by", "at", "note")}
             if tuple(record.values()) not in known:
                 self.records.append(record)
-        return {"added": len(self.records) - before}
+        return {"added": len(self.records) - before, "older": 0}
 
     async def _retry(self, caller: Caller, parameters: dict[str, Any]) -> dict[str, Any]:
         self._note("Retry", caller, parameters)

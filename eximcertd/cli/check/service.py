@@ -56,21 +56,17 @@ def _fill(service: ServiceReport, client: Client) -> None:
     published = moment(status["allowlist"]["published_at"])
     if published is not None and status["allowlist"]["form"] == "list":
         service.loaded = published.timestamp()
-    service.groups = status.get("control")
+    service.groups = status["control"]
     service.lines = [ok(f"eximcertd {status['version']} answers (process {status['pid']})")]
     service.lines += [_line(given) for given in client.call("Check")["lines"]]
     if status["counts"]["approved"] <= _MOST_COMPARED:
-        removed = set(status["allowlist"]["removed_by_hand"])
         service.approved = frozenset(
             parse(entry["fingerprint"])  # it becomes a part of what Exim is asked to expand
             for portion in client.stream("List", {"standings": ["approved"], "prefixes": []})
             for entry in portion["entries"]
-            if entry.get("listed", entry["fingerprint"] not in removed)
+            if entry["listed"]
         )
 
 
 def _line(given: dict[str, Any]) -> CheckLine:
-    return CheckLine(Verdict(_OLD.get(given["verdict"], given["verdict"])), given["sentence"], given["remedy"])
-
-
-_OLD: Final = {"good": "ok", "odd": "warning", "bad": "error"}
+    return CheckLine(Verdict(given["verdict"]), given["sentence"], given["remedy"])
