@@ -191,3 +191,30 @@ def test_a_position_of_the_first_version_is_understood_with_the_files_in_it(path
         looking.look()
         assert looking.twin.taken() == log.written
         looking.kill()
+
+
+@pytest.mark.parametrize("killed", [False, True])
+def test_in_a_flood_a_client_with_a_certificate_is_counted_first_and_once(killed: bool, path: Path) -> None:
+    log = Log(path)
+    for number in range(30_000):
+        log.raw(f"{log.stamp()} {DEFAULT_MESSAGE} {fingerprint(number)}\n".encode())
+        log.written[fingerprint(number)] += 1
+        if number % 10_000 == 0:
+            log.reject(FIRST, pid=number + 1)
+    looking = Looking(path, known=lambda one: one == FIRST)
+    looking.start()
+    assert looking.follower is not None
+    for batch in looking.follower.look():
+        looking.twin.take(batch)
+        if looking.twin.taken()[FIRST] == 3:
+            break
+    assert looking.twin.taken().total() < 10_000
+    assert looking.twin.peers
+    log.reject(FIRST, times=2)
+    log.raw((b"x" * 999 + b"\n") * 3000)
+    log.reject(fingerprint(7), times=2)
+    if killed:
+        looking.kill()
+    looking.look()
+    assert looking.twin.taken() == log.written
+    looking.kill()
