@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import secrets
 from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Final
@@ -79,7 +78,7 @@ class FileCursor:
     truncated: bool = False
     ahead: list[tuple[int, list[str]]] = field(default_factory=list)
     packed: list[list[int]] = field(default_factory=list)
-    id: str = field(default_factory=lambda: secrets.token_hex(8))
+    id: str = field(default_factory=lambda: os.urandom(8).hex())
     name: str = ""
     fd: int = -1
     until: float = 0.0

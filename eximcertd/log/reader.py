@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from eximcertd.log.aggregator import Aggregator
-from eximcertd.log.buffer import Buffer
+from eximcertd.log.buffer import BUFFER_LENGTH, Buffer
 from eximcertd.log.cursor import HEAD_LENGTH, TAIL_LENGTH, FileCursor
 from eximcertd.log.unpack import Plain
 
@@ -26,10 +26,10 @@ _MOST_AHEAD: Final = 64
 
 
 class Reader:
-    """Not for use by two threads. zone: Exim's."""
+    """Not for use by two threads. zone: Exim's. length: of a piece, in bytes."""
 
-    def __init__(self, grammar: Grammar, zone: tzinfo) -> None:
-        self._buffer = Buffer(grammar.literal)
+    def __init__(self, grammar: Grammar, zone: tzinfo, length: int = BUFFER_LENGTH) -> None:
+        self._buffer = Buffer(grammar.literal, length)
         self._aggregator = Aggregator(grammar, zone)
 
     def __len__(self) -> int:

@@ -15,7 +15,7 @@ import pytest
 from lab.log import FIRST, Following, Log, Looking, fingerprint
 from lab.wait import until
 
-from eximcertd.log.backlog import Backlog
+from eximcertd.log.backlog import LENGTH, Backlog
 from eximcertd.log.buffer import BUFFER_LENGTH
 from eximcertd.log.cursor import TAIL_LENGTH
 from eximcertd.log.line import DEFAULT_MESSAGE, Grammar
@@ -61,7 +61,8 @@ def test_an_entry_longer_than_the_buffer_exposes_no_forged_line_at_its_pieces_en
 ) -> None:
     log = Log(path)
     forged = f"2026-11-22 17:03:03 {DEFAULT_MESSAGE} {fingerprint(66)}\n".encode()
-    log.raw(b"x" * (BUFFER_LENGTH + (pieces - 1) * (BUFFER_LENGTH - less)) + forged)
+    length = BUFFER_LENGTH if read is followed else LENGTH
+    log.raw(b"x" * (length + (pieces - 1) * (length - less)) + forged)
     log.reject()
     assert read(path) == log.written
 
