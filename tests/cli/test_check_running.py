@@ -86,6 +86,13 @@ def test_an_exim_that_answers_454_is_an_error_with_the_reason(case: str) -> None
 
 
 @as_root
+def test_a_certificate_that_an_expansion_names_is_looked_at() -> None:
+    with EximServer(main="tls_certificate = ${if eq{a}{a}{/nonexistent/a.crt}{}}") as exim, Twin(beside(exim).socket):
+        daemon = Eximcertd(exim, {"publish": {"reload_via": "command:eximcertd-reload"}})
+        assert "tls_certificate = /nonexistent/a.crt does not exist" in sentences(daemon, "error")
+
+
+@as_root
 def test_every_port_of_every_daemon_is_asked_for_tls() -> None:
     with EximServer() as exim, Twin(beside(exim).socket):
         daemon = Eximcertd(exim, {"publish": {"reload_via": "command:eximcertd-reload"}})

@@ -106,9 +106,8 @@ def certificates(directory: Path, exim: User | None) -> Iterator[CheckLine]:
         yield error(f"every user can write {_names(loose)} in {directory}", "chmod o-w these files")
 
 
-def own_certificate(settings: dict[str, str], exim: User | None) -> Iterator[CheckLine]:
-    """Say whether Exim's user can read Exim's own certificate and key. Values that Exim expands are left out."""
-    certificate, key = (settings.get(name, "") for name in ("tls_certificate", "tls_privatekey"))
+def own_certificate(certificate: str, key: str, exim: User | None) -> Iterator[CheckLine]:
+    """Say whether Exim's user can read Exim's own certificate and key, given as Exim expands the two options."""
     if not certificate:
         return
     if os.geteuid() != 0 or exim is None:
@@ -116,17 +115,18 @@ def own_certificate(settings: dict[str, str], exim: User | None) -> Iterator[Che
         return
     wrong = False
     for name, value in (("tls_certificate", certificate), ("tls_privatekey", key or certificate)):
-        for path in [Path(item.strip()) for item in value.split(":") if item.strip() and "$" not in value]:
-            if path.exists() and exim.may("r", path):
+        for path in [Path(item.strip()) for item in value.split(":") if item.strip()]:
+            exists = path.exists()
+            if exists and exim.may("r", path):
                 continue
             wrong = True
-            what = "does not exist" if not path.exists() else f"cannot be read by Exim's user {exim.name}"
+            what = f"cannot be read by Exim's user {exim.name}" if exists else "does not exist"
             make = f"make it ({_GENCERT})" if Path(_GENCERT).exists() else "make it"
             yield error(
                 f"{name} = {path} {what}: Exim answers STARTTLS with 454",
-                make if not path.exists() else f"chgrp {_group_name(exim.gid)} {path} && chmod 0640 {path}",
+                f"chgrp {_group_name(exim.gid)} {path} && chmod 0640 {path}" if exists else make,
             )
-    if not wrong and "$" not in certificate + key:
+    if not wrong:
         yield ok(f"Exim's user {exim.name} can read Exim's certificate and key")
 
 

@@ -76,7 +76,8 @@ def _configuration(exim: Exim, build: Build, config: Config, service: ServiceRep
     yield from examine(printed, settings, expected)
     if value is not None and service.approved is not None:
         yield from compare(value, service.approved, exim, user.name if user and os.geteuid() == 0 else None)
-    yield from visible(files.own_certificate(settings, user))
+    certificate, key = (_expanded(exim, settings.get(name, ""), user) for name in ("tls_certificate", "tls_privatekey"))
+    yield from visible(files.own_certificate(certificate, key, user))
     read_files = {Path(name) for name in printed.included} | ({build.config} if build.config else set())
     try:
         facts = facts_of(str(exim.binary), str(build.config or ""), settings, default=exim.config is None)
@@ -93,6 +94,14 @@ def _configuration(exim: Exim, build: Build, config: Config, service: ServiceRep
     yield from visible(files.certificates(config.certificates.directory, user))
     if config.log.source == "file" and log is not None:
         yield from visible(files.log(log, service.user))
+
+
+def _expanded(exim: Exim, value: str, user: User | None) -> str:
+    """Return what an option expands to for Exim's user, "" if that cannot be told."""
+    try:
+        return exim.expand(value, user=user.name if user and os.geteuid() == 0 else None) if "$" in value else value
+    except EximError:
+        return ""
 
 
 def _daemons(facts: EximFacts, log: Path | None, published: float, configuration: set[Path]) -> Iterator[CheckLine]:
