@@ -35,7 +35,7 @@ _LEAVE: Final = 5.0
 """Seconds in which a session has to end after SIGTERM."""
 
 
-class SmtpSession(NamedTuple):
+class OpenSession(NamedTuple):
     """A session's process. started: seconds since the machine's start. peer: the client's address, "" if hidden."""
 
     pid: int
@@ -43,7 +43,7 @@ class SmtpSession(NamedTuple):
     peer: str
 
 
-def older(facts: EximFacts, than: float) -> list[SmtpSession]:
+def older(facts: EximFacts, than: float) -> list[OpenSession]:
     """Return the sessions that began before a time (seconds since the epoch). Raises EximError if they are hidden."""
     boot = time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
     found = []
@@ -54,11 +54,11 @@ def older(facts: EximFacts, than: float) -> list[SmtpSession]:
         held = _sockets(process.pid)
         peer = next((address for inode, address in _peers(process.pid, ports) if held is None or inode in held), "")
         if peer:  # a queue runner has none
-            found.append(SmtpSession(process.pid, process.started, "" if held is None else peer))
+            found.append(OpenSession(process.pid, process.started, "" if held is None else peer))
     return found
 
 
-def end(sessions: Iterable[SmtpSession]) -> int:
+def end(sessions: Iterable[OpenSession]) -> int:
     """End sessions with SIGTERM, wait until they are gone, and return how many are.
 
     Raises PermissionError if this user may not.
