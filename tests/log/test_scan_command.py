@@ -149,3 +149,11 @@ def test_json_on_standard_output_is_one_object(old: Log, tmp_path: Path) -> None
     command = [program("eximcertctl"), "--socket", str(tmp_path / "x"), "scan", "--dry-run", "--json", str(old.path)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert json.loads(done.stdout)["attempts"] == 6
+
+
+def test_what_was_scanned_of_a_log_older_than_the_queue_keeps_stays_over_a_restart(exim: EximServer, old: Log) -> None:
+    with Eximcertd(exim, {"queue": {"forget_pending_after": "1d"}}) as daemon:
+        assert daemon.json("scan", str(old.path))["added"] == 6
+        daemon.restart()
+        assert unmatched(daemon) == 3
+        assert daemon.json("scan", str(old.path))["added"] == 0
