@@ -7,6 +7,7 @@ import gzip
 import json
 import os
 import subprocess
+from datetime import UTC
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -17,7 +18,7 @@ from lab.smtp import ask
 from lab.twins import Twin
 from lab.wait import until
 
-from eximcertd.cli.check.freshness import daemon_is_current, generated_is_current
+from eximcertd.cli.check.freshness import EximLog, daemon_is_current, generated_is_current
 from eximcertd.control.rights import Rights
 
 if TYPE_CHECKING:
@@ -129,8 +130,9 @@ def test_a_tls_on_connect_port_gets_its_handshake_at_once() -> None:
 
 
 @as_root
-def test_a_file_of_the_configuration_that_changed_since_the_daemon_read_it_is_a_warning() -> None:
-    with EximServer() as exim, Twin(beside(exim).socket):
+@pytest.mark.parametrize("zone", ["UTC", "Asia/Kolkata", "America/New_York"])
+def test_a_file_of_the_configuration_that_changed_since_the_daemon_read_it_is_a_warning(zone: str) -> None:
+    with EximServer(main=f"timezone = {zone}") as exim, Twin(beside(exim).socket):
         daemon = Eximcertd(exim, {"publish": {"reload_via": "command:eximcertd-reload"}})
         assert "has read its configuration since it last changed" in sentences(daemon, "ok")
 
@@ -281,7 +283,7 @@ def test_the_log_tells_whether_the_daemon_was_reloaded_after_a_change(
 ) -> None:
     file = tmp_path / "exim.conf"
     file.touch()
-    log = logs(tmp_path, *texts, packed=packed)
+    log = EximLog(logs(tmp_path, *texts, packed=packed), UTC)
     assert daemon_is_current(42, 0.0, [file], log).verdict == verdict
     assert daemon_is_current(42, 2**33, [file], log).verdict == "ok", "it has started since"
     assert daemon_is_current(42, 0.0, [file], log, published=2**33).verdict == "ok", "eximcertd has seen it"

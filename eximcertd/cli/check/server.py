@@ -10,6 +10,7 @@ from eximcertd.cli.check import files, freshness
 from eximcertd.cli.check.access import User
 from eximcertd.cli.check.allowlist import compare
 from eximcertd.cli.check.finding import CheckLine, error, ok, unknown, visible, warning
+from eximcertd.cli.check.freshness import EximLog
 from eximcertd.cli.check.printed_config import read
 from eximcertd.cli.check.recipe import SETTINGS, Expected, examine
 from eximcertd.cli.check.starttls import handshakes
@@ -60,7 +61,7 @@ def _program(exim: Exim, build: Build, config: Config) -> Iterator[CheckLine]:
 
 
 def _configuration(exim: Exim, build: Build, config: Config, service: ServiceReport) -> Iterator[CheckLine]:
-    settings = exim.settings(*SETTINGS, *OPTIONS, "tls_privatekey")
+    settings = exim.settings(*SETTINGS, *OPTIONS, "tls_privatekey", "timezone")
     printed = read(exim.printed())
     user = User.named(settings.get("exim_user", ""))
     try:
@@ -72,7 +73,7 @@ def _configuration(exim: Exim, build: Build, config: Config, service: ServiceRep
     expected = Expected(
         config.allowlist.macro, value, config.macro_file, config.log.message, config.certificates.directory, seen
     )
-    log = _main_log(config)
+    log = _main_log(config, settings.get("timezone", ""))
     yield from examine(printed, settings, expected)
     if value is not None and service.approved is not None:
         yield from compare(value, service.approved, exim, user.name if user and os.geteuid() == 0 else None)
@@ -93,7 +94,7 @@ def _configuration(exim: Exim, build: Build, config: Config, service: ServiceRep
     yield from visible(files.state(config, service.user, user))
     yield from visible(files.certificates(config.certificates.directory, user))
     if config.log.source == "file" and log is not None:
-        yield from visible(files.log(log, service.user))
+        yield from visible(files.log(log.path, service.user))
 
 
 def _expanded(exim: Exim, value: str, user: User | None) -> str:
@@ -104,7 +105,7 @@ def _expanded(exim: Exim, value: str, user: User | None) -> str:
         return ""
 
 
-def _daemons(facts: EximFacts, log: Path | None, published: float, configuration: set[Path]) -> Iterator[CheckLine]:
+def _daemons(facts: EximFacts, log: EximLog | None, published: float, configuration: set[Path]) -> Iterator[CheckLine]:
     """Say whether TLS works with each daemon, and whether each has loaded the files of its configuration."""
     running = daemons(facts)
     if not running:
@@ -117,11 +118,12 @@ def _daemons(facts: EximFacts, log: Path | None, published: float, configuration
         yield freshness.daemon_is_current(daemon.pid, daemon.started_at(), sorted(configuration), log, published)
 
 
-def _main_log(config: Config) -> Path | None:
-    """Return Exim's main log, None if it writes none or does not tell."""
+def _main_log(config: Config, timezone: str) -> EximLog | None:
+    """Return Exim's main log, None if it writes none or does not tell. timezone: Exim's option."""
     from eximcertd.log.choose import main_log  # noqa: PLC0415 - the log's packages take long to import
+    from eximcertd.log.zone import zone_of  # noqa: PLC0415 - the same
 
     try:
-        return config.log.path or main_log(config)
+        return EximLog(config.log.path or main_log(config), zone_of(timezone))
     except EximcertdError:
         return None
