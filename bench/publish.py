@@ -217,13 +217,15 @@ from pathlib import Path
 from eximcertd.publication.allowed_directory import AllowedDirectory
 from eximcertd.config import load
 from eximcertd.ledger import Ledger
-from eximcertd.publication.publication import Publication
+from eximcertd.decisions.decide import Decider
+from eximcertd.publication.publisher import Publisher
 from eximcertd.journal import StandardError
 
 async def work(state, again):
-    publication = Publication(
-        Ledger(state / "ledger"), AllowedDirectory(state / "allowed"), None,
-        allowlist=load(Path(sys.argv[1])).allowlist, recorder=StandardError(prioritised=False),
+    ledger, recorder = Ledger(state / "ledger"), StandardError(prioritised=False)
+    publication = Publisher(
+        ledger, AllowedDirectory(state / "allowed"), None, decider=Decider(ledger, recorder),
+        allowlist=load(Path(sys.argv[1])).allowlist, recorder=recorder,
     )
     for _ in range(again):
         await publication.reconcile()

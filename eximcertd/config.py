@@ -1,4 +1,4 @@
-"""The configuration file, for the programs whose errors are EximcertdError: see eximcertd.settings."""
+"""Reading the configuration file, for the programs whose errors are EximcertdError."""
 
 from __future__ import annotations
 
@@ -17,6 +17,11 @@ __all__ = ["DEFAULT_FILE", "Config", "load"]
 def load(file: Path) -> Config:
     """Read a configuration file. A missing default file is an empty one. Raises ConfigurationError."""
     try:
-        return settings.load(file)
+        with file.open("rb") as stream:
+            return settings.decode(stream.read(settings.LARGEST_FILE + 1), file)
     except SettingsError as error:
         raise ConfigurationError(str(error)) from None
+    except OSError as error:
+        if isinstance(error, FileNotFoundError) and file == DEFAULT_FILE:
+            return Config()
+        raise ConfigurationError(f"{file}: cannot be read: {error.strerror}") from None

@@ -38,16 +38,14 @@ from eximcertd.maintenance.health import Health
 from eximcertd.maintenance.renewals import Renewals
 from eximcertd.maintenance.scheduler import Maintenance, Scheduler
 from eximcertd.publication.allowed_directory import AllowedDirectory
-from eximcertd.publication.publication import Publication
-from eximcertd.publish.client import ask
+from eximcertd.publication.ask import Programs
+from eximcertd.publication.publisher import Publisher
 from eximcertd.service_manager import Notifier
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
 
-    from eximcertd.publish.old_request import Answer, Request
 
-PUBLISHER_LIMIT: Final = 300.0  # Exim needs 220 s to read a list of a million
 _FIRST_PUBLICATION: Final = 60.0
 _WHILE_BEHIND: Final = 0.5  # seconds between two STATUS lines
 _SIGNS: Final = 3  # signs of life per watchdog interval
@@ -69,10 +67,11 @@ class Daemon:
         directory.prepare()
         self._decider = Decider(self._ledger, recorder)
         take_offline_decisions(state / "offline", state / "ledger/offline-taken", self._ledger, self._decider)
-        self._publication = Publication(
+        self._programs = Programs(config)
+        self._publication = Publisher(
             self._ledger,
             directory,
-            self._ask,
+            self._programs,
             decider=self._decider,
             allowlist=config.allowlist,
             recorder=recorder,
@@ -130,13 +129,7 @@ class Daemon:
     def _intake(self, index: Index, arrivals: Arrivals) -> Intake:
         look_every = min(LOOK_EVERY, (self._notifier.watchdog or math.inf) / _SIGNS)
         name, sightings = self._config.log.source, self._ledger.sightings
-        source = source_of(
-            self._config,
-            sightings.position(name),
-            sightings.files().values(),
-            known=index.__contains__,
-            look_every=look_every,
-        )
+        source = source_of(self._config, sightings.position(name), sightings.files().values(), look_every)
         return Intake(name, source, self._ledger, index=index, recorder=self._recorder, seen=arrivals.pending)
 
     def _maintenance(self, index: Index, watch: CertificateWatcher, arrivals: Arrivals, intake: Intake) -> Maintenance:
@@ -182,10 +175,6 @@ class Daemon:
         if task.done():
             task.result()
 
-    async def _ask(self, request: Request) -> Answer:
-        publish = self._config.publish
-        return await asyncio.to_thread(ask, publish.via, self._config.file, request, PUBLISHER_LIMIT)
-
     def _reload(self) -> None:
         """Read the configuration again; one with a mistake leaves the old one running."""
         self._notifier.reloading()
@@ -202,6 +191,7 @@ class Daemon:
             config, restart = _adopted(self._config, config)
             self._config = config
             self._server.set_rights(rights)
+            self._programs.config = config
             self._publication.allowlist = config.allowlist
             self._ledger.sightings.unmatched_limit = config.queue.unmatched_limit
             self._scheduler.configure(config)

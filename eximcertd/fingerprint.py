@@ -50,14 +50,9 @@ def parse_prefix(text: str) -> str:
     digits = text.strip().translate(_SEPARATORS).upper()
     if not re.fullmatch(r"[0-9A-F]*", digits):
         raise FingerprintError(f"{text.strip()[:80]!r} is no fingerprint: it holds more than hex digits")
-    if len(digits) < SHORTEST_PREFIX:
-        raise FingerprintError(
-            f"{text.strip()[:80]!r} is too short: give at least {SHORTEST_PREFIX} hex digits of the fingerprint"
-        )
-    if len(digits) > LENGTH:
-        raise FingerprintError(
-            f"{text.strip()[:80]!r} is too long: a SHA-256 fingerprint has {LENGTH} hex digits, not {len(digits)}"
-        )
+    if not SHORTEST_PREFIX <= len(digits) <= LENGTH:
+        what = "too short: give at least 8" if len(digits) < LENGTH else "too long: a fingerprint has 64"
+        raise FingerprintError(f"{text.strip()[:80]!r} is {what} hex digits")
     return digits
 
 

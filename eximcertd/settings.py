@@ -1,7 +1,7 @@
 """The configuration file (TOML): the one reader of it, for all programs. Every mistake is reported at once.
 
 Standard library only, few imports: the programs that are started for each publication use it too, and read only
-the tables that concern them. Pure but for ``load``. A key that is None where it is left out is asked of Exim
+the tables that concern them. Pure. A key that is None where it is left out is asked of Exim
 (eximcertd.exim), or follows from another key. etc/eximcertd.toml in the source tree shows every key.
 """
 
@@ -139,18 +139,6 @@ def parse(text: str, file: Path = DEFAULT_FILE, tables: Collection[str] = ()) ->
     return Config(file, **values)
 
 
-def load(file: Path) -> Config:
-    """Read a configuration file. A missing default file is an empty one. Raises SettingsError."""
-    try:
-        with file.open("rb") as stream:
-            raw = stream.read(LARGEST_FILE + 1)
-    except OSError as error:
-        if isinstance(error, FileNotFoundError) and file == DEFAULT_FILE:
-            return Config()
-        raise SettingsError(f"{file}: cannot be read: {error.strerror}") from None
-    return decode(raw, file)
-
-
 def decode(raw: bytes, file: Path, tables: Collection[str] = ()) -> Config:
     """Do what parse does, for the bytes of a file. Raises SettingsError."""
     if len(raw) > LARGEST_FILE:
@@ -215,9 +203,8 @@ def _duration(value: Any) -> timedelta:
 
 
 def _groups(value: Any) -> tuple[str, ...]:
-    names = [value] if isinstance(value, str) else value
     group = _text(r"[A-Za-z_][A-Za-z0-9_.-]{0,31}", "the name of a group, or a list of such names")
-    return tuple(map(group, names if isinstance(names, list) else [None]))
+    return tuple(map(group, value if isinstance(value, list) else [value]))
 
 
 def _choice(*choices: str) -> Callable[[Any], str]:
@@ -246,21 +233,15 @@ _KEYS: Final[dict[str, dict[str, Callable[[Any], Any]]]] = {
         "list_limit": _number(1, 100_000),
         "drop_expired_after": _duration,
     },
-    "exim": {
-        "binary": _PLAIN_PATH, "config": _PLAIN_PATH, "pid_file": _PLAIN_PATH, "reload": _choice("signal", "none"),
-    },
+    "exim": dict.fromkeys(("binary", "config", "pid_file"), _PLAIN_PATH) | {"reload": _choice("signal", "none")},
     "state": {"directory": _PLAIN_PATH},
     "control": {"socket": _ANY_PATH, "readers": _groups, "approvers": _groups},
-    "publish": {
-        "via": _VIA,
-        "reload_via": _VIA,
+    "publish": dict.fromkeys(("via", "reload_via"), _VIA) | {
         "max_fingerprints": _number(1, 1_000_000),
         "min_interval": _duration,
         "max_shrink": _number(0, 100),
     },
     "queue": {"unmatched_limit": _number(1, 10_000_000), "forget_pending_after": _duration},
 }  # fmt: skip
-_REMOVED: Final = {
-    ("publish", "on_dead"): "removed: systemd restarts Exim, with Restart=on-failure in a drop-in of its unit; "
-    "see eximcertd.toml(5)",
-}
+_ON_DEAD: Final = "removed: let systemd restart Exim, by Restart=on-failure in a drop-in; see eximcertd(8)"
+_REMOVED: Final = {("publish", "on_dead"): _ON_DEAD}

@@ -12,7 +12,7 @@ from eximcertd.cli.formatting import decided
 from eximcertd.cli.output import say
 from eximcertd.control.caller import name_of
 from eximcertd.control.client import PUBLISH_TIMEOUT, LostError
-from eximcertd.errors import Exit
+from eximcertd.errors import Exit, NotPermittedError
 from eximcertd.text import clean
 
 if TYPE_CHECKING:
@@ -67,6 +67,22 @@ def ask(
                 hint=f"to see whether it was decided: eximcertctl show {fingerprints[0]}",
             ) from error
     return answer
+
+
+def check_root(option: str) -> None:
+    """Raise NotPermittedError unless root runs this."""
+    if os.geteuid() != 0:
+        raise NotPermittedError(f"{option} is for root", hint="sudo eximcertctl ...")
+
+
+def override_shrink(context: Context, answer: dict[str, Any], asked: Sequence[str]) -> None:
+    """As root: write the list that max_shrink forbids, and have eximcertd publish again. Changes the answer."""
+    from eximcertd.cli import offline  # noqa: PLC0415 - only where it is needed
+
+    if not answer["publication"]["live"]:
+        offline.override_shrink(context, asked)
+        with context.client() as client:
+            answer["publication"] = client.call("Retry", timeout=PUBLISH_TIMEOUT)["publication"]
 
 
 def say_decision(answer: dict[str, Any]) -> None:

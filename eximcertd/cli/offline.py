@@ -1,100 +1,134 @@
-"""Root's own way past a daemon that is down, or past the limit on large revocations: eximcertd-publish, called by root.
+"""What root's eximcertctl does by itself: revoke while eximcertd is down, and override the limit on large shrinks.
 
-The decision is written down first, in STATE/offline, for the ledger to learn of it at the next start;
-then the fingerprint's file goes, and then the list is published without it.
+It acts on what root typed and on what the macro file holds, never on an answer of eximcertd.
+
+A revocation is written down first, in STATE/offline, from which the ledger learns of it at the next start; then the
+list is published without it, and then the files in STATE/allowed are removed.
 """
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import fcntl
 import json
 import os
-import shutil
 import stat
-import subprocess
-import sys
 import uuid
 from contextlib import suppress
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from eximcertd.cli.arguments import prefixes
+from eximcertd.cli.decision import check_root
 from eximcertd.control.caller import name_of
-from eximcertd.errors import EximcertdError, NoAnswerError, NoSuchFingerprintError, NotPermittedError, UsageError
-from eximcertd.fingerprint import is_exact
-from eximcertd.publish.old_request import (
-    CHANGED,
-    LIVE,
-    NOT_RUNNING,
-    VERIFIED,
-    Answer,
-    Request,
-    decode_answer,
-    encode,
-)
+from eximcertd.errors import EximcertdError, NoAnswerError, NoSuchFingerprintError, UsageError
+from eximcertd.fingerprint import Fingerprint, is_exact
+from eximcertd.publication import attempt as attempts
+from eximcertd.publication.ask import ask_publish, ask_reload
+from eximcertd.publication.attempt import LIVE, Attempt, Wanted
+from eximcertd.publish.request import CHANGED, DONE, Request
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Collection, Iterable, Sequence
     from io import FileIO
+    from pathlib import Path
 
     from eximcertd.cli.context import Context
-    from eximcertd.fingerprint import Fingerprint
+    from eximcertd.publish.request import Answer, Found
+    from eximcertd.reload.request import ReloadAnswer
 
-_PROGRAM: Final = "eximcertd-publish"
 _TIME_LIMIT: Final = 600.0
 _TRIES: Final = 3
 _MOST_CANDIDATES: Final = 20
 
 
-def grant_shrink(context: Context) -> None:
-    """Leave root's word for one large shrink of the list. Raises NotPermittedError, EximcertdError."""
-    _as_root("--large")
-    answer = _run(context.config_file, ["--grant-shrink"], b"")
-    if answer.outcome != VERIFIED:
-        raise EximcertdError(f"root's word could not be left: {answer.message}")
+class _RootPrograms:
+    """The two programs, run by root itself and without max_shrink."""
+
+    def __init__(self, config: Path) -> None:
+        self._config = config
+
+    async def publish(self, request: Request) -> Answer:
+        """Run root's part."""
+        via, options = "command:eximcertd-publish", ["--allow-shrink"]
+        return await asyncio.to_thread(ask_publish, via, self._config, request, _TIME_LIMIT, options)
+
+    async def reload(self, request: Request) -> ReloadAnswer:
+        """Run the reload part, which becomes Exim's user."""
+        return await asyncio.to_thread(ask_reload, "command:eximcertd-reload", self._config, request, _TIME_LIMIT)
+
+
+def override_shrink(context: Context, asked: Sequence[str]) -> bool:
+    """Write the list that stands, less what is asked for, whatever max_shrink says; tell whether anything was written.
+
+    To be called once eximcertd has decided and could not publish. Raises EximcertdError.
+    """
+
+    async def write() -> Answer:
+        programs = _RootPrograms(context.config_file)
+        answer = await programs.publish(Request("read"))
+        for _ in range(_TRIES):
+            if answer.found is None or answer.found.form != "list":
+                break
+            left = _without(answer.found, _resolve(asked, answer.found.fingerprints, absent=True))
+            answer = await programs.publish(Request("write list", answer.found.digest, left))
+            if answer.outcome != CHANGED:
+                break
+        return answer
+
+    answer = asyncio.run(write())
+    if answer.outcome != DONE:
+        raise EximcertdError(f"the list could not be written: {answer.message}")
+    return answer.changed
 
 
 def revoke(context: Context, asked: Sequence[str], note: str) -> dict[str, Any]:
-    """Throw fingerprints out without the daemon; return an answer as Decide gives it.
+    """Revoke without eximcertd; return an answer as Decide gives it.
 
-    Raises UsageError if the daemon runs, NoSuchFingerprintError, NotPermittedError, EximcertdError.
+    Raises UsageError if eximcertd runs, NoSuchFingerprintError, NotPermittedError, EximcertdError.
     """
-    _as_root("--offline")
-    _daemon_is_down(context)
-    state = context.config().state.directory
-    answer = _run(context.config_file, ["--allow-shrink"], encode(Request(None)))
-    if answer.found is None:
-        raise EximcertdError(
-            f"what Exim honours could not be looked at: {answer.message}", hint="see eximcertctl check"
+    check_root("--offline")
+    _check_down(context)
+    return asyncio.run(_revoke(context, asked, note))
+
+
+async def _revoke(context: Context, asked: Sequence[str], note: str) -> dict[str, Any]:
+    programs = _RootPrograms(context.config_file)
+    config = context.config()
+    looked = attempts.of_publish(await programs.publish(Request("read")))
+    if looked.found is None:
+        raise EximcertdError(f"the macro file cannot be read: {looked.message}", hint="see eximcertctl check")
+    allowed = _allowed(config.allowed)
+    chosen = _resolve(asked, {*looked.found.fingerprints, *allowed})
+    decisions = _write_down(config.state.directory / "offline", chosen, note)
+    tried = looked._replace(outcome=LIVE)
+    if looked.found.form == "list" and chosen & set(looked.found.fingerprints):
+        tried = await _publish(programs, looked.found, chosen, config.allowed)
+    kept = _remove(config.allowed, chosen & allowed)
+    if kept:
+        honoured = looked.found.form == "directory"
+        tried = tried._replace(
+            outcome="failed" if honoured and tried.live else tried.outcome,
+            message=f"{tried.message} Could not be removed: {'; '.join(kept)}.".lstrip(),
         )
-    allowed = _allowed(state / "allowed")
-    chosen = _resolve(asked, {*answer.found.fingerprints, *allowed})
-    decisions = _write_down(state / "offline", chosen, note)
-    _remove(state / "allowed", chosen & allowed)
-    if answer.found.form == "list" and chosen & set(answer.found.fingerprints):
-        answer = _publish(context.config_file, answer, chosen)
-    return {"decided": [_entry(decision) for decision in decisions], "publication": _publication(answer)}
+    return {"decided": [_entry(decision) for decision in decisions], "publication": _publication(tried)}
 
 
-def _publish(config: Path, seen: Answer, chosen: frozenset[Fingerprint]) -> Answer:
+async def _publish(programs: _RootPrograms, found: Found, chosen: Collection[Fingerprint], allowed: Path) -> Attempt:
     for _ in range(_TRIES):
-        if seen.found is None:
+        tried = await attempts.publish(programs, Wanted("list", _without(found, chosen), allowed), found, ("", 0, 0))
+        if tried.outcome != CHANGED or tried.found is None:
             break
-        left = tuple(sorted(set(seen.found.fingerprints) - chosen))
-        seen = _run(config, ["--allow-shrink"], encode(Request("list", left, seen.found.digest)))
-        if seen.outcome != CHANGED:
-            break
-    return seen
+        found = tried.found
+    return tried
 
 
-def _as_root(option: str) -> None:
-    if os.geteuid() != 0:
-        raise NotPermittedError(f"{option} is root's", hint="sudo eximcertctl ...")
+def _without(found: Found, chosen: Collection[Fingerprint]) -> tuple[Fingerprint, ...]:
+    return tuple(sorted(set(found.fingerprints).difference(chosen)))
 
 
-def _daemon_is_down(context: Context) -> None:
+def _check_down(context: Context) -> None:
     try:
         with context.client() as client:
             client.call("Status")
@@ -105,40 +139,27 @@ def _daemon_is_down(context: Context) -> None:
     raise UsageError("eximcertd runs", hint="leave --offline out: it revokes at once")
 
 
-def _run(config: Path, options: list[str], raw: bytes) -> Answer:
-    program = shutil.which(_PROGRAM, path=str(Path(sys.executable).parent)) or shutil.which(_PROGRAM)
-    if program is None:
-        raise EximcertdError(f"there is no program {_PROGRAM} on this machine")
+def _allowed(directory: Path) -> frozenset[Fingerprint]:
+    """Return the names in the directory that are fingerprints, whatever bears them."""
     try:
-        done = subprocess.run(
-            [program, "--config", str(config), *options],
-            input=raw,
-            capture_output=True,
-            timeout=_TIME_LIMIT,
-            check=False,
-        )
-        return decode_answer(done.stdout)
-    except (OSError, subprocess.TimeoutExpired, ValueError) as error:
-        raise EximcertdError(f"{program} gave no answer that can be read: {error}") from error
-
-
-def _allowed(directory: Path) -> frozenset[str]:
-    try:
-        return frozenset(name for name in os.listdir(directory) if is_exact(name))  # noqa: PTH208 - names, a million
+        return frozenset(map(Fingerprint, filter(is_exact, os.listdir(directory))))  # noqa: PTH208 - names, a million
     except FileNotFoundError:
         return frozenset()
     except OSError as error:
         raise EximcertdError(f"{directory}: cannot be read: {error.strerror}") from error
 
 
-def _resolve(asked: Iterable[str], known: set[str]) -> frozenset[Any]:
+def _resolve(asked: Iterable[str], known: Collection[Fingerprint], *, absent: bool = False) -> frozenset[Fingerprint]:
+    """Return the fingerprints that are asked for. absent: one that is not known is left out. Raises EximcertdError."""
     found = set()
     for prefix in prefixes(asked):
-        fitting = sorted(name for name in known if name.startswith(prefix))
-        if len(fitting) != 1:
-            why = "more than one that Exim honours begins with" if fitting else "Exim honours none that begins with"
-            raise NoSuchFingerprintError(f"{why} {prefix}", candidates=fitting[:_MOST_CANDIDATES])
-        found.add(fitting[0])
+        matching = sorted(name for name in known if name.startswith(prefix))
+        if absent and not matching:
+            continue
+        if len(matching) != 1:
+            why = "more than one allowed fingerprint begins with" if matching else "no allowed fingerprint begins with"
+            raise NoSuchFingerprintError(f"{why} {prefix}", candidates=matching[:_MOST_CANDIDATES])
+        found.add(matching[0])
     return frozenset(found)
 
 
@@ -162,8 +183,8 @@ def _write_down(file: Path, chosen: Iterable[str], note: str) -> list[dict[str, 
             fcntl.flock(stream, fcntl.LOCK_EX)
             there = os.fstat(number)
             if not stat.S_ISREG(there.st_mode) or there.st_uid != os.geteuid() or there.st_mode & 0o022:
-                raise EximcertdError(f"{file}: this is no regular file that root alone can write", hint="look at it")
-            # What a power cut left of a line was never said to be done.
+                raise EximcertdError(f"{file}: not a regular file that nobody but root can write", hint="look at it")
+            # What a power cut left of a line was never reported as done.
             whole = stream.read().rfind(b"\n") + 1
             stream.truncate(whole)
             stream.seek(whole)
@@ -177,24 +198,27 @@ def _write_down(file: Path, chosen: Iterable[str], note: str) -> list[dict[str, 
 
 
 def _write_whole(stream: FileIO, start: int, text: bytes) -> None:
-    """Write all of it or nothing: a full disk takes a part without a word. Raises OSError."""
+    """Write all of it or nothing: a full disk may take a part without an error. Raises OSError."""
     if stream.write(text) != len(text):
         stream.truncate(start)
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
-def _remove(directory: Path, names: Iterable[str]) -> None:
-    try:
-        for name in names:
-            with suppress(FileNotFoundError):
+def _remove(directory: Path, names: Iterable[str]) -> list[str]:
+    """Remove files; return what could not be removed, each with the reason."""
+    kept = []
+    for name in sorted(names):
+        try:
+            with suppress(FileNotFoundError, IsADirectoryError):  # Exim does not count a directory of this name
                 (directory / name).unlink()
+        except OSError as error:
+            kept.append(f"{directory / name}: {error.strerror}")
+    try:
         if directory.exists():
             _sync(directory)
     except OSError as error:
-        raise EximcertdError(
-            f"{error.filename}: cannot be removed: {error.strerror}",
-            hint="the decision is written down and counts from eximcertd's next start on",
-        ) from error
+        kept.append(f"{directory}: {error.strerror}")
+    return kept
 
 
 def _sync(directory: Path) -> None:
@@ -217,18 +241,17 @@ def _entry(decision: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _publication(answer: Answer) -> dict[str, Any]:
-    loaded = answer.loaded_at
-    form = answer.found.form if answer.found else ""
+def _publication(tried: Attempt) -> dict[str, Any]:
+    times = [daemon.loaded_at for daemon in tried.daemons if daemon.loaded_at is not None]
     return {
-        "live": answer.outcome in {LIVE, NOT_RUNNING} or (answer.outcome == VERIFIED and form != "list"),
-        "form": form,
+        "live": tried.live,
+        "form": tried.found.form if tried.found else "",
         "revision": 0,
-        "outcome": LIVE if answer.outcome == VERIFIED else answer.outcome,
-        "step": answer.step,
-        "message": answer.message,
-        "exim": answer.exim,
+        "outcome": tried.outcome,
+        "step": tried.step,
+        "message": tried.message,
+        "exim": tried.exim,
         "retry": "eximcertd publishes it at its next start.",
-        "exim_pid": answer.exim_pid,
-        "loaded_at": None if loaded is None else datetime.fromtimestamp(loaded, UTC).isoformat(),
+        "exim_pid": tried.daemons[0].pid if tried.daemons else None,
+        "loaded_at": datetime.fromtimestamp(max(times), UTC).isoformat() if times else None,
     }

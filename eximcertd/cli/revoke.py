@@ -10,7 +10,7 @@ import click
 
 from eximcertd.cli.arguments import fingerprints_argument, prefixes
 from eximcertd.cli.context import Context, json_option
-from eximcertd.cli.decision import ask, exit_status, note_option, say_decision
+from eximcertd.cli.decision import ask, check_root, exit_status, note_option, override_shrink, say_decision
 from eximcertd.cli.formatting import count, moment
 from eximcertd.cli.output import print_json, say
 from eximcertd.errors import EximcertdError, Exit
@@ -29,7 +29,7 @@ _ROOT: Final = 0
 @fingerprints_argument
 @note_option
 @click.option("--end-sessions", is_flag=True, help="End the open sessions that still use the old list.")
-@click.option("--large", is_flag=True, help="As root: override [publish] max_shrink for this revocation.")
+@click.option("--allow-shrink", "--large", is_flag=True, help="As root: override [publish] max_shrink.")
 @click.option("--offline", is_flag=True, help="As root, while eximcertd is down.")
 @json_option
 @click.pass_context
@@ -38,7 +38,7 @@ def command(  # noqa: PLR0917 - an argument for each option
     fingerprints: tuple[str, ...],
     note: str,
     end_sessions: bool,
-    large: bool,
+    allow_shrink: bool,
     offline: bool,
     as_json: bool,
 ) -> None:
@@ -48,16 +48,16 @@ def command(  # noqa: PLR0917 - an argument for each option
     Exim has already accepted is delivered: root sees such messages listed.
     """
     asked = prefixes(fingerprints)
+    if allow_shrink:
+        check_root("--allow-shrink")
     if offline:
         from eximcertd.cli.offline import revoke  # noqa: PLC0415 - only where it is needed
 
         answer = revoke(ctx.obj, asked, note)
     else:
-        if large:
-            from eximcertd.cli.offline import grant_shrink  # noqa: PLC0415 - the same
-
-            grant_shrink(ctx.obj)
         answer = ask(ctx.obj, "revoke", asked, note)
+        if allow_shrink:
+            override_shrink(ctx.obj, answer, asked)
     answer["sessions"] = _sessions(ctx.obj, answer["publication"], end_sessions)
     answer["queued"], unseen = _queued(ctx.obj, [entry["fingerprint"] for entry in answer["decided"]])
     if as_json:

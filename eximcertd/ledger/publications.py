@@ -1,7 +1,7 @@
 """Publications: what is being published, what was last confirmed live, and how each attempt ended.
 
-Written before the publisher is called and after it has answered, so that a hand edit is the difference
-between the macro file and these two, never between the file and the decisions.
+Written before the programs are asked and after they have answered, so that a manual edit is the difference between
+the macro file and these two, never between the file and the decisions.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 from eximcertd.fingerprint import Fingerprint
 
 if TYPE_CHECKING:
+    import sqlite3
     from collections.abc import Iterable, Iterator
 
     from eximcertd.ledger.store import Store
@@ -22,12 +23,24 @@ _PORTION: Final = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Confirmed:
-    """What was last confirmed live. form: "list", "directory", or "" if nothing ever was. at: ms since the epoch."""
+    """What was last confirmed live. form: "list", "directory", or "" if nothing ever was. at: ms since the epoch.
+
+    digest, inode, ctime_ns: of the macro file that Exim was seen to have loaded; see publish.request.Found.
+    loaded_at: when it was, ms since the epoch.
+    """
 
     form: str = ""
     digest: str = ""
+    inode: int = 0
+    ctime_ns: int = 0
     at: int | None = None
+    loaded_at: int | None = None
     revision: int = 0
+
+    @property
+    def identity(self) -> tuple[str, int, int]:
+        """What tells that file from every other."""
+        return (self.digest, self.inode, self.ctime_ns)
 
 
 class Publications:
@@ -110,16 +123,52 @@ class Publications:
             row = db.execute("INSERT INTO publication (form, count, began_at) VALUES (?, ?, ?)", (form, count, now))
             return int(row.lastrowid or 0)
 
+    def newest(self) -> int:
+        """Return the number of the publication that began last, 0 if none did."""
+        with self._store.reading() as db:
+            return int(db.execute("SELECT coalesce(max(id), 0) FROM publication").fetchone()[0])
+
+    def catch_up(self, number: int) -> None:
+        """Count on from a publication that this ledger does not know, because it is older than what was published."""
+        with self._store.transaction() as db:
+            db.execute(
+                "INSERT OR IGNORE INTO publication (id, form, count, began_at, outcome) VALUES (?, ?, 0, 0, ?)",
+                (number, "", "unknown"),
+            )
+
+    def older_until(self) -> int:
+        """Return the number of the last decision that is older than the directory, 0 if the ledger is not older.
+
+        While it is not 0, files of fingerprints that this decision or an earlier one rejected or revoked are kept.
+        """
+        with self._store.reading() as db:
+            row = db.execute("SELECT value FROM fact WHERE key = 'older_until'").fetchone()
+        return int(row[0]) if row else 0
+
+    def set_older(self) -> None:
+        """Note that the decisions up to now are older than the directory."""
+        with self._store.transaction() as db:
+            newest = db.execute("SELECT coalesce(max(id), 0) FROM decision").fetchone()[0]
+            _set(db, "older_until", str(newest))
+
+    def settle_directory(self) -> None:
+        """Note that nothing is left to be settled in the directory."""
+        with self._store.transaction() as db:
+            _set(db, "older_until", "0")
+
+    def decided_until(self, fingerprints: Iterable[Fingerprint], number: int) -> set[Fingerprint]:
+        """Return those whose last decision is ``number`` or an earlier one."""
+        query = "SELECT 1 FROM entry WHERE fingerprint = ? AND decision <= ?"
+        with self._store.reading() as db:
+            return {one for one in fingerprints if db.execute(query, (one, number)).fetchone()}
+
     def confirm(self, number: int, confirmed: Confirmed, outcome: str) -> None:
         """Note that publication ``number`` is live."""
         with self._store.transaction() as db:
             db.execute("UPDATE entry SET confirmed = publishing WHERE confirmed <> publishing")
             db.execute("UPDATE publication SET outcome = ?, ended_at = ? WHERE id = ?", (outcome, confirmed.at, number))
-            for key, value in (("form", confirmed.form), ("digest", confirmed.digest), ("at", confirmed.at)):
-                db.execute(
-                    "INSERT INTO fact VALUES (?, ?) ON CONFLICT DO UPDATE SET value = excluded.value",
-                    (f"confirmed_{key}", str(value)),
-                )
+            for key in ("form", "digest", "inode", "ctime_ns", "at", "loaded_at"):
+                _set(db, f"confirmed_{key}", str(getattr(confirmed, key)))
             # a publication is a record for people: the newest are enough
             db.execute("DELETE FROM publication WHERE id < ?", (number - 10_000,))
 
@@ -139,7 +188,13 @@ class Publications:
         if "confirmed_form" not in facts:
             return Confirmed()
         return Confirmed(
-            facts["confirmed_form"], facts["confirmed_digest"], int(facts["confirmed_at"]), int(row[0] or 0)
+            facts["confirmed_form"],
+            facts["confirmed_digest"],
+            int(facts.get("confirmed_inode", 0)),  # a ledger of an earlier version has none: it costs one reload
+            int(facts.get("confirmed_ctime_ns", 0)),
+            int(facts["confirmed_at"]),
+            int(facts.get("confirmed_loaded_at") or facts["confirmed_at"]),
+            int(row[0] or 0),
         )
 
     def _select(self, condition: str) -> list[Fingerprint]:
@@ -148,3 +203,7 @@ class Publications:
                 f"SELECT fingerprint FROM entry WHERE {condition} ORDER BY fingerprint"  # noqa: S608 - constants only
             ).fetchall()
         return [Fingerprint(row[0]) for row in rows]
+
+
+def _set(db: sqlite3.Connection, key: str, value: str) -> None:
+    db.execute("INSERT INTO fact VALUES (?, ?) ON CONFLICT DO UPDATE SET value = excluded.value", (key, value))

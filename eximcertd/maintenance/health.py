@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from eximcertd.ledger import Ledger
     from eximcertd.maintenance.clock import Clock
     from eximcertd.maintenance.expiry import Expiry
-    from eximcertd.publication.publication import Publication
+    from eximcertd.publication.publisher import Publisher
 
 _MOST_SHOWN: Final = 20
 
@@ -33,7 +33,7 @@ class Health:
         index: Index,
         *,
         intake: Intake,
-        publication: Publication,
+        publication: Publisher,
         expiry: Expiry,
         clock: Clock,
         recorder: Recorder,
@@ -64,8 +64,8 @@ class Health:
 
     async def findings(self, expires_within: timedelta) -> list[dict[str, Any]]:
         """Return Lines of the interface."""
-        skipped = await asyncio.to_thread(self._index.skipped, _MOST_SHOWN)
-        certificates = self._of_certificates(expires_within, skipped)
+        passed_over = await asyncio.to_thread(self._index.passed_over, _MOST_SHOWN)
+        certificates = self._of_certificates(expires_within, passed_over)
         return [*self._of_allowlist(), *self._of_log(), *certificates]
 
     def _of_allowlist(self) -> Iterator[dict[str, Any]]:
@@ -76,10 +76,10 @@ class Health:
             remedy = "Put right what it says; eximcertd tries again by itself, and with the next decision."
             why = f"{state.message or state.outcome} {state.exim}".strip()
             yield _line("error", f"the last publication failed: {why}", remedy)
-        if publication.strangers:
+        if publication.unknown_files:
             yield _line(
                 "error",
-                f"{publication.strangers} unknown fingerprints in the directory of allowed fingerprints",
+                f"{publication.unknown_files} unknown fingerprints in the directory of allowed fingerprints",
                 "Approve or delete them.",
             )
         withheld = self._ledger.decisions.withheld()
@@ -101,14 +101,16 @@ class Health:
                 "Look at [queue] unmatched_limit.",
             )
 
-    def _of_certificates(self, expires_within: timedelta, skipped: list[tuple[str, str]]) -> Iterator[dict[str, Any]]:
+    def _of_certificates(
+        self, expires_within: timedelta, passed_over: list[tuple[str, str]]
+    ) -> Iterator[dict[str, Any]]:
         for problem in (self._index.problem, self._index.cache_problem, self._watch_problem()):
             if problem:
                 yield _line("warning", problem)
         counts = self._index.counts()
         yield _line("ok", f"{counts.distinct} certificates in {counts.files} files of {self._index.directory}")
-        for name, why in skipped:
-            yield _line("warning", f"skipped: {name}: {why}")
+        for name, why in passed_over:
+            yield _line("warning", f"passed over: {name}: {why}")
         expired, expiring = self._expiry.expired(), self._expiry.expiring(expires_within)
         for what, names in (("have expired", expired), ("expire soon", expiring)):
             if names:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from eximcertd.maintenance.forgetting import Forgetting
     from eximcertd.maintenance.health import Health
     from eximcertd.maintenance.renewals import Renewals
-    from eximcertd.publication.publication import Publication
+    from eximcertd.publication.publisher import Publisher
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,7 @@ class Scheduler:
         self,
         config: Config,
         parts: Maintenance,
-        publication: Publication,
+        publication: Publisher,
         recorder: Recorder,
         timing: Timing | None = None,
     ) -> None:

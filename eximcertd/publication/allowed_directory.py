@@ -1,7 +1,8 @@
 """The directory of the ``directory`` form: one empty file per approved fingerprint.
 
-Exim looks a fingerprint up with ``dsearch,filter=file`` (Exim specification, chapter "File and database
-lookups"): only a regular file counts. eximcertd alone makes and removes the files.
+Exim looks a fingerprint up with ``dsearch,filter=file`` (Exim specification, chapter "File and database lookups"):
+only a regular file counts. eximcertd makes and removes the files. Beside it, in published/revision, stands the number
+of the publication that last changed it.
 """
 
 from __future__ import annotations
@@ -29,10 +30,10 @@ class DirectoryError(EximcertdError):
 
 @dataclass(frozen=True, slots=True)
 class Contents:
-    """What lies in the directory. strangers: names that are no fingerprint's regular file; they never count."""
+    """What the directory holds. foreign: some of the other names, which are no fingerprint's regular file."""
 
     fingerprints: frozenset[Fingerprint]
-    strangers: tuple[str, ...]
+    foreign: tuple[str, ...]
 
 
 class AllowedDirectory:
@@ -40,10 +41,12 @@ class AllowedDirectory:
 
     def __init__(self, path: Path) -> None:
         self.path: Final = path
+        self._revision: Final = path.with_name("published") / "revision"
 
     def prepare(self) -> None:
         """Make the directory if it is missing and give it its mode, whatever the umask. Raises DirectoryError."""
-        with self._told():
+        with self._errors():
+            self._revision.parent.mkdir(mode=_MODE, exist_ok=True)
             self.path.mkdir(mode=_MODE, exist_ok=True)
             with self._opened() as directory:
                 if stat.S_IMODE(os.fstat(directory).st_mode) != _MODE:
@@ -52,18 +55,18 @@ class AllowedDirectory:
     def contents(self) -> Contents:
         """Return what lies there. Raises DirectoryError: never taken for an empty directory."""
         found: set[Fingerprint] = set()
-        strangers: list[str] = []
-        with self._told(), self._opened() as directory, os.scandir(directory) as entries:
+        foreign: list[str] = []
+        with self._errors(), self._opened() as directory, os.scandir(directory) as entries:
             for entry in entries:
                 if is_exact(entry.name) and entry.is_file(follow_symlinks=False):
                     found.add(Fingerprint(entry.name))
-                elif len(strangers) < _MOST_NAMED:
-                    strangers.append(entry.name)
-        return Contents(frozenset(found), tuple(strangers))
+                elif len(foreign) < _MOST_NAMED:
+                    foreign.append(entry.name)
+        return Contents(frozenset(found), tuple(foreign))
 
     def change(self, add: Iterable[Fingerprint], remove: Iterable[Fingerprint]) -> None:
-        """Make and remove files, remove first. Raises DirectoryError; what was done until then stays done."""
-        with self._told(), self._opened() as directory:
+        """Make and remove files, remove first. Raises DirectoryError; what was done until then remains."""
+        with self._errors(), self._opened() as directory:
             for fingerprint in remove:
                 try:
                     os.unlink(fingerprint, dir_fd=directory)
@@ -74,6 +77,27 @@ class AllowedDirectory:
             for fingerprint in add:
                 self._make(directory, fingerprint)
             os.fsync(directory)
+
+    def revision(self) -> int:
+        """Return the number that set_revision was last given, 0 if it never was. Raises DirectoryError."""
+        with self._errors():
+            try:
+                text = self._revision.read_text(encoding="ascii")
+            except FileNotFoundError:
+                return 0
+            return int(text) if text.strip().isdecimal() else 0
+
+    def set_revision(self, number: int) -> None:
+        """Write down, synced, that publication ``number`` changes the directory. Raises DirectoryError."""
+        with self._errors():
+            fresh = self._revision.with_name("revision.new")
+            with fresh.open("w", encoding="ascii") as stream:
+                stream.write(f"{number}\n")
+                stream.flush()
+                os.fsync(stream.fileno())
+            fresh.replace(self._revision)
+            with self._opened(self._revision.parent) as directory:
+                os.fsync(directory)
 
     def _make(self, directory: int, fingerprint: Fingerprint) -> None:
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -90,19 +114,19 @@ class AllowedDirectory:
             os.close(os.open(fingerprint, flags, 0o644, dir_fd=directory))
 
     @contextmanager
-    def _opened(self) -> Iterator[int]:
-        directory = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    def _opened(self, path: Path | None = None) -> Iterator[int]:
+        directory = os.open(path or self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
         try:
             yield directory
         finally:
             os.close(directory)
 
     @contextmanager
-    def _told(self) -> Iterator[None]:
+    def _errors(self) -> Iterator[None]:
         try:
             yield
         except OSError as error:
             raise DirectoryError(
-                f"{self.path}: the directory of allowed fingerprints cannot be used: {error.strerror}",
-                hint="It must exist, be a directory of the user that eximcertd runs as, and have room.",
+                f"{error.filename or self.path}: allowed fingerprints cannot be read or written: {error.strerror}",
+                hint="It and published/ must exist, belong to the user that eximcertd runs as, and have room.",
             ) from error

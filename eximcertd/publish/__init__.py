@@ -1,10 +1,10 @@
-"""eximcertd-publish: root's part. Standard library only; nothing of the package but the fingerprint."""
+"""eximcertd-publish: root's part. It writes one file. Standard library, the fingerprint and the settings only."""
 
 from __future__ import annotations
 
 
 def main() -> int:
-    """Answer one request on standard input; see program.main."""
-    from eximcertd.publish.program import main as program  # noqa: PLC0415 - the daemon imports the client alone
+    """Serve one request on standard input; see program.main."""
+    from eximcertd.publish.program import main as program  # noqa: PLC0415 - importing the package costs nothing
 
     return program()

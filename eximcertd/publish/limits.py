@@ -1,74 +1,63 @@
-"""What bounds a taken-over eximcertd: size, time between reloads, and how much may be thrown out at once.
+"""The limits that root sets in [publish]: they bound what a compromised eximcertd can do.
 
-Up to FEW fingerprints may always go, the last ones too, so that a single client can be revoked day to day. More
-than that may go only while no more than [publish] max_shrink percent of what Exim honours now goes, and something
-stays. Root's word (a grant, or its own call with --allow-shrink) lifts this once.
+Up to FEW fingerprints may always go, the last one too, so that a client can be revoked at any time. More may go while
+at most max_shrink percent of the list goes and something remains. Root's own call overrides this.
 """
 
 from __future__ import annotations
 
+import os
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
-from eximcertd.publish.old_request import REFUSED
-from eximcertd.publish.stop import Stop, refused
+from eximcertd.fingerprint import is_exact
+from eximcertd.publish.error import refused
 
 if TYPE_CHECKING:
-    from collections.abc import Set as AbstractSet
+    from collections.abc import Iterator
+    from pathlib import Path
 
-    from eximcertd.publish.safely import Directory
-    from eximcertd.publish.settings import Settings
+    from eximcertd.publish.request import Found, Request
+    from eximcertd.settings import Config
 
 FEW: Final = 3
-GRANT_SECONDS: Final = 600
-LONGEST_WAIT: Final = 10.0
 
 
-def check_size(settings: Settings, count: int) -> None:
-    """Raise Stop if a list is too long."""
-    if count > settings.max_fingerprints:
-        raise refused(
-            f"{count} fingerprints are more than [publish] max_fingerprints = {settings.max_fingerprints} allows: "
-            "raise it, or use the directory form"
-        )
+def check_form(config: Config, form: str) -> None:
+    """Raise PublishError if root's configuration sets the other form."""
+    if config.allowlist.form not in ("auto", form):
+        raise refused(f'[allowlist] form is "{config.allowlist.form}": the {form} form is not allowed')
 
 
-def check_form(settings: Settings, form: str | None) -> None:
-    """Raise Stop if root's configuration has the list written in the other form."""
-    if form is not None and settings.form not in ("auto", form):
-        raise refused(f'[allowlist] form = "{settings.form}": the {form} form is not what root has set')
+def check_interval(config: Config, found: Found) -> None:
+    """Raise PublishError if the file was changed less than min_interval ago. A change in the future does not count."""
+    passed = time.time() - found.ctime_ns / 1e9
+    left = config.publish.min_interval.total_seconds() - passed
+    if passed >= 0 and left > 0:
+        raise refused(f"the file was changed {passed:.1f} s ago, and [publish] min_interval is longer", left)
 
 
-def shrinks_too_much(settings: Settings, now: AbstractSet[str], after: AbstractSet[str]) -> str:
-    """Return why so many may not go without root's word, or ""."""
-    going = len(now - after)
-    if going <= FEW or (going * 100 <= settings.max_shrink * len(now) and after):
-        return ""
-    what = "nobody would be left" if not after else f"[publish] max_shrink = {settings.max_shrink} percent"
-    return (
-        f"{going} of {len(now)} fingerprints would go ({what}): if that is meant, let root run "
-        "`eximcertd-publish --grant-shrink` and try again within ten minutes"
-    )
+def check_shrink(config: Config, found: Found, request: Request) -> None:
+    """Raise PublishError if too many of those who are on the list would go. Raises OSError."""
+    to_list = request.action == "write list"
+    after = set(request.fingerprints)
+    if found.form == "list":
+        listed = set(found.fingerprints)
+        after = after if to_list else listed.intersection(_names(config.allowed))
+        before, going = len(listed), len(listed - after)
+    elif found.form == "directory" and to_list:
+        staying = [name in after for name in _names(config.allowed)]
+        before, going = len(staying), staying.count(False)
+    else:
+        return
+    if going > FEW and (not after or going * 100 > config.publish.max_shrink * before):
+        why = f"[publish] max_shrink = {config.publish.max_shrink} percent" if after else "none would remain"
+        what = "if that is intended, root repeats the command with --allow-shrink"
+        raise refused(f"{going} of {before} fingerprints would go ({why}): {what}")
 
 
-def has_grant(directory: Directory, name: str) -> bool:
-    """Tell whether root has given its word, lately, for one large shrink. Raises Stop and OSError."""
-    if directory.read(name, 64) is None:
-        return False
-    found = directory.stat(name)
-    return found is not None and 0 <= time.time() - found.st_mtime <= GRANT_SECONDS
-
-
-def wait_for_turn(settings: Settings, directory: Directory, name: str) -> None:
-    """Wait until the least time between reloads has passed. Raises Stop if that is too long to wait."""
-    found = directory.stat(name)
-    passed = time.time() - found.st_mtime if found else settings.min_interval
-    left = settings.min_interval - passed if passed >= 0 else 0.0  # a clock that was set back is no reason to wait
-    if left > LONGEST_WAIT:
-        raise Stop(
-            REFUSED,
-            f"the last reload was {passed:.0f} s ago and [publish] min_interval is {settings.min_interval:.0f} s",
-            retry_after=left,
-        )
-    if left > 0:
-        time.sleep(left)
+def _names(directory: Path) -> Iterator[str]:
+    """Return the fingerprints for which the directory has a regular file, as Exim counts them."""
+    with suppress(FileNotFoundError), os.scandir(directory) as entries:
+        yield from (one.name for one in entries if is_exact(one.name) and one.is_file(follow_symlinks=False))

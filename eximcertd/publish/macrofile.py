@@ -1,20 +1,19 @@
 """The macro file: what stands in it, and what is written into it. Pure.
 
-Exim reads it line by line (Exim specification, chapter "The Exim runtime configuration file"): a line that ends
-in a backslash goes on in the next, comment lines in between are dropped, a blank line ends it. Whatever is no
-comment and no list of fingerprints is not understood here, and so never rewritten.
+Exim reads it line by line (Exim specification, chapter "The runtime configuration file"): a line that ends in a
+backslash continues in the next one, comment lines in between are skipped, a blank line ends it. A file that holds
+anything but comments and one list or lookup is never rewritten.
 """
 
 from __future__ import annotations
 
 import hashlib
 import re
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from eximcertd.fingerprint import NEVER, Fingerprint, is_exact
-from eximcertd.publish.old_request import Found
-from eximcertd.publish.stop import refused, shown
+from eximcertd.publish.error import refused, shown
+from eximcertd.publish.request import Found
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -22,24 +21,22 @@ if TYPE_CHECKING:
 
 LARGEST: Final = 128 << 20
 _MOST_COMMENTS: Final = 1000
-_OURS: Final = (
-    "# Kept by eximcertd-publish: SHA-256 fingerprints of the certificates that may relay.",
-    "# What is added here by hand is taken over; lines that begin with # are kept.",
-)
+_HEADER: Final = "# Kept by eximcertd-publish. Fingerprints added by hand are adopted, comment lines are kept."
+_DROPPED: Final = re.compile("# (Kept by eximcertd-publish|What is added here by hand|Emptied when eximcertd was).*")
+"""Comments that are written anew, or that the new list makes wrong."""
 _COMMENT: Final = re.compile(rb"#[\x20-\x7e\t]{0,1000}")
-_LOOKUP: Final = (
-    "${{lookup{{${{sha256:$tls_in_peercert}}}}dsearch,filter=file,cache=no_rd{{{}}}{{${{sha256:$tls_in_peercert}}}}}}"
-)
-_IS_LOOKUP: Final = re.compile(re.escape(_LOOKUP.format("/DIRECTORY")).replace("/DIRECTORY", r"(?:/[A-Za-z0-9._+-]+)+"))
+_CLIENT: Final = "${sha256:$tls_in_peercert}"
+_LOOKUP: Final = f"${{lookup{{{_CLIENT}}}dsearch,filter=file,cache=no_rd{{/DIRECTORY}}{{{_CLIENT}}}}}"
+_IS_LOOKUP: Final = re.compile(re.escape(_LOOKUP).replace("/DIRECTORY", r"(?:/[A-Za-z0-9._+-]+)+"))
+_RENDERED: Final = re.compile(r"[0-9A-F]{64}(?: : [0-9A-F]{64})*")
 _PAIRS: Final = r"[0-9A-Fa-f]{2}(?:::?[0-9A-Fa-f]{2}){31}"
 _ITEM: Final = re.compile(rf"\s*({_PAIRS}|[0-9A-Fa-f]{{64}})?\s*(?::|\Z)", re.ASCII)
+_HEX_ONLY: Final = re.compile(r"[0-9A-Fa-f:\s\\]+", re.ASCII)
 
 
-@dataclass(frozen=True, slots=True)
-class MacroFile:
-    """A macro file as it stands. value: what Exim makes of the macro, None if it is not defined there."""
+class MacroFile(NamedTuple):
+    """A macro file. value: what Exim makes of the macro, None if it is not defined there."""
 
-    raw: bytes | None
     value: str | None
     found: Found
 
@@ -47,12 +44,12 @@ class MacroFile:
 def render(macro: str, value: str, comments: Iterable[str]) -> bytes:
     """Return the file that defines the macro as ``value`` (of list_value or lookup_value)."""
     folded = value.replace(" : ", " : \\\n")
-    lines = [*_OURS, *comments, f"{macro} = \\\n{folded}" if value else f"{macro} ="]
+    lines = [_HEADER, *comments, f"{macro} = \\\n{folded}" if value else f"{macro} ="]
     return ("\n".join(lines) + "\n").encode("ascii")
 
 
 def list_value(fingerprints: Iterable[Fingerprint]) -> str:
-    """Return the value of the macro in the list form."""
+    """Return the value of the macro in the list form. Raises ValueError for anything but a fingerprint."""
     listed = list(fingerprints)
     if not all(map(is_exact, listed)):
         raise ValueError("not all of them are fingerprints")
@@ -61,64 +58,71 @@ def list_value(fingerprints: Iterable[Fingerprint]) -> str:
 
 def lookup_value(allowed: Path) -> str:
     """Return the value of the macro in the directory form: it looks the fingerprint up at run time."""
-    return _LOOKUP.format(allowed)
+    return _LOOKUP.replace("/DIRECTORY", str(allowed))
 
 
-def parse(macro: str, raw: bytes | None) -> MacroFile:
-    """Return what stands in a macro file (None: there is none). Raises Stop, showing the line that is foreign."""
+def value_digest(value: str) -> str:
+    """Return the SHA-256, lower-case hex, by which eximcertd-reload recognises a value."""
+    return hashlib.sha256(value.encode()).hexdigest()
+
+
+def parse(macro: str, raw: bytes | None, inode: int = 0, ctime_ns: int = 0) -> MacroFile:
+    """Return what stands in a macro file (None: there is none). Raises PublishError that shows the line at fault."""
     if raw is None:
-        return MacroFile(None, None, Found("absent"))
+        return MacroFile(None, Found("absent"))
     value: str | None = None
     comments: list[str] = []
     for number, line in _logical_lines(raw, comments):
-        named = re.fullmatch(rf"{macro}\s*=(?!=)\s*(.*)", line, re.DOTALL | re.ASCII)
+        named = re.match(rf"{macro}\s*=(?!=)\s*", line, re.ASCII)
         if named is None or value is not None:
-            why = "it defines the macro again" if named else "it is neither a comment nor the macro's definition"
-            raise refused(f'line {number} is foreign ({why}): "{shown(line)}"; move it to a file of its own')
-        value = named[1]
-    digest = hashlib.sha256(raw).hexdigest()
+            raise refused(f'line {number}: {_mistake(line, again=named is not None)}: "{shown(line)}"')
+        value = line[named.end() :]
+    found = Found("absent", (), hashlib.sha256(raw).hexdigest(), inode, ctime_ns, tuple(comments))
     if value is None:
-        return MacroFile(raw, None, Found("absent", digest=digest, comments=tuple(comments)))
+        return MacroFile(None, found)
     if _IS_LOOKUP.fullmatch(value):
-        return MacroFile(raw, value, Found("directory", digest=digest, comments=tuple(comments)))
+        return MacroFile(value, found._replace(form="directory"))
     listed, corrected, dropped = _items(value)
-    return MacroFile(
-        raw,
-        value,
-        Found("list", listed, digest, tuple(comments), corrected=corrected, dropped=dropped),
-    )
+    return MacroFile(value, found._replace(form="list", fingerprints=listed, corrected=corrected, dropped=dropped))
+
+
+def _mistake(line: str, *, again: bool) -> str:
+    if again:
+        return "the macro is defined again: remove one of the two definitions"
+    if _HEX_ONLY.fullmatch(line):
+        return "fingerprints outside the definition: end the line before, which must not be blank, with a backslash"
+    return "neither a comment nor the macro's definition: move it to another file"
 
 
 def _logical_lines(raw: bytes, comments: list[str]) -> Iterator[tuple[int, str]]:
-    """Join lines as Exim does; comments are collected on the way."""
-    joined, start, goes_on = b"", 0, False
-    for number, physical in enumerate(raw.split(b"\n"), 1):
+    """Join lines as Exim does; return each with its number. The comments that are kept are added to ``comments``."""
+    parts: list[bytes] = []
+    start, continued = 0, False
+    for number, physical in enumerate([*raw.split(b"\n"), b""], 1):  # the blank line ends a last continuation
         line = physical.strip(b" \t\r")
         if line.startswith(b"#"):
             if _COMMENT.fullmatch(line) is None or len(comments) >= _MOST_COMMENTS:
-                raise refused(
-                    f'line {number}, a comment, cannot be kept: "{shown(_text(line))}"; '
-                    f"only lines of plain ASCII are, and {_MOST_COMMENTS} of them at most: remove it"
-                )
-            if line.decode() not in _OURS:
+                why = f"only plain ASCII can be kept, and {_MOST_COMMENTS} comment lines: remove it"
+                raise refused(f'line {number} cannot be kept: "{shown(line.decode("latin-1"))}"; {why}')
+            if _DROPPED.fullmatch(line.decode()) is None:
                 comments.append(line.decode())
             continue
-        if not goes_on:
-            joined, start = b"", number
-        goes_on = line.endswith(b"\\")
-        joined += line[:-1] if goes_on else line
-        if joined.strip() and not goes_on:
-            yield start, _text(joined).strip()
-    if joined.strip() and goes_on:
-        yield start, _text(joined).strip()
-
-
-def _text(line: bytes) -> str:
-    return line.decode("latin-1")
+        if not continued:
+            parts, start = [], number
+        continued = line.endswith(b"\\")
+        parts.append(line[:-1] if continued else line)
+        if not continued:
+            joined = b"".join(parts).decode("latin-1").strip()
+            if joined:
+                yield start, joined
 
 
 def _items(value: str) -> tuple[tuple[Fingerprint, ...], tuple[Fingerprint, ...], tuple[Fingerprint, ...]]:
-    """Return the fingerprints of a list, those that Exim never matches as they are spelt, and the forbidden ones."""
+    """Return the fingerprints of a list, those whose spelling Exim does not match, and those that are forbidden."""
+    if _RENDERED.fullmatch(value):
+        rendered = dict.fromkeys(map(Fingerprint, value.split(" : ")))
+        if not rendered.keys() & NEVER.keys():
+            return tuple(rendered), (), ()
     listed: dict[Fingerprint, None] = {}
     corrected, dropped = [], []
     at = 0
@@ -135,7 +139,7 @@ def _items(value: str) -> tuple[tuple[Fingerprint, ...], tuple[Fingerprint, ...]
             dropped.append(fingerprint)
             continue
         doubled = value[item.start() - 2 : item.start()] == "::" or value[at : at + 1] == ":"
-        if spelt != fingerprint or doubled:  # inlist reads "::" as a colon in an item, not as an end
+        if spelt != fingerprint or doubled:  # inlist reads "::" as a colon in an item, not as a separator
             corrected.append(fingerprint)
         listed[fingerprint] = None
     return tuple(listed), tuple(corrected), tuple(dropped)

@@ -19,12 +19,9 @@ import os
 import re
 import select
 import time
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from eximcertd.fingerprint import LENGTH, NEVER, Fingerprint
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 FIRST_LINE: Final = "eximcertd-publish 2"
 ACTIONS: Final = "read|write list|write directory|restore"
@@ -36,7 +33,6 @@ CHANGED: Final = "changed"
 REFUSED: Final = "refused"
 FAILED: Final = "failed"
 
-LONGEST_HEAD: Final = 256
 SLOWEST: Final = 5.0
 """Seconds in which a request has to be complete."""
 
@@ -101,8 +97,8 @@ def receive(descriptor: int, first_line: str, actions: str, most: int) -> Reques
 
     actions: a regular expression of the allowed ones. most: fingerprints that are allowed.
     """
-    read = _reader(descriptor, time.monotonic() + SLOWEST)
-    raw = read(LONGEST_HEAD)
+    deadline = time.monotonic() + SLOWEST
+    raw = _read(descriptor, 256, deadline)  # the head is shorter than this
     head = _HEAD.match(raw)
     if head is None or head[1] != first_line.encode():
         raise RequestError(f"the request does not begin with {first_line!r}, an action and a count")
@@ -111,14 +107,11 @@ def receive(descriptor: int, first_line: str, actions: str, most: int) -> Reques
     if not re.fullmatch(actions, action) or (count and not action.endswith(" list")):
         raise RequestError("line 2 is no action that this program knows, or the count does not fit it")
     if count > most:
-        raise RequestError(
-            f"{count} fingerprints are more than [publish] max_fingerprints = {most} allows: "
-            "raise it, or use the directory form"
-        )
+        raise RequestError(f"{count} fingerprints are more than [publish] max_fingerprints = {most} allows")
     wanted = count * _LINE + len(_END)
     raw = raw[head.end() :]
     if len(raw) <= wanted:
-        raw += read(wanted + 1 - len(raw))
+        raw += _read(descriptor, wanted + 1 - len(raw), deadline)
     if len(raw) != wanted or not raw.endswith(_END):
         raise RequestError(f"{count} fingerprints of {LENGTH} upper-case hex digits and 'end' do not follow the count")
     fingerprints = _fingerprints(raw[: -len(_END)])
@@ -137,17 +130,13 @@ def _fingerprints(raw: bytes) -> tuple[Fingerprint, ...]:
     return tuple(map(Fingerprint, listed))
 
 
-def _reader(descriptor: int, deadline: float) -> Callable[[int], bytes]:
-    def read(size: int) -> bytes:
-        """Return so many bytes, fewer at the end of file."""
-        raw = bytearray()
-        while len(raw) < size:
-            if not select.select([descriptor], [], [], max(0.0, deadline - time.monotonic()))[0]:
-                raise RequestError(f"it was not complete within {SLOWEST:g} s")
-            portion = os.read(descriptor, min(size - len(raw), 1 << 20))
-            if not portion:
-                break
-            raw += portion
-        return bytes(raw)
-
-    return read
+def _read(descriptor: int, size: int, deadline: float) -> bytes:
+    """Return so many bytes, fewer at the end of file. Raises RequestError once the deadline is over, and OSError."""
+    raw = bytearray()
+    portion = b"?"
+    while portion and len(raw) < size:
+        if not select.select([descriptor], [], [], max(0.0, deadline - time.monotonic()))[0]:
+            raise RequestError(f"it was not complete within {SLOWEST:g} s")
+        portion = os.read(descriptor, min(size - len(raw), 1 << 20))
+        raw += portion
+    return bytes(raw)

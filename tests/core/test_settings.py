@@ -81,5 +81,5 @@ def test_a_program_may_leave_out_the_tables_that_do_not_concern_it() -> None:
 
 
 def test_a_key_of_an_earlier_version_is_refused_with_what_replaces_it() -> None:
-    with pytest.raises(SettingsError, match="on_dead: removed: systemd restarts Exim"):
+    with pytest.raises(SettingsError, match="on_dead: removed: let systemd restart Exim"):
         parse('[publish]\non_dead = "restart"')

@@ -40,7 +40,7 @@ def program(name: str) -> str:
 
 
 class Eximcertd:
-    """eximcertd as a real process for an Exim of the lab, with root's part as a command.
+    """eximcertd as a real process for an Exim of the lab, with the two other programs as commands.
 
     settings: more configuration or other values, {"allowlist": {"form": "directory"}}; a value None leaves a
     key out. environment: more variables for the processes. directory: where its files lie, by default
@@ -76,6 +76,7 @@ class Eximcertd:
             "control": {"socket": str(self.socket), "readers": [], "approvers": []},
             "publish": {
                 "via": f"command:{program('eximcertd-publish')}",
+                "reload_via": f"command:{program('eximcertd-reload')}",
                 "min_interval": "0s",
                 "max_shrink": 100,
             },

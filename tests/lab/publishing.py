@@ -1,32 +1,43 @@
-"""The real eximcertd-publish for an Exim of the lab: its configuration, and asking it as a program.
+"""The real eximcertd-publish and eximcertd-reload for an Exim of the lab, asked as programs.
 
 with EximServer(trusted=[alice]) as exim:
-    assert Publisher(exim).list(alice.fingerprint).outcome == "live"
+    assert Publisher(exim).list(alice.fingerprint).outcome == "done"     # root's part alone
+    assert Publisher(exim).carry(alice.fingerprint).outcome == "live"    # validate, write, load
 """
 
 from __future__ import annotations
 
+import asyncio
 import json
+import shlex
 import subprocess
 from typing import TYPE_CHECKING, Any, Final
 
 from eximcertd.fingerprint import Fingerprint
-from eximcertd.publish.old_request import Answer, Request, decode_answer, encode
+from eximcertd.publication import attempt as attempts
+from eximcertd.publication.ask import ask_publish, ask_reload, decode_publish, encode
+from eximcertd.publication.attempt import Wanted
+from eximcertd.publish.request import FIRST_LINE, Answer, Request
 from lab.daemon import program
 from lab.exim import EXIM
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from eximcertd.publication.attempt import Attempt
+    from eximcertd.reload.request import ReloadAnswer
     from lab.exim import EximServer
 
 LIMIT: Final = 60
+PUBLISH: Final = "eximcertd-publish"
+RELOAD: Final = "eximcertd-reload"
 
 
 class Publisher:
-    """Root's part for one Exim. settings: values of the configuration file that differ, by section.
+    """The two programs for one Exim. settings: values of the configuration file that differ, by section.
 
-    wrapper: a command in front of the program, such as setpriv or strace.
+    wrapper: a command in front of root's part, such as setpriv or strace. reload_wrapper: the same for the other.
+    wrapped: the beginning of the actions for which the wrappers are used; all if empty.
     """
 
     def __init__(
@@ -35,6 +46,7 @@ class Publisher:
         settings: Mapping[str, Mapping[str, Any]] | None = None,
         *,
         wrapper: Sequence[str] = (),
+        reload_wrapper: Sequence[str] = (),
     ) -> None:
         self.file: Final = exim.macro_file
         self.directory: Final = exim.directory / "publisher"
@@ -43,6 +55,9 @@ class Publisher:
         self.config: Final = self.directory / "eximcertd.toml"
         self.allowed: Final = self.directory / "allowed"
         self.wrapper = tuple(wrapper)
+        self.reload_wrapper = tuple(reload_wrapper)
+        self.wrapped = ""
+        self.confirmed = ("", 0, 0)
         self._settings: dict[str, dict[str, Any]] = {
             "allowlist": {"file": str(exim.macro_file)},
             "exim": {"binary": str(EXIM), "config": str(exim.configuration), "pid_file": str(exim.pid_file)},
@@ -63,32 +78,65 @@ class Publisher:
         self.config.chmod(0o644)
 
     def command(self, *arguments: str) -> list[str]:
-        """Return the command that asks it."""
-        return [*self.wrapper, program("eximcertd-publish"), "--config", str(self.config), *arguments]
+        """Return the command that asks root's part."""
+        return [*self.wrapper, program(PUBLISH), "--config", str(self.config), *arguments]
 
     def raw(self, request: bytes, *arguments: str) -> subprocess.CompletedProcess[bytes]:
-        """Run it on a request's bytes."""
+        """Run root's part on a request's bytes."""
         return subprocess.run(self.command(*arguments), input=request, capture_output=True, timeout=LIMIT, check=False)
 
     def ask(self, request: Request, *arguments: str) -> Answer:
-        """Run it on a request. Raises AssertionError with what it said if that is no answer."""
-        done = self.raw(encode(request), *arguments)
+        """Run root's part on a request. Raises AssertionError with what it printed if that is no answer."""
+        done = self.raw(encode(FIRST_LINE, request), *arguments)
         try:
-            return decode_answer(done.stdout)
+            return decode_publish(done.stdout)
         except ValueError as error:
             raise AssertionError(f"{error}: {done}") from None
 
-    def list(self, *fingerprints: str, standing: str | None = None) -> Answer:
-        """Publish the list form."""
-        return self.ask(Request("list", tuple(sorted(map(Fingerprint, fingerprints))), standing))
+    def list(self, *fingerprints: str, expected: str | None = None) -> Answer:
+        """Write the list form."""
+        return self.ask(Request("write list", expected, tuple(sorted(map(Fingerprint, fingerprints)))))
 
-    def switch_to_directory(self, standing: str | None = None) -> Answer:
-        """Publish the directory form."""
-        return self.ask(Request("directory", (), standing))
+    def switch_to_directory(self, expected: str | None = None) -> Answer:
+        """Write the directory form."""
+        return self.ask(Request("write directory", expected))
 
-    def verify(self) -> Answer:
-        """Verify what stands."""
-        return self.ask(Request(None))
+    def read(self) -> Answer:
+        """Read what stands."""
+        return self.ask(Request("read"))
+
+    def restore(self, expected: str) -> Answer:
+        """Restore the previous file."""
+        return self.ask(Request("restore", expected))
+
+    def carry(self, *fingerprints: str, form: str = "list") -> Attempt:
+        """Carry a publication through: read, validate, write, load. What is confirmed is remembered."""
+        return asyncio.run(self._carry(tuple(sorted(map(Fingerprint, fingerprints))), form))
+
+    async def _carry(self, fingerprints: tuple[Fingerprint, ...], form: str) -> Attempt:
+        read = await self.publish(Request("read"))
+        if read.found is None:
+            return attempts.of_publish(read)
+        tried = await attempts.publish(self, Wanted(form, fingerprints, self.allowed), read.found, self.confirmed)
+        if tried.live and tried.found is not None:
+            self.confirmed = attempts.identity(tried.found)
+        return tried
+
+    async def publish(self, request: Request) -> Answer:
+        """Ask root's part as eximcertd does."""
+        return ask_publish(self._via(PUBLISH, self.wrapper, request), self.config, request, LIMIT)
+
+    async def reload(self, request: Request) -> ReloadAnswer:
+        """Ask the reload part as eximcertd does."""
+        return ask_reload(self._via(RELOAD, self.reload_wrapper, request), self.config, request, LIMIT)
+
+    def _via(self, name: str, wrapper: Sequence[str], request: Request) -> str:
+        if not wrapper or not request.action.startswith(self.wrapped):
+            return f"command:{program(name)}"
+        script = self.directory / f"wrapped-{name}"
+        script.write_text(f'#!/bin/sh\nexec {shlex.join([*wrapper, program(name)])} "$@"\n')
+        script.chmod(0o755)
+        return f"command:{script}"
 
     def allow(self, *fingerprints: str) -> None:
         """Put fingerprints into the directory of the directory form, as eximcertd does."""

@@ -14,8 +14,8 @@ from eximcertd.decisions.decide import Decider
 from eximcertd.fingerprint import Fingerprint
 from eximcertd.ledger import Ledger
 from eximcertd.publication.allowed_directory import AllowedDirectory
-from eximcertd.publication.publication import Publication
-from eximcertd.publish import client
+from eximcertd.publication.ask import Programs, ask_publish, ask_reload
+from eximcertd.publication.publisher import Publisher
 from lab.daemon import Eximcertd
 from lab.deciding import decide
 from lab.records import Records
@@ -23,12 +23,23 @@ from lab.records import Records
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from eximcertd.publish.old_request import Answer, Request
+    from eximcertd.publish.request import Answer, Request
+    from eximcertd.reload.request import ReloadAnswer
     from eximcertd.status import Verb
     from lab.exim import EximServer
 
 HAND = Fingerprint("AB" * 32)
 """What a hand puts into the macro file."""
+
+
+class InThisThread(Programs):
+    """The two programs, asked without a thread: a process that is traced has only one."""
+
+    async def publish(self, request: Request) -> Answer:
+        return ask_publish(self.config.publish.via, self.config.file, request, 60)
+
+    async def reload(self, request: Request) -> ReloadAnswer:
+        return ask_reload(self.config.publish.reload_via, self.config.file, request, 60)
 
 
 class Relay:
@@ -49,14 +60,11 @@ class Relay:
         ledger = Ledger(self.daemon.state / "ledger")
         allowlist = self.config.allowlist._replace(form=self.form)
 
-        async def ask(request: Request) -> Answer:
-            return client.ask(self.config.publish.via, self.config.file, request, 60)
-
         async def work() -> bool:
-            publication = Publication(
+            publication = Publisher(
                 ledger,
                 self.directory,
-                ask,
+                InThisThread(self.config),
                 decider=Decider(ledger, Records()),
                 allowlist=allowlist,
                 recorder=Records(),

@@ -1,8 +1,8 @@
-"""A small world for the model of the promises: the real ledger, publication, publisher and files; a twin of Exim.
+"""A small world for the model of the promises: the real ledger, publication, three programs and files; a twin of Exim.
 
-The twin stands where the publisher asks Exim (judge) and where it finds and reloads the daemon; all else is the
-real code on a real directory. Everything that changes something outside a process is counted, so that a kill,
-or somebody's broken configuration, can come before any of it.
+The twin stands where eximcertd-reload asks Exim and where it reloads the daemons; all else is the real code on a real
+directory. Everything that changes something outside a process is counted, so that a kill, or somebody's broken
+configuration, can come before any of it.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import tempfile
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 from unittest.mock import patch
 
 from eximcertd.decisions.decide import Decider
@@ -22,11 +22,14 @@ from eximcertd.ledger import Ledger
 from eximcertd.ledger.store import Store
 from eximcertd.publication import allowed_directory
 from eximcertd.publication.allowed_directory import AllowedDirectory
-from eximcertd.publication.publication import Publication
-from eximcertd.publish import macrofile, safely, settings, transaction
-from eximcertd.publish.old_request import UNKNOWN, Answer, Request, decode, encode
-from eximcertd.publish.stop import Stop, failed
-from eximcertd.settings import AllowlistSettings as Allowlist
+from eximcertd.publication.ask import UNKNOWN, decode_reload
+from eximcertd.publication.publisher import Publisher
+from eximcertd.publish import macrofile, secure_files, transaction
+from eximcertd.publish.error import PublishError
+from eximcertd.publish.request import Answer, Request
+from eximcertd.reload import program
+from eximcertd.reload.request import DIED, INVALID, LOADED, NOT_RUNNING, ReloadAnswer, ReloadError, encode_answer
+from eximcertd.settings import AllowlistSettings, parse
 from lab.deciding import decide
 from lab.records import Records
 
@@ -39,6 +42,9 @@ if TYPE_CHECKING:
 
 MACRO: Final = "RELAY_FROM_CERTS"
 FASTEST: Final = "/dev/shm"  # the model needs thousands of files, and no disk
+
+
+_Given = TypeVar("_Given")
 
 
 class Killed(BaseException):
@@ -69,33 +75,35 @@ class Twin:
         self.running = not self.broken
         if self.running:
             file = self._world.file
-            with suppress(Stop):  # a foreign line is somebody else's: the macro is what it was
+            with suppress(PublishError):  # a foreign line is somebody else's: the macro is what it was
                 self.loaded = macrofile.parse(MACRO, file.read_bytes() if file.exists() else None)
 
-    def judge(self, _: object, value: str | None, candidate: Path | None) -> SimpleNamespace:
-        """Stand for judge.judge."""
+    def candidate(self, *_: object) -> SimpleNamespace:
+        """Stand for reload.validate.candidate."""
         if self.broken:
-            raise failed("Exim does not accept its configuration", "no_such_option")
-        file = candidate or self._world.file
-        raw = file.read_bytes() if file.exists() else None
-        if value is None or macrofile.parse(MACRO, raw).value != value:
-            raise failed("another value")
-        return SimpleNamespace()
+            raise ReloadError(INVALID, "Exim rejects its configuration", exim="no_such_option")
+        return SimpleNamespace(facts=None, value="", seconds=0.0)
 
-    def find(self, *_: object) -> SimpleNamespace | None:
-        """Stand for exim_daemon.find."""
-        return SimpleNamespace(pid=1) if self.running else None
+    def live(self, _: object, digest: str) -> SimpleNamespace:
+        """Stand for reload.validate.live."""
+        validated = self.candidate()
+        file = self._world.file
+        value = macrofile.parse(MACRO, file.read_bytes() if file.exists() else None).value
+        if value is None or macrofile.value_digest(value) != digest:
+            raise ReloadError(INVALID, "Exim has another value")
+        return validated
 
-    def reload(self, *_: object) -> bool:
-        """Stand for exim_daemon.reload. A HUP on what was broken before the publication began breaks the promise."""
-        self._world.effect("publisher")
+    def reload(self, *_: object) -> ReloadAnswer:
+        """Stand for reload.load.load. A HUP on what was broken before the request began breaks the promise."""
+        if not self.running:
+            return ReloadAnswer(NOT_RUNNING)
+        self._world.effect("reload")
         assert not (self.broken and self.broken_at_start), "HUP on a configuration that did not pass"
         self.load()
-        self._world.effect("publisher")
-        return self.running
-
-    def successor(self, *_: object) -> None:
-        """Stand for exim_daemon.successor: nobody restarts Exim in this world but by ``start``."""
+        self._world.effect("reload")
+        if not self.running:
+            raise ReloadError(DIED, "EXIM IS DOWN: its daemon ended on a reload.")
+        return ReloadAnswer(LOADED)
 
 
 class World:
@@ -107,20 +115,16 @@ class World:
         for part in (self.state, self.state / "ledger", self.home / "etc"):
             part.mkdir(mode=0o755)
         self.file = self.home / "etc" / "relay_from_certs"
-        self.settings = settings.read(
-            Path("eximcertd.toml"),
-            {
-                "allowlist": {"file": str(self.file)},
-                "state": {"directory": str(self.state)},
-                "publish": {"min_interval": "0s"},
-            },
+        self.config = parse(
+            f'[allowlist]\nfile = "{self.file}"\n[state]\ndirectory = "{self.state}"\n[publish]\nmin_interval = "0s"\n'
         )
         self.records = Records()
-        self.allowlist = Allowlist(form="list")
+        self.allowlist = AllowlistSettings(form="list")
         self.exim = Twin(self)
         self.allowed = AllowedDirectory(self.state / "allowed")
         self.ledger: Ledger | None = None
-        self.publication: Publication | None = None
+        self.publication: Publisher | None = None
+        self.allow_shrink = False
         self._runner: asyncio.Runner | None = None
         self._kill: tuple[str, int] | None = None
         self._break_after: int | None = None
@@ -137,7 +141,7 @@ class World:
     # Faults from outside
 
     def plan(self, who: str, after: int) -> None:
-        """Kill the publisher, the daemon, or both, before the change after so many of theirs."""
+        """Kill root's part, the reload part, the daemon, or all, before the change after so many of theirs."""
         self._kill = (who, after)
 
     def plan_break(self, after: int) -> None:
@@ -152,11 +156,11 @@ class World:
         """Something outside the process is about to change."""
         if self._dead:
             raise Killed
-        if whose == "publisher" and self._break_after is not None:
+        if whose != "daemon" and self._break_after is not None:
             self._break_after -= 1
             if self._break_after < 0:
                 self._break_after, self.exim.broken = None, True
-        if self._kill is not None and self._kill[0] in {whose, "both"}:
+        if self._kill is not None and self._kill[0] in {whose, "all"}:
             who, left = self._kill
             self._kill = (who, left - 1)
             if left <= 0:
@@ -176,13 +180,9 @@ class World:
         def opened() -> None:
             self.allowed.prepare()
             self.ledger = Ledger(self.state / "ledger")
-            self.publication = Publication(
-                self.ledger,
-                self.allowed,
-                self._ask,
-                decider=Decider(self.ledger, self.records),
-                allowlist=self.allowlist,
-                recorder=self.records,
+            decider = Decider(self.ledger, self.records)
+            self.publication = Publisher(
+                self.ledger, self.allowed, self, decider=decider, allowlist=self.allowlist, recorder=self.records
             )
             self._runner = asyncio.Runner()
 
@@ -238,30 +238,48 @@ class World:
             return False
         return True
 
-    async def _ask(self, request: Request) -> Answer:
-        """Be the publisher, in its own process: what kills it alone leaves eximcertd without an answer."""
+    async def publish(self, request: Request) -> Answer:
+        """Be root's part, in its own process: what kills it alone leaves eximcertd without an answer."""
+        answer = self._process(
+            "publish", lambda: transaction.answer(self.config, request, allow_shrink=self.allow_shrink)
+        )
+        return answer or Answer(UNKNOWN, "ask", "it was killed")
+
+    async def reload(self, request: Request) -> ReloadAnswer:
+        """Be the reload part, in its own process."""
         self.exim.broken_at_start = self.exim.broken
-        alone = self._kill is not None and self._kill[0] == "publisher"
+        with patch.object(program, "receive", lambda *_: request):
+            answer = self._process("reload", lambda: program._answer(Path("eximcertd.toml")))
+        return decode_reload(encode_answer(answer)) if answer else ReloadAnswer(UNKNOWN, "ask", "it was killed")
+
+    def _process(self, name: str, work: Callable[[], _Given]) -> _Given | None:
+        """Do the work of a program; None if it alone is killed."""
+        alone = self._kill is not None and self._kill[0] == name
         try:
-            answer = transaction.answer(self.settings, decode(encode(request)))
+            given: _Given | None = work()
         except Killed:
             if not alone:
                 raise
             self._dead = False
-            answer = Answer(UNKNOWN, "ask", "it was killed")
-        self._break_after = None
+            given = None
         self.effect("daemon")
-        return answer
+        return given
 
     # What stands in for the world
 
     def _stand_in(self) -> None:
-        for module, whose in ((safely, "publisher"), (allowed_directory, "daemon")):
+        for module, whose in ((secure_files, "publish"), (allowed_directory, "daemon")):
             self._patches.enter_context(patch.object(module, "os", _Counting(self, whose)))
-        for name in ("judge", "exim_daemon"):
-            twin = self.exim.judge if name == "judge" else self.exim
-            self._patches.enter_context(patch.object(transaction, name, twin))
-        self._patches.enter_context(patch.object(transaction, "judge_directory", lambda *_: None))
+        stands_for: dict[str, object] = {
+            "candidate": self.exim.candidate,
+            "live": self.exim.live,
+            "load": self.exim.reload,
+            "_configuration": lambda *_: self.config,
+            **dict.fromkeys(("lookups", "_become", "not_overridden"), lambda *_: None),
+            "daemons": lambda *_: (),
+        }
+        for name, twin in stands_for.items():
+            self._patches.enter_context(patch.object(program, name, twin))
         real = Store.transaction
         world = self
 

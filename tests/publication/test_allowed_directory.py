@@ -48,7 +48,7 @@ def test_what_is_no_regular_file_never_counts_and_is_told(directory: AllowedDire
     (directory.path / "readme").touch()
     contents = directory.contents()
     assert contents.fingerprints == frozenset()
-    assert set(contents.strangers) == {ONE, TWO, THREE, "readme"}
+    assert set(contents.foreign) == {ONE, TWO, THREE, "readme"}
 
 
 def test_an_approved_fingerprint_takes_the_place_of_what_is_in_its_way(directory: AllowedDirectory) -> None:
@@ -62,5 +62,5 @@ def test_a_directory_that_cannot_be_read_is_an_error_and_never_empty(tmp_path: P
     for path in (tmp_path / "none", tmp_path / "link"):
         if path.name == "link":
             path.symlink_to("/tmp")
-        with pytest.raises(DirectoryError, match="cannot be used"):
+        with pytest.raises(DirectoryError, match="cannot be read"):
             AllowedDirectory(path).contents()

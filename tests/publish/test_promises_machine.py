@@ -28,18 +28,21 @@ from lab.world import MACRO, World
 
 from eximcertd.errors import RefusedError
 from eximcertd.fingerprint import Fingerprint
-from eximcertd.publication import manual_edit, reconciliation
-from eximcertd.publish import macrofile, transaction
-from eximcertd.publish.stop import Stop
+from eximcertd.publication import attempt, manual_edits
+from eximcertd.publish import macrofile, secure_files
+from eximcertd.publish.error import PublishError
+from eximcertd.reload import program
 from eximcertd.status import Verb
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from eximcertd.publish.request import Found
+
 FINGERPRINTS = [Fingerprint(character * 64) for character in "1A2B"]
 one = st.sampled_from(FINGERPRINTS)
 some = st.lists(one, unique=True, min_size=1, max_size=3)
-kills = st.none() | st.tuples(st.sampled_from(["publisher", "daemon", "both"]), st.integers(0, 45))
+kills = st.none() | st.tuples(st.sampled_from(["publish", "reload", "daemon", "all"]), st.integers(0, 45))
 
 
 class Promises(RuleBasedStateMachine):
@@ -250,9 +253,10 @@ class Promises(RuleBasedStateMachine):
         if not world.up:
             world.start()
         assert world.publication is not None
-        world.file.with_name(f"{world.file.name}.grant").write_bytes(b"")  # root's word, should everybody have to go
+        world.allow_shrink = True  # root's option, should everybody have to go
         world.run(world.publication.verify)
         world.run(world.publication.settle)
+        world.allow_shrink = False
         assert world.publication.live, world.publication.state
         honoured = world.exim.honoured()
         assert honoured == world.wanted()
@@ -298,67 +302,71 @@ def test_the_promises_hold_whatever_happens() -> None:
     run_state_machine_as_test(Promises, settings=MODEL)
 
 
-def no_mark(stack: ExitStack) -> None:
-    """Take a list that stands already for live, whether Exim has loaded it or not."""
-    stack.enter_context(patch.object(transaction.Publication, "_due", lambda *_: False))
+def live_by_comparing_lists(stack: ExitStack) -> None:
+    """Take a list that stands already for live, whether Exim has loaded this file or not."""
+    real = attempt.publish
+
+    async def publish(programs: Any, wanted: Any, found: Found, confirmed: Any) -> Any:
+        return await real(programs, wanted, found, attempt.identity(found) if wanted.stands(found) else confirmed)
+
+    stack.enter_context(patch.object(attempt, "publish", publish))
 
 
 def adoption_against_the_decisions(stack: ExitStack) -> None:
-    """Take the difference between the file and the decisions for a hand edit, not that to what was published."""
-    real = reconciliation.ManualEdits.take
+    """Take the difference between the file and the decisions for a manual edit, not that to what was published."""
+    real = manual_edits.ManualEdits.take
 
-    async def take(self: reconciliation.ManualEdits, found: Any) -> None:
+    async def take(self: manual_edits.ManualEdits, found: Any) -> None:
         wanted = self._ledger.publications.wanted()
-        compare = manual_edit.difference
-        with patch.object(reconciliation, "difference", lambda found, *_: compare(found, wanted, wanted)):
+        compare = manual_edits.difference
+        with patch.object(manual_edits, "difference", lambda found, *_: compare(found, wanted, wanted)):
             await real(self, found)
 
-    stack.enter_context(patch.object(reconciliation.ManualEdits, "take", take))
+    stack.enter_context(patch.object(manual_edits.ManualEdits, "take", take))
 
 
 def an_empty_list_on_a_read_error(stack: ExitStack) -> None:
-    """Take a file that cannot be read for an empty one."""
-    real = transaction.Publication._read
+    """Take a file that cannot be read for one that is not there."""
+    real = secure_files.SecureDirectory.read
 
-    def read(self: transaction.Publication) -> macrofile.MacroFile:
+    def read(self: secure_files.SecureDirectory, name: str, largest: int) -> Any:
         try:
-            return real(self)
-        except Stop:
-            return macrofile.parse(MACRO, b"")
+            return real(self, name, largest)
+        except PublishError:
+            return None
 
-    stack.enter_context(patch.object(transaction.Publication, "_read", read))
+    stack.enter_context(patch.object(secure_files.SecureDirectory, "read", read))
 
 
-def a_hup_before_judging(stack: ExitStack) -> None:
-    """Exim is reloaded first, and what it reloads is judged after."""
-    real = transaction.Publication._judge
+def a_hup_before_validating(stack: ExitStack) -> None:
+    """Exim is reloaded first, and what it reloads is validated after."""
+    answer = program._answer
 
-    def judge(self: transaction.Publication, value: str, **options: bool) -> Any:
-        exim: Any = vars(transaction)["exim_daemon"]
-        if exim.find() is not None:
-            exim.reload()
-        return real(self, value, **options)
+    def hup_first(*given: Any) -> Any:
+        twins: Any = vars(program)
+        with patch.object(program, "live", lambda *given, live=twins["live"]: [twins["load"](), live(*given)][1]):
+            return answer(*given)
 
-    stack.enter_context(patch.object(transaction.Publication, "_judge", judge))
+    stack.enter_context(patch.object(program, "_answer", hup_first))
 
 
 def reconciliation_against_an_empty_ledger(stack: ExitStack) -> None:
     """Do not rebuild a lost ledger from what stands, and let an empty list follow from it."""
-    real = reconciliation.ManualEdits.adopt
+    real = manual_edits.ManualEdits.adopt
 
-    def adopt(self: reconciliation.ManualEdits, added: Any, *, first: bool) -> None:
-        real(self, [] if first else added, first=first)
+    def adopt(self: manual_edits.ManualEdits, added: Any, note: str) -> Any:
+        return real(self, [] if "first start" in note else added, note)
 
-    stack.enter_context(patch.object(reconciliation.ManualEdits, "adopt", adopt))
+    stack.enter_context(patch.object(manual_edits.ManualEdits, "adopt", adopt))
 
 
 @pytest.mark.parametrize(
     ("fault", "broken"),
     [
-        (no_mark, "live was said, and Exim honours something else|locked out|relays"),
+        (live_by_comparing_lists, "live was said, and Exim honours something else|locked out|relays"),
         (adoption_against_the_decisions, "was approved, and is locked out"),
         (an_empty_list_on_a_read_error, "is locked out"),
-        (a_hup_before_judging, "HUP on a configuration that did not pass"),
+        (a_hup_before_validating, "HUP on a configuration that did not pass"),
         (reconciliation_against_an_empty_ledger, "is locked out"),
     ],
 )

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from eximcertd.ledger import Ledger
     from eximcertd.ledger.entries import Entry
     from eximcertd.maintenance.scheduler import Maintenance
-    from eximcertd.publication.publication import Publication
+    from eximcertd.publication.publisher import Publisher
 
 __all__ = ["Services", "time_of", "whole"]
 
@@ -44,7 +44,7 @@ class Services:
     intake: Intake
     decider: Decider
     resolver: Resolver
-    publication: Publication
+    publication: Publisher
     maintenance: Maintenance
     config: Callable[[], Config]
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from eximcertd.fingerprint import Fingerprint
 from eximcertd.publication.form import DIRECTORY, LIST, choose
-from eximcertd.publication.manual_edit import difference
+from eximcertd.publication.manual_edits import ManualEdit, difference
 
 SETS = st.frozensets(st.sampled_from([Fingerprint(f"{n:064X}") for n in range(6)]))
 
@@ -36,8 +36,8 @@ def test_auto_takes_the_directory_where_a_macro_rewrites_fingerprints() -> None:
 def test_neither_the_confirmed_list_nor_the_one_being_published_is_a_hand_edit(
     confirmed: frozenset[Fingerprint], publishing: frozenset[Fingerprint]
 ) -> None:
-    assert not difference(confirmed, confirmed, publishing)
-    assert not difference(publishing, confirmed, publishing)
+    assert difference(confirmed, confirmed, publishing) == ManualEdit()
+    assert difference(publishing, confirmed, publishing) == ManualEdit()
 
 
 @given(SETS, SETS, SETS)
