@@ -224,6 +224,7 @@ def _flood(directory: Path, known: Identity) -> Iterator[Row]:
                     time.sleep(0.002)
                 late.append(time.perf_counter() - written)
                 biggest = max(biggest, _resident(daemon))
+        _read_up_to(control, exim.log.stat().st_size)
         elapsed = time.perf_counter() - begun
         counts = daemon.status()["counts"]
         ledger = sum(file.stat().st_size for file in (daemon.state / "ledger").glob("ledger.sqlite*"))

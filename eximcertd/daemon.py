@@ -129,7 +129,13 @@ class Daemon:
     def _intake(self, index: Index, arrivals: Arrivals) -> Intake:
         look_every = min(LOOK_EVERY, (self._notifier.watchdog or math.inf) / _SIGNS)
         name, sightings = self._config.log.source, self._ledger.sightings
-        source = source_of(self._config, sightings.position(name), sightings.files().values(), look_every)
+        source = source_of(
+            self._config,
+            sightings.position(name),
+            sightings.files().values(),
+            known=index.__contains__,
+            look_every=look_every,
+        )
         return Intake(name, source, self._ledger, index=index, recorder=self._recorder, seen=arrivals.pending)
 
     def _maintenance(self, index: Index, watch: CertificateWatcher, arrivals: Arrivals, intake: Intake) -> Maintenance:

@@ -1,7 +1,7 @@
-"""The certificates in one file: PEM blocks wherever they stand (RFC 7468), or one certificate in DER.
+"""The certificates in one file: all its PEM blocks (RFC 7468), or one certificate in DER.
 
-A file is read in pieces of a fixed size through one buffer that is used again and wiped: bundles of any
-number of certificates cost the same memory, and private keys beside them leave nothing behind.
+A file is read in pieces of a fixed size through one buffer, which is reused and wiped: bundles of any number of
+certificates need the same memory, and private keys beside them leave nothing in it.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 LARGEST_CERTIFICATE: Final = 96 << 10
-"""Bytes in DER; a larger one is passed over. Exim and its libraries refuse a far smaller one in a handshake."""
+"""Bytes in DER; a larger one is skipped. TLS libraries refuse far smaller ones in a handshake."""
 
 _LONGEST_BLOCK: Final = 160 << 10
 _BUFFER: Final = 256 << 10
 _BEGIN: Final = b"-----BEGIN "
 
-# Neither alternative can match a dash, so a file is gone through once however it is made.
+# No part matches a dash across blocks, so that the search is linear for any contents.
 _BLOCK: Final = re.compile(
     rb"-----BEGIN (?:X509 |TRUSTED )?CERTIFICATE-----([^-]{1,%d})-----END (?:X509 |TRUSTED )?CERTIFICATE-----"
     % _LONGEST_BLOCK
@@ -67,7 +67,7 @@ class Blocks:
             self._view[:high] = self._zeros[:high]
 
     def _fill(self, fd: int, start: int, most: int) -> int:
-        """Read on into the buffer from ``start``, at most ``most`` bytes; return where what was read ends."""
+        """Read at most ``most`` bytes into the buffer at ``start``; return the end of what was read."""
         end = min(_BUFFER, start + most)
         while start < end:
             count = os.readv(fd, [self._view[start:end]])
@@ -77,7 +77,7 @@ class Blocks:
         return start
 
     def _keep(self, done: int, fill: int) -> int:
-        """Move what may be the beginning of a block to the front of the buffer; return how long it is."""
+        """Move what may be the beginning of a block to the front of the buffer; return its length."""
         begin = self._buffer.rfind(_BEGIN, done, fill)
         if begin < 0 or fill - begin > _LONGEST_BLOCK:
             begin = max(done, fill - len(_BEGIN))

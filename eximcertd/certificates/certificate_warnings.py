@@ -1,6 +1,6 @@
-"""What a person should be warned of before approving a certificate, as clauses to read after "it".
+"""What a person is warned of before approving a certificate, as clauses that follow "it".
 
-What depends on the time (expired, not yet valid) is Certificate.warnings' own. Pure.
+Certificate.warnings adds those that depend on the time (expired, not yet valid). Pure.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def of_files(files: Sequence[str], targets: Sequence[str]) -> list[str]:
     """Return the warnings about the places of its files. targets: what each of ``files`` leads to, links resolved."""
     single = [target for name, target in zip(files, targets, strict=True) if name not in BUNDLES]
     if files and (not single or any(target.startswith(PUBLIC_DIRECTORY) for target in single)):
-        return ["belongs to a public CA: it comes with the system's bundle, and nobody put it there for a client"]
+        return ["belongs to a public CA: it is part of the bundle of the system, not the certificate of a client"]
     return []
 
 

@@ -1,8 +1,8 @@
-"""Keeps an index in step with its directory: looks when something changes, and slowly all the same.
+"""Keeps an index up to date with its directory: looks when something changes, and every few minutes.
 
-An event only means "go and look", at the name that it tells; what is then found is all that counts. Under the
-events lies a whole look every few minutes, since events get lost: queues overflow in silence, a directory that
-is removed and made again goes deaf, targets of links lie elsewhere, network file systems tell nothing.
+An event only tells which name to look at; what counts is what is found there. A whole look every few minutes is needed
+because events get lost: queues overflow without notice, a directory that is removed and made again reports nothing,
+targets of links lie elsewhere, and network file systems report no changes of other machines.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ RESCAN: Final = 300.0
 """Seconds between whole looks."""
 
 DEAF_RESCAN: Final = 30.0
-"""Seconds between whole looks where no events can be had."""
+"""Seconds between whole looks where there are no events."""
 
 MISSING_RESCAN: Final = 2.0
 """Seconds between looks at a directory that cannot be read."""
 
 _GATHER: Final = 0.01
-"""Seconds from the first event to the look: what comes in one go is looked at together."""
+"""Seconds from the first event to the look, for events that belong together."""
 
 _SHARE: Final = 4
-"""After a look at what changed, so many times its length pass before the next: at most a fifth of a core."""
+"""After a look at what changed, the thread waits so many times its duration: at most a fifth of a core."""
 
 _LONGEST_REST: Final = 1.0
 _NEVER: Final = float("inf")
@@ -44,8 +44,8 @@ _JOIN: Final = 5.0
 class CertificateWatcher:
     """A thread that refreshes ``index`` and calls ``deliver``, in that thread.
 
-    ``deliver`` is called once after the first whole look, even if that changed nothing (what the cache kept is no
-    change): from then on the index can be relied on. After that it is called for every change.
+    ``deliver`` is called once after the first whole look, even if that changed nothing: from then on the index is
+    complete. After that it is called for every change.
     rescan: seconds between whole looks.
     """
 
@@ -63,21 +63,21 @@ class CertificateWatcher:
 
     @property
     def problem(self) -> str | None:
-        """Why changes are only seen by a slow look, or not at all; None where all is well."""
+        """Why changes are seen late or not at all, or None."""
         if self._ended and not self._stop.is_set():
-            return "the watch over the certificate directory has ended: restart eximcertd"
+            return "the certificate directory is not watched any more: restart eximcertd"
         return self._watcher.problem
 
     def start(self) -> None:
-        """Begin: what the cache kept, then a whole look, then whatever changes. Returns at once."""
+        """Begin with what the cache kept, then a whole look, then the changes. Returns at once."""
         self._thread.start()
 
     def look(self) -> None:
-        """Ask for a whole look now; from any thread."""
+        """Request a whole look now; from any thread."""
         self._heard(None)
 
     def stop(self) -> None:
-        """End the watch; returns once its threads have ended, or after a few seconds where a disk is stuck."""
+        """Stop; returns when the threads have ended, or after a few seconds if a disk blocks."""
         with self._wake:
             self._stop.set()
             self._wake.notify_all()
@@ -85,7 +85,7 @@ class CertificateWatcher:
             self._thread.join(_JOIN)
 
     def _heard(self, names: Iterable[bytes] | None) -> None:
-        """Take in that these names, or None: anything, may have changed; from any thread."""
+        """Note that these names (None: any) may have changed; from any thread."""
         with self._wake:
             if names is None:
                 self._whole = True
@@ -134,7 +134,7 @@ class CertificateWatcher:
         return min(self._rescan, DEAF_RESCAN) if self._watcher.problem else self._rescan
 
     def _wait(self, until: float) -> bool:
-        """Wait for something to look at, at most until that time; return whether to go on."""
+        """Wait for something to look at, at most until that time; return False to stop."""
         with self._wake:
             while not (self._stop.is_set() or self._whole or self._names):
                 left = until - time.monotonic()

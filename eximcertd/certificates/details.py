@@ -1,7 +1,7 @@
 """Details of the certificates that are shown: each read again from its file, parsed, and kept for a while.
 
-Nothing but digests stays in the index, so what is shown is read when it is shown. Parsed certificates (never
-file contents) are kept for the next listing, at most KEPT of them.
+The index keeps only digests, so a certificate is read when it is shown. Parsed certificates (never the contents of
+files) are kept for the next listing, at most KEPT of them.
 """
 
 # Names in a directory are bytes, which pathlib does not take.
@@ -72,7 +72,7 @@ class Details:
                 self._kept.popitem(last=False)
 
     def _read_all(self, missing: dict[bytes, tuple[bytes, ...]], attempt: int, found: dict[bytes, Certificate]) -> None:
-        """Read each file once that is the next to try for some of what is missing."""
+        """Read, once each, the next file to try for every missing certificate."""
         files: dict[bytes, set[bytes]] = defaultdict(set)
         for digest, names in missing.items():
             if attempt < len(names):

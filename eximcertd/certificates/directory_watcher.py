@@ -1,9 +1,9 @@
 """watchdog over one directory: which names in it may have changed.
 
-watchdog's traps, each seen with 2.2.1 or 7.1: a watch on a link to a directory is deaf, so the directory is
-resolved first; one that is removed and made again is watched no more while the observer still counts as alive,
-so every ``open`` compares; newer versions report that we opened a file ourselves unless they are told what to
-report; taking a watch away can raise in its thread, so an observer is thrown away whole.
+Faults of watchdog, each seen with 2.2.1 or 7.1: a watch on a link to a directory reports nothing, so the directory is
+resolved first; a directory that is removed and made again is not watched any more while the observer still counts as
+alive, so every ``open`` compares; newer versions report that we opened a file ourselves unless they are told what to
+report; removing a watch can raise in its thread, so the whole observer is replaced.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _OURS: Final = {"opened", "closed_no_write"}
 
 
 class DirectoryWatcher(events.FileSystemEventHandler):
-    """Hears what changes in ``directory`` and tells the names, or None for "anything"; in a thread of watchdog's."""
+    """Calls ``heard`` with the names that may have changed in ``directory``, None for any; in its thread."""
 
     def __init__(self, directory: Path, heard: Callable[[Iterable[bytes] | None], None]) -> None:
         self._directory = directory
@@ -35,10 +35,10 @@ class DirectoryWatcher(events.FileSystemEventHandler):
         self._observer: Any = None
         self._watched: tuple[bytes, int, int] | None = None
         self.problem: str | None = None
-        """Why nothing is heard, or None."""
+        """Why there are no events, or None."""
 
     def open(self) -> None:
-        """Begin to listen, or make sure that it is still this directory that is listened to."""
+        """Begin to watch, or check that it is still this directory that is watched."""
         try:
             resolved = self._directory.resolve(strict=True)
             status = resolved.stat()
@@ -59,7 +59,7 @@ class DirectoryWatcher(events.FileSystemEventHandler):
         self.problem = None
 
     def close(self) -> None:
-        """Listen no more."""
+        """Stop watching."""
         observer, self._observer, self._watched = self._observer, None, None
         if observer is not None:
             observer.stop()  # even if it was never started: newer versions have a thread from the beginning
@@ -67,7 +67,7 @@ class DirectoryWatcher(events.FileSystemEventHandler):
                 observer.join(_JOIN)
 
     def on_any_event(self, event: events.FileSystemEvent) -> None:
-        """Tell the names in the directory that an event is about."""
+        """Report the names in the directory that an event is about."""
         if event.event_type in _OURS or self._watched is None:
             return
         directory = self._watched[0]

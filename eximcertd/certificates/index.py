@@ -30,7 +30,7 @@ _NOTHING: Final[frozenset[bytes]] = frozenset()
 
 
 class Fingerprints(AbstractSet[Fingerprint]):
-    """A set of fingerprints over digests that are shared with the index: 100,000 of them cost nothing more."""
+    """A set of fingerprints over digests that it shares with the index, so that 100,000 of them need no memory."""
 
     def __init__(self, digests: AbstractSet[bytes] = _NOTHING) -> None:
         self._digests = digests
@@ -51,7 +51,7 @@ class Fingerprints(AbstractSet[Fingerprint]):
 
 @dataclass(frozen=True, slots=True)
 class CertificateChanges:
-    """What a look at the directory changed: certificates that were not there before, and that are gone."""
+    """What a look at the directory found: certificates that are new, and that are gone."""
 
     appeared: AbstractSet[Fingerprint]
     vanished: AbstractSet[Fingerprint]
@@ -62,25 +62,24 @@ class CertificateChanges:
 
 @dataclass(frozen=True, slots=True)
 class CertificateCounts:
-    """files: names that hold a certificate. distinct: certificates. passed_over: names that hold none."""
+    """files: names that hold a certificate. distinct: certificates. skipped: names that hold none."""
 
     files: int
     distinct: int
-    passed_over: int
+    skipped: int
 
 
 class Index:
-    """The certificates in ``directory``. cache: file that keeps what was found for the next start, or None.
+    """The certificates in ``directory``. cache: the file that keeps what was found for the next start, or None.
 
-    ``restore``, ``refresh`` and ``save`` belong into a worker thread, one at a time. Everything else may be
-    called from any thread, meanwhile too, and answers from what the last look found; ``details`` reads the
-    files of what it is asked for, and no other.
+    ``restore``, ``refresh`` and ``save`` are called in a worker thread, one at a time. Everything else may be called
+    from any thread at any time, and answers from what the last look found; ``details`` reads the files that it needs.
     """
 
     def __init__(self, directory: Path, cache: Path | None = None) -> None:
         self.directory = directory
         self.problem: str | None = None
-        """Why the directory cannot be looked at; what was found before still stands. None: it can."""
+        """Why the directory cannot be read, while what was found before is kept; or None."""
         self.cache_problem: str | None = None
         """Why the cache cannot be written, or None."""
         name = os.fsencode(directory)
@@ -92,7 +91,7 @@ class Index:
         self._looking = threading.Lock()
 
     def restore(self) -> None:
-        """Begin with what the cache kept; the next whole ``refresh`` puts right what has changed since."""
+        """Begin with what the cache kept; the next whole ``refresh`` corrects what has changed since."""
         if self._cache is None:
             return
         with self._looking:
@@ -103,9 +102,9 @@ class Index:
             self._kept = self._snapshot.states
 
     def refresh(self, names: Collection[bytes] | None = None) -> CertificateChanges:
-        """Look at the directory, or only at these names in it; costs what changed. Never raises for the directory.
+        """Look at the directory, or only at these names in it; costs what changed. Raises nothing for the directory.
 
-        A certificate vanishes only when a look GRACE after the first that missed it finds it missing still.
+        A certificate vanishes only when a look GRACE after the first one that missed it misses it again.
         """
         with self._looking:
             now = time.monotonic()
@@ -118,7 +117,7 @@ class Index:
                 why = error.strerror or str(error)
                 self.problem = (
                     f"{clean(str(self.directory))}: the certificate directory cannot be read: {why}; "
-                    "make it readable for the user that eximcertd runs as"
+                    "make it readable for eximcertd's user"
                 )
                 return CertificateChanges(Fingerprints(), Fingerprints())
             self.problem = None
@@ -126,7 +125,7 @@ class Index:
             return CertificateChanges(Fingerprints(difference.appeared), Fingerprints(difference.vanished))
 
     def save(self) -> None:
-        """Write what changed since the last time into the cache; a failure stands in ``cache_problem``."""
+        """Write the cache, if anything has changed since the last time; ``cache_problem`` tells a failure."""
         if self._cache is None:
             return
         with self._looking:
@@ -138,7 +137,7 @@ class Index:
                 self._kept = states
 
     def unsettled(self) -> frozenset[bytes]:
-        """Return the names that hold less than before and wait for a second look to confirm it."""
+        """Return the names that hold less than before and wait for a second look."""
         return frozenset(self._snapshot.lingering)
 
     def __contains__(self, fingerprint: object) -> bool:
@@ -163,16 +162,16 @@ class Index:
         return [Fingerprint(digest.hex().upper()) for digest in self._snapshot.files if digest[:4] in heads]
 
     def files(self, fingerprint: Fingerprint) -> list[Path]:
-        """Return the files that hold it, sorted; empty where none does."""
+        """Return the files that hold it, sorted."""
         names = names_of(self._snapshot.files.get(bytes.fromhex(fingerprint)))
         return [self.directory / os.fsdecode(name) for name in sorted(names)]
 
     def details(self, fingerprint: Fingerprint) -> Certificate | None:
-        """Return the certificate, read and parsed; None where no file holds it any more."""
+        """Return the certificate, read and parsed; None if no file holds it."""
         return self.details_of((fingerprint,)).get(fingerprint)
 
     def details_of(self, fingerprints: Iterable[Fingerprint]) -> dict[Fingerprint, Certificate]:
-        """Return the certificates of those fingerprints that there are, each file read at most once."""
+        """Return those of the certificates that are found; each file is read at most once."""
         files = self._snapshot.files
         wanted = {digest: tuple(names_of(files.get(digest))) for digest in map(bytes.fromhex, fingerprints)}
         return self._details.of({digest: names for digest, names in wanted.items() if names})
@@ -183,14 +182,14 @@ class Index:
         holding = sum(map(holds, snapshot.states.values()))
         return CertificateCounts(holding, len(snapshot.files), len(snapshot.states) - holding)
 
-    def passed_over(self, most: int = 1000) -> list[tuple[str, str]]:
-        """Return (file name, reason as a clause) of what was passed over, sorted, the first ``most`` of it.
+    def skipped(self, most: int = 1000) -> list[tuple[str, str]]:
+        """Return (file name, reason as a clause) of the first ``most`` names that were skipped, sorted.
 
-        The names are strangers' text. A directory with too many names says so in an entry of its own.
+        The names are unescaped. A directory with too many names has an entry of its own.
         """
         snapshot = self._snapshot
         found = ((name, REASONS.get(finding(state))) for name, state in snapshot.states.items())
         listed = nsmallest(most, ((os.fsdecode(name), why) for name, why in found if why))
         if snapshot.cut:
-            listed.append((str(self.directory), f"holds more than {MOST_NAMES} names; the rest is passed over"))
+            listed.append((str(self.directory), f"holds more than {MOST_NAMES} names; the rest is skipped"))
         return listed

@@ -1,9 +1,8 @@
-"""An observer of watchdog's that closes nobody else's descriptors.
+"""An observer of watchdog that closes no descriptors of others.
 
-Before it learned to wait for its own reader, watchdog closed its inotify descriptor while a thread might still
-read from it, and twice where the directory went away at the moment in which the watch was taken down (seen with
-strace, with 2.2.1, at each try). By then the number could be another file's: a ledger's, a log's. A watch that
-could not be had leaked its descriptor.
+Old versions of watchdog close their inotify descriptor while a thread may still read from it, and twice if the
+directory is removed while the watch is being removed (seen with strace, with 2.2.1, at each try). By then the number
+can belong to another file: the ledger, a log. They leak the descriptor of a watch that fails.
 """
 
 from __future__ import annotations
@@ -18,6 +17,6 @@ from watchdog.observers.api import BaseObserver
 def observer() -> Any:
     """Return a new observer, not yet started."""
     inotify = getattr(inotify_c, "Inotify", None)
-    if inotify is None or hasattr(inotify, "_close_resources"):  # it waits
+    if inotify is None or hasattr(inotify, "_close_resources"):  # it waits for its reader
         return Observer()
     return BaseObserver(emitter_class=import_module("eximcertd.certificates.oldwatchdog").Emitter)

@@ -37,7 +37,7 @@ class _Inotify(_OldInotify):  # type: ignore[misc] # untyped there
                 _c.inotify_rm_watch(self._inotify_fd, watch)
 
     def release(self) -> None:
-        """Close the descriptor; once, when nobody reads from it any more."""
+        """Close the descriptor, once, when no thread reads from it any more."""
         with self._closing:
             self._released = True
             os.close(self._inotify_fd)

@@ -1,7 +1,7 @@
-"""One name in the directory: is it a file to read, and which certificates does it hold.
+"""One name in the directory: whether it is a file to read, and which certificates it holds.
 
-Whatever a name leads to, looking at it neither blocks nor changes anything: only what stat calls a regular
-file is opened, without blocking, and it is asked again once it is open.
+Reading neither blocks nor changes anything, whatever a name leads to: only a regular file is opened, without blocking,
+and its type is checked again once it is open.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 LARGEST_FILE: Final = 64 << 20
-"""Bytes; a larger file is passed over. Debian's bundle of 140 certificates has 220,000."""
+"""Bytes; a larger file is skipped. Debian's bundle of 140 certificates has 220,000."""
 
 MOST_CERTIFICATES: Final = 1 << 16
-"""Certificates that are taken from one file."""
+"""Maximum number of certificates that are read from one file."""
 
 _UNSETTLED_NS: Final = 100_000_000
-"""A file that changed less than this before it was read may change again within its time stamp's tick."""
+"""A file that changed so shortly before it was read may change again without a new time stamp."""
 
 _FLAGS: Final = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
 
@@ -94,5 +94,5 @@ class CertificateReader:
 
 
 def failed(error: OSError, head: bytes = NOWHERE) -> bytes:
-    """Return the state of a name that could not be looked at; it is tried again at every whole look."""
+    """Return the state of a name that could not be read; it is tried again at every whole look."""
     return head + bytes((_ERRORS.get(error.errno or 0, Finding.FAILED) | AGAIN,))

@@ -1,7 +1,7 @@
 """Is a new certificate the successor of one that is approved: the same key, or the same name with a new key.
 
-A hint to the person who decides, and no more: two certificates with one name are two entries, always, and
-nothing here approves anything. Pure.
+A hint for the person who decides: two certificates with one name are always two entries, and nothing here approves
+anything. Pure.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ class Approvals:
     def followed_by(self, certificate: Certificate) -> Renewal | None:
         """Return which approved certificate this one seems to renew: the latest approved with its key, else its name.
 
-        None where there is none, and for an approved certificate itself. A missing subject is nobody's name.
+        None where there is none, and for an approved certificate itself. A missing subject is no name.
         """
         if certificate.fingerprint in self._fingerprints:
             return None

@@ -71,11 +71,11 @@ class Scanner:
         """Look at these names; costs nothing for the others. Raises OSError where the directory does not exist."""
         os.stat(self._directory)
         draft = Draft(base, now)
-        room = MOST_NAMES - len(base.states)
+        space = MOST_NAMES - len(base.states)
         wanted = [name for name in names if name not in {b"", b".", b".."} and b"/" not in name]
         known = [name for name in wanted if name in base.states or name in base.lingering]
         fresh = [name for name in wanted if name not in base.states and name not in base.lingering]
-        self._look(draft, base, [_Name(self._directory, name) for name in (*known, *fresh[: max(room, 0)])])
+        self._look(draft, base, [_Name(self._directory, name) for name in (*known, *fresh[: max(space, 0)])])
         return draft.finish()
 
     def certificates(self, name: bytes) -> Iterator[tuple[bytes, bytes]]:

@@ -4,9 +4,9 @@
     finding                              1 byte: a Finding, and AGAIN where the next whole look reads it again
     digests                              32 bytes for each distinct certificate in it
 
-100,000 of these are 11 MB; as objects with fields they would be five times that. The same bytes are kept in
-the cache. ctime is there because nobody can set it: a file that is replaced within the clock's tick, with its
-size and mtime as before, has another.
+100,000 of these are 11 MB; as objects with fields they would be five times as large. The cache keeps the same bytes.
+ctime is included because no program can set it: a file that was replaced within one tick of the clock, with the same
+size and mtime, has another one.
 
 Pure.
 """
@@ -32,7 +32,7 @@ NOWHERE: Final = bytes(IDENTITY)
 
 
 class Finding(IntEnum):
-    """What a name turned out to be. CUT: it holds certificates, and more of them than are taken."""
+    """What a name leads to. CUT: a file with more certificates than are read."""
 
     HOLDS = 0
     CUT = 1
@@ -50,20 +50,20 @@ class Finding(IntEnum):
 
 
 REASONS: Final[dict[Finding, str]] = {
-    Finding.CUT: "holds more certificates than are taken from one file; the rest is passed over",
+    Finding.CUT: "holds more certificates than are read from one file; the rest is skipped",
     Finding.NONE: "holds no certificate",
     Finding.EMPTY: "is empty",
     Finding.DIRECTORY: "is a directory",
     Finding.FIFO: "is a FIFO",
     Finding.SOCKET: "is a socket",
     Finding.DEVICE: "is a device",
-    Finding.DANGLING: "is a link to a file that is not there",
-    Finding.LOOP: "is a link that leads back to itself",
-    Finding.FORBIDDEN: "may not be read by the user that eximcertd runs as",
+    Finding.DANGLING: "is a link to a file that does not exist",
+    Finding.LOOP: "is a link to itself",
+    Finding.FORBIDDEN: "cannot be read by eximcertd's user",
     Finding.HUGE: "is too large to be a file of certificates",
     Finding.FAILED: "could not be read",
 }
-"""Why a name is passed over, as a clause that reads after the file's name."""
+"""Why a name is skipped, as a clause that follows the name of the file."""
 
 _KINDS: Final = (
     (stat.S_ISDIR, Finding.DIRECTORY),
@@ -75,12 +75,12 @@ _KINDS: Final = (
 
 
 def identity(status: os.stat_result) -> bytes:
-    """Return the first part of a state: which file it is, and in which version."""
+    """Return the first part of a state: the file and its version."""
     return _IDENTITY.pack(status.st_dev, status.st_ino, status.st_mtime_ns, status.st_ctime_ns, status.st_size)
 
 
 def special(mode: int) -> Finding:
-    """Return what a file is that is no regular one."""
+    """Return the finding for a file that is not a regular one."""
     return next((finding for test, finding in _KINDS if test(mode)), Finding.FAILED)
 
 
@@ -90,7 +90,7 @@ def finding(state: bytes) -> Finding:
 
 
 def digests(state: bytes) -> list[bytes]:
-    """Return the digests of the certificates in it, none twice."""
+    """Return the digests of the certificates in it, each once."""
     return [state[at : at + DIGEST] for at in range(HEAD, len(state), DIGEST)]
 
 

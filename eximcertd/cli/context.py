@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from eximcertd.control.client import Client
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from eximcertd.config import Config
@@ -39,3 +40,9 @@ class Context:
     def client(self) -> Client:
         """Return a client of eximcertd, not yet connected. Raises ConfigurationError."""
         return Client(self.socket or self.config().control.socket)
+
+
+def each(client: Client, method: str, key: str, **parameters: Any) -> Iterator[dict[str, Any]]:
+    """Yield the objects of a method that answers in portions. key: under which a portion has them."""
+    for portion in client.stream(method, parameters):
+        yield from portion[key]

@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 import click
 
 from eximcertd.cli.arguments import prefix
-from eximcertd.cli.context import Context, json_option, pass_context
+from eximcertd.cli.context import Context, each, json_option, pass_context
 from eximcertd.cli.formatting import record
 from eximcertd.cli.output import print_json_array, say
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from eximcertd.control.client import Client
 
 
 @click.command("history")
@@ -28,7 +21,7 @@ def command(context: Context, fingerprint: tuple[str, ...], limit: int | None, a
     """Show the decisions on one fingerprint or on all, newest first: who made them, when and why."""
     asked = prefix(fingerprint) if fingerprint else None
     with context.client() as client:
-        decisions = _decisions(client, asked, limit)
+        decisions = each(client, "History", "decisions", fingerprint=asked, limit=limit)
         if as_json:
             print_json_array(decisions)
             return
@@ -37,8 +30,3 @@ def command(context: Context, fingerprint: tuple[str, ...], limit: int | None, a
             say("\n".join(record(decision)))
         if not number:
             say("No decisions.")
-
-
-def _decisions(client: Client, asked: str | None, limit: int | None) -> Iterator[dict[str, Any]]:
-    for portion in client.stream("History", {"fingerprint": asked, "limit": limit}):
-        yield from portion["decisions"]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from eximcertd.cli.arguments import prefixes
-from eximcertd.cli.context import Context, json_option, pass_context
+from eximcertd.cli.context import Context, each, json_option, pass_context
 from eximcertd.cli.formatting import decided, pending
 from eximcertd.cli.output import print_json_array, say
 
@@ -57,5 +57,4 @@ def _show(client: Client, standing: str, asked: list[str]) -> int:
 
 
 def _entries(client: Client, standing: str, asked: list[str]) -> Iterator[dict[str, Any]]:
-    for portion in client.stream("List", {"standings": _STANDINGS[standing], "prefixes": asked}):
-        yield from portion["entries"]
+    return each(client, "List", "entries", standings=_STANDINGS[standing], prefixes=asked)

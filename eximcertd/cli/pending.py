@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from eximcertd.cli.context import Context, json_option, pass_context
+from eximcertd.cli.context import Context, each, json_option, pass_context
 from eximcertd.cli.formatting import count, pending
 from eximcertd.cli.output import print_json_array, say
 
@@ -47,8 +47,7 @@ def command(context: Context, everything: bool, as_json: bool) -> None:
 
 
 def _entries(client: Client, *standings: str) -> Iterator[dict[str, Any]]:
-    for portion in client.stream("List", {"standings": standings, "prefixes": []}):
-        yield from portion["entries"]
+    return each(client, "List", "entries", standings=standings, prefixes=[])
 
 
 def _show(entries: Iterator[dict[str, Any]], most: int | None) -> tuple[int, int]:

@@ -35,6 +35,7 @@ _EVENTS: Final = {
     Verb.ADOPT: (Event.ADOPTED_BY_HAND, "adopted"),
 }
 _DENIED: Final = {Verb.REJECT: Status.REJECTED, Verb.REVOKE: Status.REVOKED}
+_MOST_REFUSALS: Final = 100  # that one answer names
 _MOST_RECORDED: Final = 100  # events of one request; more are told in one for each verb
 
 
@@ -83,9 +84,6 @@ class Decider:
         if request.id and (repeated := self._repeated(request)) is not None:
             return repeated
         outcome, accepted = self._validated(request)
-        if outcome.refused and request.all_or_none:
-            sentences = [f"{grouped(fingerprint)} {refusal.sentence}" for fingerprint, refusal in outcome.refused]
-            raise RefusedError("\n".join(sentences))
         outcome.added = len(accepted)
         if accepted:
             approved = {one.fingerprint for one, _ in accepted if one.verb in ALLOWS}
@@ -96,6 +94,10 @@ class Decider:
             for watcher in self.watchers:
                 watcher(changed)
         return outcome
+
+    def check(self, request: DecisionRequest) -> None:
+        """Hold a request to the rules and decide nothing. Raises as ``decide`` does."""
+        self._validated(request)
 
     def _repeated(self, request: DecisionRequest) -> Outcome | None:
         """Return how the fingerprints stand if this request was made before; it decides nothing again."""
@@ -109,7 +111,10 @@ class Decider:
         return Outcome([Decided(entry.fingerprint, entry.status, changed=False) for entry in entries])
 
     def _validated(self, request: DecisionRequest) -> tuple[Outcome, list[tuple[Decision, Status]]]:
-        """Hold every decision of the request to the rules; return what is to be appended, with the new status."""
+        """Hold every decision of the request to the rules; return what is to be appended, with the new status.
+
+        Raises RefusedError.
+        """
         names = list(dict.fromkeys(one.fingerprint for one in request.decisions))
         statuses = self._ledger.entries.statuses(names)
         before = {} if request.order is Order.NOW else self._ledger.decisions.of_fingerprints(names)
@@ -119,11 +124,10 @@ class Decider:
             name: max((one.at for one in decisions if one.verb is not Verb.ADOPT), default=0)
             for name, decisions in before.items()
         }
-        last = {one.fingerprint: number for number, one in enumerate(request.decisions)}
         now = datetime.now(UTC)
         outcome = Outcome()
         accepted: list[tuple[Decision, Status]] = []
-        for number, decision in enumerate(request.decisions):
+        for decision in request.decisions:
             name = decision.fingerprint
             if request.order is not Order.NOW and _identity(decision) in known:
                 outcome.known += 1
@@ -139,7 +143,7 @@ class Decider:
                 certificate=request.certificates.get(name),
                 has_issued=name in request.issuers,
                 insist=request.insist,
-                superseded=last[name] != number,
+                superseded=request.last.get(name, decision) is not decision,
             )
             refusal = request.rule.refusal(case)
             if refusal is not None:
@@ -153,6 +157,10 @@ class Decider:
                 accepted.append((decision, new))
                 known.add(_identity(decision))
                 statuses[name] = (new, False)
+        if outcome.refused and request.all_or_none:
+            sentences = [f"{grouped(name)} {refusal.sentence}" for name, refusal in outcome.refused[:_MOST_REFUSALS]]
+            more = len(outcome.refused) - len(sentences)
+            raise RefusedError("\n".join([*sentences, f"and {more} more"] if more else sentences))
         return outcome, accepted
 
     def _record(self, request: DecisionRequest, decisions: Sequence[Decision]) -> None:

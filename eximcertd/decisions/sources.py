@@ -12,7 +12,7 @@ from eximcertd.ledger.decisions import IMPORTED, Decision
 from eximcertd.status import Verb
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
     from eximcertd.certificates.certificate import Certificate
     from eximcertd.fingerprint import Fingerprint
@@ -44,7 +44,8 @@ class DecisionRequest:
 
     id: of the call, so that asking twice is asking once, or "". certificates: of the fingerprints, as far as there
     are any. issuers: the fingerprints of those that have issued others of the directory. insist: of rules.OPTIONS.
-    all_or_none: a refusal refuses all of it. history_before: decisions older than this (ms since the epoch) are kept
+    all_or_none: a refusal refuses all of it. last: the last decision on a fingerprint, where there may be several.
+    history_before: decisions older than this (ms since the epoch) are kept
     as history even where they change nothing. imported_by: who imports it, or "".
     """
 
@@ -56,8 +57,14 @@ class DecisionRequest:
     insist: frozenset[str] = frozenset()
     order: Order = Order.NOW
     all_or_none: bool = True
+    last: Mapping[Fingerprint, Decision] = field(default_factory=dict)
     history_before: int = 0
     imported_by: str = ""
+
+    def portions(self, size: int) -> Iterator[DecisionRequest]:
+        """Yield the request in portions of ``size`` decisions."""
+        for start in range(0, len(self.decisions), size):
+            yield replace(self, decisions=self.decisions[start : start + size])
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +132,7 @@ def imported(
         issuers=known.issuers,
         insist=insist,
         order=Order.BY_TIME,
+        last={one.fingerprint: one for one in marked},
         history_before=now,
         imported_by=by,
     )

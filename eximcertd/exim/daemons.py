@@ -112,7 +112,7 @@ def daemons(facts: EximFacts) -> list[EximDaemon]:
     if processes.hidden():
         raise EximError(
             "/proc hides other users' processes (hidepid), so Exim's daemons cannot be seen",
-            hint="Mount /proc without hidepid for this user, or set [exim] reload = none and reload Exim otherwise.",
+            hint="Mount /proc without hidepid, or with gid= set to a group of Exim's user.",
         )
     deadline = time.monotonic() + _LIMIT
     for _look in range(_LOOKS):
@@ -172,7 +172,7 @@ def _is_daemon(pid: int, facts: EximFacts, deadline: float) -> bool | None:
     while seen := processes.process(pid):
         if seen.ignores(signal.SIGCHLD):
             return False
-        if set(seen.users) <= facts.owners - {0} and seen.catches(signal.SIGCHLD):
+        if set(seen.users) <= facts.owners - {0} | {facts.user} and seen.catches(signal.SIGCHLD):
             return True
         if time.monotonic() > patience:
             return seen.ignores(signal.SIGHUP)

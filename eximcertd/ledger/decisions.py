@@ -59,10 +59,11 @@ class Decisions:
                     for number, (one, _) in enumerate(decided, newest + 1)
                 ),
             )
+            newly = {one.fingerprint: (status, number) for number, (one, status) in enumerate(decided, newest + 1)}
             db.executemany(
                 "INSERT INTO entry (fingerprint, standing, decision) VALUES (?1, ?2, ?3) ON CONFLICT (fingerprint)"
                 " DO UPDATE SET standing = ?2, decision = ?3, withheld = 0, revoke_at = NULL, lapsed = 0",
-                ((one.fingerprint, status, number) for number, (one, status) in enumerate(decided, newest + 1)),
+                ((fingerprint, *newly[fingerprint]) for fingerprint in sorted(newly)),  # in the tables' order: faster
             )
             db.executemany(KEEP, (identity.row() for identity in identities))
 

@@ -131,7 +131,7 @@ def _open(path: Path) -> sqlite3.Connection:
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = FULL")
             connection.execute("PRAGMA foreign_keys = ON")
-            connection.execute("PRAGMA cache_size = -8192")
+            connection.execute("PRAGMA cache_size = -16384")
             connection.execute("PRAGMA journal_size_limit = 16777216")
             _upgrade(connection, version)
             if path.stat().st_size <= LARGEST_CHECKED:

@@ -12,6 +12,7 @@ from eximcertd.log.line import match_refusal
 from eximcertd.log.sighting import Sighting
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from datetime import datetime, tzinfo
 
     from eximcertd.fingerprint import Fingerprint
@@ -55,16 +56,29 @@ class Aggregator:
     def __len__(self) -> int:
         return len(self._sightings)
 
-    def read(self, text: Buffer, start: int, end: int, otherwise: datetime, waiting: Waiting) -> None:
+    def read(
+        self,
+        text: Buffer,
+        start: int,
+        end: int,
+        otherwise: datetime,
+        waiting: Waiting,
+        *,
+        wanted: Callable[[str], bool] | None = None,
+    ) -> None:
         """Take the whole lines in [start, end) of a buffer.
 
         otherwise: the time of lines that tell none. waiting: the file's; what is still looked for stays in it.
+        wanted: tells which fingerprints count; None: all.
         """
         for wait in list(waiting.values()):
             self._look_for_peer(text, wait, start, end, waiting)
         at = start
         hits: dict[Fingerprint, tuple[_Wait, int]] = {}
         while (at := text.find(at, end)) >= 0:
+            if wanted is not None and not wanted(text.after_literal(at)):
+                at += 1
+                continue
             line, newline = text.entry(at, start, end)
             rejection = self._grammar.match(line)
             if rejection is not None:

@@ -28,6 +28,10 @@ MOST_FINGERPRINTS: Final = 300
 """So many fingerprints go into one portion at most, for the control socket to take it."""
 
 
+LENGTH: Final = 1 << 20
+"""Bytes of a piece; larger ones than those of the daemon save a fifth of the time."""
+
+
 class Portion(NamedTuple):
     """A part of a file that was read.
 
@@ -45,7 +49,7 @@ class Backlog:
     """Reads files one after the other. zone: Exim's, of times that name none."""
 
     def __init__(self, grammar: Grammar, zone: tzinfo) -> None:
-        self._reader = Reader(grammar, zone)
+        self._reader = Reader(grammar, zone, LENGTH)
 
     def read(self, path: str, known: Iterable[FileCursor]) -> Iterator[Portion]:
         """Read what ``known`` does not cover of a file, plain or packed.

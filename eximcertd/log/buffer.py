@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-BUFFER_LENGTH: Final = 512 * 1024
+BUFFER_LENGTH: Final = 256 * 1024
 LONGEST: Final = 16 * 1024
 """Longer lines are of no interest: Exim's own limit of an entry is 8 KiB."""
 
@@ -38,6 +38,11 @@ class Buffer:
             return self.bytes.find(self._literal, start, end)
         found = memmem(self._address + start, end - start, self._literal, len(self._literal))
         return -1 if found is None else found - self._address
+
+    def after_literal(self, at: int) -> str:
+        """Return what may be a fingerprint: the 64 characters after the literal at ``at``."""
+        start = at + len(self._literal)
+        return self.bytes[start : start + 64].decode("latin-1")
 
     def find_mark(self, mark: bytes, start: int, end: int) -> int:
         """Return where some other bytes begin first in [start, end), or -1."""

@@ -12,7 +12,7 @@ from eximcertd.log.line import Grammar
 from eximcertd.log.tailer import Tailer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from eximcertd.config import Config
     from eximcertd.log.source import Source
@@ -24,9 +24,17 @@ _USUAL: Final = (Path("/var/log/exim4/mainlog"), Path("/var/log/exim/mainlog"), 
 _SETTINGS: Final = ("log_file_path", "spool_directory", "timezone", "syslog_processname")
 
 
-def source_of(config: Config, position: str | None, files: Iterable[str], look_every: float = LOOK_EVERY) -> Source:
-    """Return the source. position, files: what the ledger keeps of it, see Batch.
+def source_of(
+    config: Config,
+    position: str | None,
+    files: Iterable[str],
+    *,
+    known: Callable[[str], bool],
+    look_every: float = LOOK_EVERY,
+) -> Source:
+    """Return the source.
 
+    position, files: what the ledger keeps of it, see Batch. known: tells which fingerprints have a certificate.
     look_every: seconds after which a reader that hears nothing goes round all the same, which the watchdog counts
     on. Raises EximcertdError.
     """
@@ -40,7 +48,7 @@ def source_of(config: Config, position: str | None, files: Iterable[str], look_e
         name = settings.get("syslog_processname") or USUAL_NAME
         return JournalSource(grammar, position, name=name, timezone=timezone)
     path = config.log.path or main_log(config)
-    return Tailer(path, grammar, position, files, timezone=timezone, floor=look_every)
+    return Tailer(path, grammar, position, files, known=known, timezone=timezone, floor=look_every)
 
 
 def main_log(config: Config) -> Path:

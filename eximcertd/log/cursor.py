@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import secrets
 from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Final
@@ -28,7 +27,7 @@ _SURELY_DISTINCT: Final = 64 * 1024
 _REQUIRED: Final = {"head_length": int, "head": str, "start": int, "end": int, "tail_length": int, "tail": str}
 _OPTIONAL: Final = {
     "live": bool, "scanned": bool, "dev": int, "ino": int, "mtime": int, "middle": bool, "first": str,
-    "distinct": bool, "truncated": bool, "packed": list, "id": str,
+    "distinct": bool, "truncated": bool, "ahead": list, "packed": list, "id": str,
 }  # fmt: skip
 
 
@@ -53,7 +52,8 @@ class FileCursor:
     dev, ino: true only while the file is held open, else a hint. mtime: ns. middle: ``end`` lies in the middle
     of an entry too long for the buffer. first: its first line's time stamp. distinct: its lines are not all of
     one second, so that its content alone tells it from another file. truncated: its inode holds something else
-    by now; the rest of it lies in a copy. packed: (dev, ino, size, mtime) of packed copies that hold nothing more.
+    by now; the rest of it lies in a copy. ahead: regions after ``end``, each up to an offset, and the fingerprints
+    whose attempts in it were counted already. packed: (dev, ino, size, mtime) of packed copies that hold nothing more.
     id: what the ledger keeps it under.
 
     While it is open: fd (else -1), name (for people), until (monotonic time up to which it is held), and the
@@ -76,8 +76,9 @@ class FileCursor:
     first: str = ""
     distinct: bool = False
     truncated: bool = False
+    ahead: list[tuple[int, list[str]]] = field(default_factory=list)
     packed: list[list[int]] = field(default_factory=list)
-    id: str = field(default_factory=lambda: secrets.token_hex(8))
+    id: str = field(default_factory=lambda: os.urandom(8).hex())
     name: str = ""
     fd: int = -1
     until: float = 0.0
@@ -108,7 +109,18 @@ class FileCursor:
         """Begin anew, since the held file's content is another; return the cursor of what it held before."""
         old, fresh = self.continued(), FileCursor()
         old.id, old.live, old.truncated = self.id, False, True
-        for name in (*_REQUIRED, "middle", "first", "distinct", "packed", "id", "text_head", "text_tail", "waiting"):
+        for name in (
+            *_REQUIRED,
+            "middle",
+            "first",
+            "distinct",
+            "ahead",
+            "packed",
+            "id",
+            "text_head",
+            "text_tail",
+            "waiting",
+        ):
             setattr(self, name, getattr(fresh, name))
         return old
 
@@ -188,7 +200,15 @@ class FileCursor:
         self.end += high - begin
         self.at_end = high == begin
         self.dirty = self.dirty or high > begin
+        while self.ahead and self.ahead[0][0] <= self.end:
+            del self.ahead[0]
         self._keep(head, tail[-TAIL_LENGTH:])
+
+    def look_ahead(self, end: int, fingerprints: list[str]) -> None:
+        """Note that the attempts of these were counted between the last such region, or ``end``, and an offset."""
+        same = bool(self.ahead) and self.ahead[-1][1] == fingerprints
+        self.ahead = [*(self.ahead[:-1] if same else self.ahead), (end, fingerprints)]
+        self.dirty = True
 
     def skip_to(self, offset: int, head: bytes, tail: bytes) -> None:
         """Go on at an offset of a file that begins with ``head``; tail: the bytes before the offset."""

@@ -7,27 +7,29 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from eximcertd.log.aggregator import Aggregator
-from eximcertd.log.buffer import Buffer
-from eximcertd.log.cursor import HEAD_LENGTH, TAIL_LENGTH
+from eximcertd.log.buffer import BUFFER_LENGTH, Buffer
+from eximcertd.log.cursor import HEAD_LENGTH, TAIL_LENGTH, FileCursor
+from eximcertd.log.unpack import Plain
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterable, Iterator
+    from collections.abc import Callable, Generator, Iterable, Iterator
     from datetime import tzinfo
 
-    from eximcertd.log.cursor import FileCursor
     from eximcertd.log.line import Grammar
     from eximcertd.log.sighting import Sighting
     from eximcertd.log.unpack import Text
 
 END: Final = 1 << 62
 """An offset after the end of every file."""
+_MOST_REGIONS: Final = 64
+_MOST_AHEAD: Final = 64
 
 
 class Reader:
-    """Not for use by two threads. zone: Exim's."""
+    """Not for use by two threads. zone: Exim's. length: of a piece, in bytes."""
 
-    def __init__(self, grammar: Grammar, zone: tzinfo) -> None:
-        self._buffer = Buffer(grammar.literal)
+    def __init__(self, grammar: Grammar, zone: tzinfo, length: int = BUFFER_LENGTH) -> None:
+        self._buffer = Buffer(grammar.literal, length)
         self._aggregator = Aggregator(grammar, zone)
 
     def __len__(self) -> int:
@@ -50,10 +52,36 @@ class Reader:
         begin, have = piece
         return self._take(cursor, begin, have, datetime.now(UTC) if now else changed_at(cursor.mtime))
 
-    def read_text(self, cursor: FileCursor, text: Text, end: int = END) -> Iterator[int]:
+    def read_ahead(self, cursor: FileCursor, wanted: Callable[[str], bool]) -> Iterator[int]:
+        """Count the attempts of some fingerprints in what was not read yet of a held plain file, before all others.
+
+        Yield the bytes of each piece; the cursor remembers what is not to be counted again. Raises OSError.
+        """
+        start = cursor.ahead[-1][0] if cursor.ahead else cursor.end
+        if cursor.middle or len(cursor.ahead) >= _MOST_REGIONS:
+            return
+        decided: dict[str, bool] = {}  # a certificate may come meanwhile: in a piece one counts always or never
+
+        def note(fingerprint: str) -> bool:
+            return decided.setdefault(fingerprint, wanted(fingerprint))
+
+        ahead = FileCursor(end=start, mtime=cursor.mtime)
+        for consumed in self.read_text(ahead, Plain(cursor.fd, start), wanted=note):
+            counted = sorted(fingerprint for fingerprint, yes in decided.items() if yes)
+            if consumed and not ahead.middle:
+                cursor.look_ahead(ahead.end, counted)
+            yield consumed
+            if ahead.middle or len(cursor.ahead) >= _MOST_REGIONS or len(counted) > _MOST_AHEAD:
+                return
+            decided.clear()
+
+    def read_text(
+        self, cursor: FileCursor, text: Text, end: int = END, *, wanted: Callable[[str], bool] | None = None
+    ) -> Iterator[int]:
         """Read a text that stands at ``cursor.end`` on, up to ``end``; yield how many bytes each piece consumed.
 
-        The buffer may be used for something else between two pieces. Raises UnpackError, OSError.
+        wanted: tells which fingerprints count. The buffer may be used for something else between two pieces.
+        Raises UnpackError, OSError.
         """
         rest, otherwise = b"", changed_at(cursor.mtime)
         while cursor.end + len(rest) < end:
@@ -62,7 +90,7 @@ class Reader:
             if not got:
                 return
             have = len(rest) + got
-            consumed = self._take(cursor, 0, have, otherwise)
+            consumed = self._take(cursor, 0, have, otherwise, wanted)
             rest = bytes(self._buffer.view[consumed:have])
             yield consumed
 
@@ -95,10 +123,20 @@ class Reader:
                 found.append(cursor)
         return found, at, tail
 
-    def _take(self, cursor: FileCursor, begin: int, have: int, otherwise: datetime) -> int:
+    def _take(
+        self,
+        cursor: FileCursor,
+        begin: int,
+        have: int,
+        otherwise: datetime,
+        wanted: Callable[[str], bool] | None = None,
+    ) -> int:
+        if cursor.ahead:
+            end, counted = cursor.ahead[0]
+            have, wanted = min(have, begin + end - cursor.end), lambda fingerprint: fingerprint not in counted
         low, high = cursor.whole_lines(self._buffer, begin, have)
         if high > low:
-            self._aggregator.read(self._buffer, low, high, otherwise, cursor.waiting)
+            self._aggregator.read(self._buffer, low, high, otherwise, cursor.waiting, wanted=wanted)
         cursor.advance(self._buffer, begin, high)
         return high - begin
 

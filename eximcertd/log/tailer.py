@@ -25,7 +25,7 @@ from eximcertd.log.zone import zone_of
 from eximcertd.text import clean
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterable, Iterator
+    from collections.abc import Callable, Generator, Iterable, Iterator
     from pathlib import Path
 
     from eximcertd.log.line import Grammar
@@ -50,8 +50,9 @@ class Tailer:
 
     path: absolute; its last part may hold %D or %M. position: what the last batch told, None at the very first
     start: then the log is read from its beginning, and what was rotated before is left alone. files: what the
-    batches told of files. timezone: Exim's option. floor: seconds between looks when nothing happens. hold: see
-    HOLD. Raises EximcertdError if the position cannot be understood.
+    batches told of files. known: tells which fingerprints are counted before the others in a flood. timezone:
+    Exim's option. floor: seconds between looks when nothing happens. hold: see HOLD. Raises EximcertdError if the
+    position cannot be understood.
     """
 
     def __init__(
@@ -61,12 +62,14 @@ class Tailer:
         position: str | None = None,
         files: Iterable[str] = (),
         *,
+        known: Callable[[str], bool] = lambda _: False,
         timezone: str = "",
         floor: float = 10.0,
         hold: float = HOLD,
     ) -> None:
         self.timezone = timezone
         self._path = path
+        self._known = known
         self._hold = hold
         self._stopped = Event()
         self._names = Names(path)
@@ -76,7 +79,8 @@ class Tailer:
         self._work: Generator[int, None, bool] | None = None
         self._watch = Watch(self._stopped, floor, lambda name: self._rotated.concerns(os.fsdecode(name)))
         self._log_problem: str | None = None
-        self._told = Progress(str(path), 0, 0, None, None, 0)
+        self._problem: str | None = None
+        self._path_now = str(path)
         self._last: datetime | None = None
         self._beat = 0
         self._consumed = self._delivered = 0
@@ -112,11 +116,12 @@ class Tailer:
             cursor.close()
 
     def progress(self) -> Progress:
-        """Tell how far it is; while much is read at once, the end is where it was when that began."""
-        told, current = self._told, self._registry.current
-        done = max(0, current.end - told.position) if current is not None and current.name == told.path else 0
-        behind = max(0, told.behind_bytes - done) + self._rotated.behind
-        return Progress(told.path, told.position + done, behind, self._last, told.problem, self._beat)
+        """Tell how far it is."""
+        current, path, problem = self._registry.current, self._path_now, self._problem
+        behind = self._rotated.behind + sum(cursor.unread() for cursor in self._registry.held() if not cursor.at_end)
+        if current is None:
+            return Progress(path, 0, behind, self._last, problem, self._beat)
+        return Progress(current.name, current.end, behind + current.unread(), self._last, problem, self._beat)
 
     def look(self) -> Iterator[Batch]:
         """Look once at everything, read all there is, and yield what is to be stored."""
@@ -173,8 +178,14 @@ class Tailer:
                     break
                 self._note(consumed)
                 pieces -= 1
+                flood = len(self._reader) >= MOST_FINGERPRINTS
                 if self._is_due() or cursor.end == consumed:  # a scan of the same file may begin while much is read
                     yield self._batch()
+                if flood:
+                    for _ in self._reader.read_ahead(cursor, self._known):
+                        self._beat += 1
+                    if len(self._reader):
+                        yield self._batch()
         except OSError as error:
             self._log_problem = f"{clean(cursor.name)}: cannot be read: {error.strerror}"
             cursor.close()
@@ -223,7 +234,6 @@ class Tailer:
         self._registry.current = cursor
         self._registry.changed = True
         self._rotated.look_again()
-        self._tell()
 
     def _note(self, consumed: int) -> None:
         self._beat += 1
@@ -253,12 +263,7 @@ class Tailer:
         return Batch(self._reader.take(), position, files)
 
     def _tell(self) -> None:
-        """Make known how far it is."""
-        current = self._registry.current
+        """Make known to other threads what is wrong."""
         problems = (self._log_problem, *self._rotated.problems.values(), self._watch.problem, *self._rotated.lost)
-        position, behind, path = 0, 0, str(self._log())
-        if current is not None:
-            position, behind, path = current.end, current.unread(), current.name
-        behind += sum(cursor.unread() for cursor in self._registry.held() if not cursor.at_end)
-        problem = next((problem for problem in problems if problem is not None), None)
-        self._told = Progress(path, position, behind, None, problem, 0)
+        self._problem = next((problem for problem in problems if problem is not None), None)
+        self._path_now = str(self._log())

@@ -64,8 +64,8 @@ class Health:
 
     async def findings(self, expires_within: timedelta) -> list[dict[str, Any]]:
         """Return Lines of the interface."""
-        passed_over = await asyncio.to_thread(self._index.passed_over, _MOST_SHOWN)
-        certificates = self._of_certificates(expires_within, passed_over)
+        skipped = await asyncio.to_thread(self._index.skipped, _MOST_SHOWN)
+        certificates = self._of_certificates(expires_within, skipped)
         return [*self._of_allowlist(), *self._of_log(), *certificates]
 
     def _of_allowlist(self) -> Iterator[dict[str, Any]]:
@@ -101,16 +101,14 @@ class Health:
                 "Look at [queue] unmatched_limit.",
             )
 
-    def _of_certificates(
-        self, expires_within: timedelta, passed_over: list[tuple[str, str]]
-    ) -> Iterator[dict[str, Any]]:
+    def _of_certificates(self, expires_within: timedelta, skipped: list[tuple[str, str]]) -> Iterator[dict[str, Any]]:
         for problem in (self._index.problem, self._index.cache_problem, self._watch_problem()):
             if problem:
                 yield _line("warning", problem)
         counts = self._index.counts()
         yield _line("ok", f"{counts.distinct} certificates in {counts.files} files of {self._index.directory}")
-        for name, why in passed_over:
-            yield _line("warning", f"passed over: {name}: {why}")
+        for name, why in skipped:
+            yield _line("warning", f"skipped: {name}: {why}")
         expired, expiring = self._expiry.expired(), self._expiry.expiring(expires_within)
         for what, names in (("have expired", expired), ("expire soon", expiring)):
             if names:

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Final
 from eximcertd.exim import listeners as sockets
 from eximcertd.exim import processes
 from eximcertd.exim.daemons import daemons
-from eximcertd.exim.run import quoted
+from eximcertd.exim.run import EximError, quoted
 from eximcertd.reload.request import DIED, LOADED, NOT_LOADED, NOT_RUNNING, DaemonState, ReloadAnswer, ReloadError
 
 if TYPE_CHECKING:
@@ -139,6 +139,10 @@ class _Reload:
         """Return the answer once all daemons have loaded. Raises ReloadError for whoever else listens."""
         if not self.states:
             found = self._listening()
+            if not found and not processes.read(1, "net/tcp"):
+                raise EximError(
+                    "/proc/1/net/tcp cannot be read: whether something listens on Exim's ports is not known"
+                )
             if not found:
                 return ReloadAnswer(NOT_RUNNING, message="Exim is not running. The list takes effect when it starts.")
             raise self._error(

@@ -45,7 +45,7 @@ def indexed(directory: Path) -> Index:
 
 
 def reason(index: Index, name: str) -> str:
-    return dict(index.passed_over())[name]
+    return dict(index.skipped())[name]
 
 
 def test_the_fingerprint_is_the_one_that_openssl_computes(certs: Path, alice: Identity) -> None:
@@ -165,9 +165,9 @@ def test_links_to_nothing_and_in_circles_are_passed_over(certs: Path) -> None:
     (certs / "loop.pem").symlink_to("loop2.pem")
     (certs / "loop2.pem").symlink_to("loop.pem")
     index = indexed(certs)
-    assert reason(index, "dangling.pem") == "is a link to a file that is not there"
-    assert reason(index, "loop.pem") == "is a link that leads back to itself"
-    assert index.counts().passed_over == 3
+    assert reason(index, "dangling.pem") == "is a link to a file that does not exist"
+    assert reason(index, "loop.pem") == "is a link to itself"
+    assert index.counts().skipped == 3
 
 
 def test_fifos_sockets_devices_and_directories_are_passed_over_and_never_opened(certs: Path) -> None:
@@ -196,7 +196,7 @@ def test_garbage_keys_requests_and_empty_files_are_passed_over(certs: Path, alic
     subprocess.run([*request, "-outform", "DER", "-out", str(certs / "request.der")], check=True, capture_output=True)
     index = indexed(certs)
     assert len(index) == 0
-    assert index.counts().passed_over == 9
+    assert index.counts().skipped == 9
     assert reason(index, "empty.pem") == "is empty"
     assert reason(index, "request.der") == "holds no certificate"
 
@@ -213,7 +213,7 @@ def test_a_file_without_rights_is_passed_over(alice: Identity) -> None:
     script = (
         "import os, sys; from pathlib import Path; from eximcertd.certificates.index import Index\n"
         "index = Index(Path(sys.argv[1])); os.geteuid() or (os.setgroups([]), os.setgid(65534), os.setuid(65534))\n"
-        "index.refresh(); print(index.passed_over())"
+        "index.refresh(); print(index.skipped())"
     )
     with TemporaryDirectory() as name:
         certs = Path(name)
@@ -221,13 +221,13 @@ def test_a_file_without_rights_is_passed_over(alice: Identity) -> None:
         (certs / "alice.pem").write_text(alice.pem)
         (certs / "alice.pem").chmod(0)
         said = subprocess.run([sys.executable, "-c", script, name], capture_output=True, text=True, check=False)
-    assert "[('alice.pem', 'may not be read by the user that eximcertd runs as')]" in said.stdout, said.stderr
+    assert "[('alice.pem', \"cannot be read by eximcertd's user\")]" in said.stdout, said.stderr
 
 
 def test_the_first_entries_of_a_long_list_of_what_was_passed_over_are_shown(certs: Path) -> None:
     for number in range(30):
         (certs / f"{number:02}").touch()
-    assert [name for name, _ in indexed(certs).passed_over(3)] == ["00", "01", "02"]
+    assert [name for name, _ in indexed(certs).skipped(3)] == ["00", "01", "02"]
 
 
 def test_a_directory_that_cannot_be_read_is_told_and_what_was_found_stands(certs: Path, alice: Identity) -> None:
@@ -268,7 +268,7 @@ def test_a_look_at_some_names_finds_what_a_whole_look_finds(certs: Path, some: l
     names = [b"a.pem", b"b.pem", b"c.pem", b"d.pem", b"not-there", b"..", b"", b"../b.crt"]
     assert set(index.refresh(names).appeared) == {some[0].fingerprint, some[1].fingerprint}
     assert index.counts() == indexed(certs).counts()
-    assert index.passed_over() == indexed(certs).passed_over()
+    assert index.skipped() == indexed(certs).skipped()
     assert not index.refresh()
 
 

@@ -207,14 +207,23 @@ def test_no_answer_is_4_and_says_where_to_look(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can be somebody else")
-def test_not_permitted_is_5(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("verb", "right"),
+    [
+        (["pending"], "read"),
+        (["scan", "/etc/passwd"], "read"),
+        (["revoke", ALICE], "approve"),
+        (["export"], "approve"),
+    ],
+)
+def test_not_permitted_is_5_with_the_verb_that_was_typed(tmp_path: Path, verb: list[str], right: str) -> None:
     for directory in (tmp_path, *tmp_path.parents):  # nobody must reach the socket
         if directory == Path(tempfile.gettempdir()):
             break
         directory.chmod(0o755)
     with Twin(tmp_path / "control", rights=Rights()) as twin:
         done = subprocess.run(
-            [program("eximcertctl"), "--socket", str(twin.path), "pending"],
+            [program("eximcertctl"), "--socket", str(twin.path), *verb],
             capture_output=True,
             text=True,
             timeout=30,
@@ -224,7 +233,7 @@ def test_not_permitted_is_5(tmp_path: Path) -> None:
             extra_groups=[],
         )
     assert done.returncode == 5
-    assert "eximcertctl pending: nobody does not have the right to read" in done.stderr
+    assert f"eximcertctl {verb[0]}: nobody does not have the right to {right}" in done.stderr
     assert "Traceback" not in done.stderr
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,6 +15,7 @@ from lab.wait import until
 from eximcertd.certificates.index import Index
 from eximcertd.certificates.issuers import Issuers
 from eximcertd.certificates.parsing import parse
+from eximcertd.certificates.snapshot import Snapshot
 from eximcertd.decisions.resolve import Resolver
 from eximcertd.errors import NoSuchFingerprintError, UsageError
 from eximcertd.fingerprint import Fingerprint, of_der
@@ -147,3 +149,24 @@ def test_who_issued_whom_follows_the_directory(known: Known, tmp_path: Path) -> 
         return not issuers.has_authority(parse(leaf.der).issuer)
 
     until(forgotten, "what has gone from the directory is no authority any more")
+
+
+def test_ten_thousand_unknown_prefixes_over_a_million_certificates_leave_the_loop_to_others(known: Known) -> None:
+    digests = [hashlib.sha256(number.to_bytes(4, "big")).digest() for number in range(1_000_000)]
+    known.index._snapshot = Snapshot(files=dict.fromkeys(digests, b"bundle.pem"))
+    texts = [hashlib.sha256(b"%d" % number).hexdigest()[:16] for number in range(9_999)] + [digests[7].hex()[:16]]
+
+    async def longest_hold() -> float:
+        """Resolve, and return for how many seconds of processor time nobody else had a turn at most."""
+        resolving = asyncio.create_task(known.resolver.resolve(texts))
+        longest, before = 0.0, time.thread_time()
+        while not resolving.done():
+            await asyncio.sleep(0)
+            now = time.thread_time()
+            longest, before = max(longest, now - before), now
+        with pytest.raises(NoSuchFingerprintError):
+            resolving.result()
+        return longest
+
+    assert asyncio.run(longest_hold()) < 0.5
+    assert known.resolve(texts[-1]) == [digests[7].hex().upper()]

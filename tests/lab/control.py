@@ -44,14 +44,19 @@ class Control:
 
     def answer(self) -> dict[str, Any]:
         """Read one more answer. Raises CallError, and ConnectionError at the end of the connection."""
+        reply = self.reply()
+        parameters: dict[str, Any] = reply.get("parameters") or {}
+        if "error" in reply:
+            raise CallError(reply["error"], parameters)
+        return parameters
+
+    def reply(self) -> dict[str, Any]:
+        """Read one more reply, whatever it is. Raises ConnectionError at the end of the connection."""
         while b"\0" not in self._rest:
             more = self.socket.recv(1 << 16)
             if not more:
                 raise ConnectionError("eximcertd closed the connection")
             self._rest += more
         raw, _, self._rest = self._rest.partition(b"\0")
-        reply = json.loads(raw)
-        parameters: dict[str, Any] = reply.get("parameters") or {}
-        if "error" in reply:
-            raise CallError(reply["error"], parameters)
-        return parameters
+        reply: dict[str, Any] = json.loads(raw)
+        return reply

@@ -15,7 +15,7 @@ import pytest
 from lab.log import FIRST, Following, Log, Looking, fingerprint
 from lab.wait import until
 
-from eximcertd.log.backlog import Backlog
+from eximcertd.log.backlog import LENGTH, Backlog
 from eximcertd.log.buffer import BUFFER_LENGTH
 from eximcertd.log.cursor import TAIL_LENGTH
 from eximcertd.log.line import DEFAULT_MESSAGE, Grammar
@@ -61,7 +61,8 @@ def test_an_entry_longer_than_the_buffer_exposes_no_forged_line_at_its_pieces_en
 ) -> None:
     log = Log(path)
     forged = f"2026-11-22 17:03:03 {DEFAULT_MESSAGE} {fingerprint(66)}\n".encode()
-    log.raw(b"x" * (BUFFER_LENGTH + (pieces - 1) * (BUFFER_LENGTH - less)) + forged)
+    length = BUFFER_LENGTH if read is followed else LENGTH
+    log.raw(b"x" * (length + (pieces - 1) * (length - less)) + forged)
     log.reject()
     assert read(path) == log.written
 
@@ -191,3 +192,30 @@ def test_a_position_of_the_first_version_is_understood_with_the_files_in_it(path
         looking.look()
         assert looking.twin.taken() == log.written
         looking.kill()
+
+
+@pytest.mark.parametrize("killed", [False, True])
+def test_in_a_flood_a_client_with_a_certificate_is_counted_first_and_once(killed: bool, path: Path) -> None:
+    log = Log(path)
+    for number in range(30_000):
+        log.raw(f"{log.stamp()} {DEFAULT_MESSAGE} {fingerprint(number)}\n".encode())
+        log.written[fingerprint(number)] += 1
+        if number % 10_000 == 0:
+            log.reject(FIRST, pid=number + 1)
+    looking = Looking(path, known=lambda one: one == FIRST)
+    looking.start()
+    assert looking.follower is not None
+    for batch in looking.follower.look():
+        looking.twin.take(batch)
+        if looking.twin.taken()[FIRST] == 3:
+            break
+    assert looking.twin.taken().total() < 10_000
+    assert looking.twin.peers
+    log.reject(FIRST, times=2)
+    log.raw((b"x" * 999 + b"\n") * 3000)
+    log.reject(fingerprint(7), times=2)
+    if killed:
+        looking.kill()
+    looking.look()
+    assert looking.twin.taken() == log.written
+    looking.kill()

@@ -55,7 +55,7 @@ def test_times_are_in_the_zone_that_exim_says(tmp_path: Path) -> None:
     log = tmp_path / "mainlog"
     log.write_text(f"2026-07-01 12:00:00 {DEFAULT_MESSAGE} {FIRST}\n")
     config = configured(tmp_path, "timezone = Asia/Kolkata", f'path = "{log}"')
-    source, twin = source_of(config, None, ()), Twin()
+    source, twin = source_of(config, None, (), known=lambda _: False), Twin()
     assert isinstance(source, Tailer)
     for batch in source.look():
         twin.take(batch)
@@ -87,6 +87,6 @@ def test_without_a_time_zone_it_is_the_machines_whatever_the_environment_says(
 
 def test_in_the_journal_exim_has_the_name_that_it_says(tmp_path: Path) -> None:
     config = configured(tmp_path, "syslog_processname = mx1", 'source = "journal"')
-    source = source_of(config, None, ())
+    source = source_of(config, None, (), known=lambda _: False)
     assert isinstance(source, JournalSource)
     assert "mx1" in source.names

@@ -25,12 +25,15 @@ _EVERYBODY: Final = 0o666
 _GENCERT: Final = "/usr/share/doc/exim4-base/examples/exim-gencert"
 
 
-def only_root_writes(path: Path, what: str) -> Iterator[CheckLine]:
-    """Say whether only root can have written a file, every parent included. A sticky directory is a safe parent."""
+def only_root_writes(path: Path, what: str, make: str) -> Iterator[CheckLine]:
+    """Say whether only root can have written a file, every parent included. A sticky directory is a safe parent.
+
+    make: what to do if the file does not exist.
+    """
     try:
         wrong = [one for one in (path, *path.parents) if _loose(one)]
     except FileNotFoundError:
-        yield error(f"{what} {path} does not exist", "eximcertd writes it: eximcertctl status says why it has not")
+        yield error(f"{what} {path} does not exist", make)
         return
     except OSError:
         yield unknown(f"the owner of {path}")

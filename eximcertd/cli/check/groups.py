@@ -6,6 +6,7 @@ import grp
 from typing import TYPE_CHECKING, Any
 
 from eximcertd.cli.check.finding import CheckLine, error, ok, warning
+from eximcertd.settings import ControlSettings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -19,7 +20,8 @@ def groups(configured: Mapping[str, Sequence[str]], running: Mapping[str, Any] |
     for key, names in configured.items():
         missing = [name for name in names if not _is_group(name)]
         if missing:
-            yield error(f"[control] {key}: there is no group {', '.join(missing)}", "addgroup --system NAME")
+            line = warning if tuple(names) == ControlSettings._field_defaults[key] else error
+            yield line(f"[control] {key}: there is no group {', '.join(missing)}", "addgroup --system NAME")
     used = configured if running is None else running
     for key, names in configured.items():
         if sorted(used[key]) != sorted(names):

@@ -212,7 +212,8 @@ def _tls(settings: dict[str, str]) -> Iterator[CheckLine]:
         yield error("tls_advertise_hosts is empty: no client can use TLS", "set tls_advertise_hosts = *")
     if "tls_certificate" in settings and not settings["tls_certificate"]:
         yield warning(
-            "tls_certificate is empty: Exim makes a self-signed certificate at each start", "set tls_certificate"
+            "tls_certificate is empty: Exim makes a self-signed certificate at each start",
+            "set tls_certificate (on Debian: MAIN_TLS_ENABLE = yes, with /etc/exim4/exim.crt and exim.key)",
         )
     asks = [settings.get(name, "").strip() for name in ("tls_try_verify_hosts", "tls_verify_hosts")]
     if not any(asks):

@@ -85,9 +85,12 @@ def _configuration(exim: Exim, build: Build, config: Config, service: ServiceRep
         yield from _daemons(facts, log, service.loaded, read_files)
     except EximError as failure:
         yield error(failure.message, failure.hint) if os.geteuid() == 0 else unknown("Exim's daemons")
-    yield from visible(files.only_root_writes(config.macro_file, "the macro file"))
+    if build.config == freshness.GENERATED:
+        yield from freshness.generated_is_current()
+    empty = f"make an empty list: echo '{config.allowlist.macro} =' >{config.macro_file}"
+    yield from visible(files.only_root_writes(config.macro_file, "the macro file", empty))
     if config.file.exists():
-        yield from visible(files.only_root_writes(config.file, "the configuration"))
+        yield from visible(files.only_root_writes(config.file, "the configuration", ""))
     yield from visible(files.state(config, service.user, user))
     yield from visible(files.certificates(config.certificates.directory, user))
     if config.log.source == "file" and log is not None:
@@ -113,8 +116,6 @@ def _daemons(facts: EximFacts, log: EximLog | None, published: float, configurat
     yield from handshakes(endpoints, named_ports((), facts.tls_ports))
     for daemon in running:
         yield freshness.daemon_is_current(daemon.pid, daemon.started_at(), sorted(configuration), log, published)
-    if freshness.GENERATED in configuration:
-        yield from freshness.generated_is_current()
 
 
 def _main_log(config: Config, timezone: str) -> EximLog | None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from eximcertd.cli.check.access import User
 from eximcertd.cli.check.finding import CheckLine, Verdict, error, ok, unknown
+from eximcertd.cli.context import each
 from eximcertd.cli.formatting import moment
 from eximcertd.errors import EximcertdError, NoAnswerError, NotPermittedError
 from eximcertd.fingerprint import FingerprintError, parse
@@ -62,8 +63,7 @@ def _fill(service: ServiceReport, client: Client) -> None:
     if status["counts"]["approved"] <= _MOST_COMPARED:
         service.approved = frozenset(
             parse(entry["fingerprint"])  # it becomes a part of what Exim is asked to expand
-            for portion in client.stream("List", {"standings": ["approved"], "prefixes": []})
-            for entry in portion["entries"]
+            for entry in each(client, "List", "entries", standings=["approved"], prefixes=[])
             if entry["listed"]
         )
 

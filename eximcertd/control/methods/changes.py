@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 _PORTION: Final = 500
 _LONGEST_NAME: Final = 100
 _MOST_RECORDS: Final = 10_000
+_BREATH: Final = 0.005  # seconds between two portions of an import, in which others are answered
 _MOST_WITH_CERTIFICATES: Final = 1000  # entries of one reply that still fit with their certificates
 
 
@@ -62,7 +63,10 @@ class Changes:
         finally:  # what is decided is published, whatever else goes wrong
             await services.publication.settle(fingerprints)
         entries = self._ledger.entries.among([one.fingerprint for one in outcome.decided])
-        shown = await services.shown(entries, certificates=len(entries) <= _MOST_WITH_CERTIFICATES)
+        few = len(entries) <= _MOST_WITH_CERTIFICATES
+        shown = await services.shown(entries, certificates=few)
+        for entry in () if few else shown:
+            entry["decision"]["note"] = ""  # the caller's own: 10,000 times it would not fit into a reply
         return {"decided": shown, "publication": self._published()}
 
     async def retry(self, _: Caller, __: dict[str, Any]) -> dict[str, Any]:
@@ -83,7 +87,10 @@ class Changes:
         records, now = given["records"], _now()
         if len(records) > _MOST_RECORDS:
             raise UsageError(f"more than {_MOST_RECORDS} records at once")
-        decisions = [_decision(record, caller.name, now) for record in records]
+        decisions: list[Decision] = []
+        for start in range(0, len(records), _PORTION):
+            decisions += [_decision(record, caller.name, now) for record in records[start : start + _PORTION]]
+            await asyncio.sleep(0)
         allowed = [one.fingerprint for one in decisions if one.verb in ALLOWS]
         request = imported(
             decisions,
@@ -93,9 +100,16 @@ class Changes:
             insist=frozenset(given.get("insist") or ()),
             known=await self._services.known(allowed),
         )
-        outcome = self._services.decider.decide(request)
+        added = older = 0
+        for portion in request.portions(_PORTION):
+            self._services.decider.check(portion)
+            await asyncio.sleep(_BREATH)
+        for portion in request.portions(_PORTION):
+            outcome = self._services.decider.decide(portion)
+            added, older = added + outcome.added, older + outcome.older
+            await asyncio.sleep(_BREATH)
         self._soon(self._services.publication.settle())
-        return {"added": outcome.added, "older": outcome.older}
+        return {"added": added, "older": older}
 
     def _published(self) -> dict[str, Any]:
         state, live = self._services.publication.state, self._services.publication.live

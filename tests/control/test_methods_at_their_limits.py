@@ -1,0 +1,145 @@
+"""Whatever one caller asks for at the limits of its method, the others are answered within a second."""
+
+from __future__ import annotations
+
+import json
+import threading
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from lab.control import Control
+from lab.daemon import Eximcertd
+from lab.deciding import decide
+from lab.exim import EximServer
+
+from eximcertd.control.interface import shipped
+from eximcertd.control.protocol import LARGEST_CALL
+from eximcertd.fingerprint import Fingerprint
+from eximcertd.ledger import Ledger
+from eximcertd.log.cursor import FileCursor
+from eximcertd.status import Verb
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from lab.certificates import Identity
+
+MOST = 10_000
+KNOWN = [Fingerprint(f"{number * 0x9E3779B97F4A7C15 % 2**64:016X}{number:048X}") for number in range(50_000)]
+FRESH = [Fingerprint(f"{number * 0x9E3779B97F4A7C15 % 2**64:016X}{number:048X}") for number in range(60_000, 80_000)]
+PREFIXES = [fingerprint[:12] for fingerprint in (*KNOWN[: MOST // 2], *FRESH[: MOST // 2])]
+STANDINGS = ["pending", "unmatched", "approved", "rejected", "revoked"]
+
+
+@pytest.fixture(scope="module")
+def daemon(alice: Identity) -> Iterator[Eximcertd]:
+    """Run an eximcertd with many rejected entries."""
+    with EximServer(trusted=[alice]) as exim:
+        yield from running(Eximcertd(exim))
+
+
+def running(daemon: Eximcertd) -> Iterator[Eximcertd]:
+    (daemon.state / "ledger").mkdir(mode=0o700)
+    ledger = Ledger(daemon.state / "ledger")
+    for start in range(0, len(KNOWN), MOST):
+        decide(ledger, Verb.REJECT, *KNOWN[start : start + MOST])
+    ledger.close()
+    with daemon:
+        yield daemon
+
+
+@contextmanager
+def another_caller(daemon: Eximcertd) -> Iterator[list[float]]:
+    """Ask for the status again and again, and keep how many seconds the daemon's loop worked before each answer.
+
+    The processor time of its main thread, and not what a clock says: other programs may keep it from the processor.
+    """
+    schedule = Path(f"/proc/{daemon.pid}/task/{daemon.pid}/schedstat")
+
+    def worked() -> float:
+        return int(schedule.read_text().split()[0]) / 1e9
+
+    took: list[float] = []
+    done = threading.Event()
+
+    def ask() -> None:
+        with Control(daemon.socket) as control:
+            while not done.is_set():
+                began = worked()
+                control.call("Status")
+                took.append(worked() - began)
+                done.wait(0.01)
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    try:
+        yield took
+    finally:
+        done.set()
+        thread.join()
+
+
+def records(verb: str) -> list[dict[str, str]]:
+    return [{"fingerprint": one, "verb": verb} for one in FRESH[-9_000:]]
+
+
+CALLS: dict[str, list[dict[str, Any]]] = {
+    "Status": [{}],
+    "List": [
+        {"standings": STANDINGS * 500, "prefixes": PREFIXES},
+        {"standings": STANDINGS * 2500, "prefixes": PREFIXES[:2500]},
+        {"standings": [], "prefixes": []},
+    ],
+    "Show": [{"fingerprint": KNOWN[0]}, {"fingerprint": KNOWN[0][:8]}],
+    "History": [{"fingerprint": None, "limit": 10_000_000}, {"fingerprint": KNOWN[0][:8], "limit": None}],
+    "Check": [{}],
+    "Decide": [
+        {
+            "verb": "approve",
+            "fingerprints": [one[:12] for one in FRESH[:MOST]],
+            "note": "",
+            "insist": [],
+            "request": "1",
+        },
+        {"verb": "reject", "fingerprints": FRESH[:MOST], "note": "x" * 1000, "insist": [], "request": "2"},
+        {"verb": "reject", "fingerprints": KNOWN[:MOST], "note": "", "insist": [], "request": "3"},
+    ],
+    "Segments": [{}],
+    "Record": [
+        {
+            "segment": FileCursor(scanned=True).to_json(),
+            "before": None,
+            "sightings": [{"fingerprint": one, "attempts": 1} for one in FRESH[:9000]],
+        }
+    ],
+    "Export": [{}],
+    "Import": [{"records": records("reject"), "request": "4"}, {"records": records("revoke"), "request": "5"}],
+    "Retry": [{}],
+}
+
+
+def test_every_method_but_the_endless_one_is_tried() -> None:
+    assert {*CALLS, "Watch"} == set(shipped().methods)
+
+
+@pytest.mark.parametrize(
+    ("method", "parameters"),
+    [(method, parameters) for method, calls in CALLS.items() for parameters in calls],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_call_at_its_limits_leaves_others_answered_within_a_second(
+    daemon: Eximcertd, method: str, parameters: dict[str, Any]
+) -> None:
+    message = {"method": f"org.eximcertd.{method}", "parameters": parameters, "more": True}
+    raw = json.dumps(message).encode() + b"\0"
+    assert len(raw) <= LARGEST_CALL
+    with another_caller(daemon) as took, Control(daemon.socket) as control:
+        control.socket.sendall(raw)
+        while True:
+            reply = control.reply()
+            if not reply.get("continues"):
+                break
+    assert ("error" in reply) is (parameters.get("verb") == "approve"), reply
+    assert max(took) < 1
