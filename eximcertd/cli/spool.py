@@ -32,18 +32,18 @@ _CERTIFICATE = re.compile(
 )
 
 
-def messages(spool: Path, fingerprints: Collection[str]) -> dict[str, str]:
+def messages(spool: Path, fingerprints: Collection[str], limit: float = TIME_LIMIT) -> dict[str, str]:
     """Return message id -> fingerprint for the queued messages of these clients.
 
-    Raises OSError if this user may not look into the spool, or the queue is too large for TIME_LIMIT.
+    Raises OSError if this user may not look into the spool, or that takes longer than ``limit`` seconds.
     """
-    deadline = time.monotonic() + TIME_LIMIT
+    deadline = time.monotonic() + limit
     with os.scandir(spool / "input"):
         pass  # for its error: what is below may come and go
     found = {}
     for path in _headers(spool):
-        if time.monotonic() > deadline:
-            raise OSError(errno.ETIMEDOUT, f"not all of it was read within {TIME_LIMIT:g} s", str(spool))
+        if time.monotonic() >= deadline:
+            raise OSError(errno.ETIMEDOUT, f"not all of it was read within {limit:g} s", str(spool))
         fingerprint = _fingerprint(_head(path)) if path.name.endswith("-H") else ""
         if fingerprint in fingerprints:
             found[path.name.removesuffix("-H")] = fingerprint

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -18,7 +19,7 @@ from lab.smtp import Session, ask, session
 from lab.twins import LIVE, Twin, certificate
 from lab.wait import until
 
-from eximcertd.cli.sessions import older
+from eximcertd.cli.sessions import _address, older
 from eximcertd.cli.spool import messages
 from eximcertd.exim.daemons import EximFacts, daemons, facts
 from eximcertd.exim.settings import Exim
@@ -285,3 +286,39 @@ def test_the_sessions_of_every_daemon_are_found(exim: EximServer, alice: Identit
                 until(lambda: len(older(facts_of(exim), time.time())) == 2, "both sessions are found")
         finally:
             second.terminate()
+
+
+@pytest.mark.parametrize(
+    ("spelled", "address"),
+    [
+        ("0100007F", "127.0.0.1"),
+        ("0000000000000000FFFF00000100007F", "127.0.0.1"),
+        ("B80D0120000000000000000001000000", "2001:db8::1"),
+    ],
+)
+def test_a_peers_address_is_spelled_as_people_do(spelled: str, address: str) -> None:
+    if sys.byteorder == "little":
+        assert _address(spelled) == address
+
+
+def test_messages_in_every_kind_of_queue_are_found(server: EximServer, alice: Identity) -> None:
+    with session(server.port, alice) as open_session:
+        assert open_session.send("hello").accepted
+    [header] = (server.spool / "input").glob("*-H")
+    for number, place in enumerate(("input/a", "slow/input", "slow/input/b")):
+        (server.spool / place).mkdir(parents=True)
+        shutil.copy(header, server.spool / place / header.name.replace("-H", f"{number}-H"))
+    assert len(messages(server.spool, {alice.fingerprint})) == 4
+    elsewhere = server.directory / "elsewhere"
+    (elsewhere / "input").mkdir(parents=True)
+    shutil.copy(header, elsewhere / "input" / "linked-H")
+    (server.spool / "linked").symlink_to(elsewhere)
+    assert len(messages(server.spool, {alice.fingerprint})) == 4, "no link is followed"
+
+
+def test_a_queue_that_is_too_large_is_not_listed(tmp_path: Path) -> None:
+    (tmp_path / "input").mkdir()
+    (tmp_path / "input" / "1-H").touch()
+    assert messages(tmp_path, {"A" * 64}) == {}
+    with pytest.raises(OSError, match="not all of it was read within 0 s"):
+        messages(tmp_path, {"A" * 64}, limit=0.0)
