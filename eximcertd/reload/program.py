@@ -61,7 +61,7 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-class _Steps:
+class _StepTimer:
     """The step that is done now, and the seconds that each took."""
 
     def __init__(self) -> None:
@@ -79,7 +79,7 @@ class _Steps:
 
 
 def _answer(file: Path) -> ReloadAnswer:
-    steps = _Steps()
+    steps = _StepTimer()
     try:
         answer = _carry_out(file, steps)
     except ReloadError as error:
@@ -94,7 +94,7 @@ def _answer(file: Path) -> ReloadAnswer:
     return answer._replace(step=failed, timings=steps.timings)
 
 
-def _carry_out(file: Path, steps: _Steps) -> ReloadAnswer:
+def _carry_out(file: Path, steps: _StepTimer) -> ReloadAnswer:
     """Do what is asked. Raises ReloadError, EximError, RequestError, SettingsError and OSError."""
     with steps.step("request"):
         config = _configuration(file)
