@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Final
 from eximcertd import settings
 from eximcertd.exim.daemons import daemons
 from eximcertd.exim.run import EximError
-from eximcertd.publish import macrofile
 from eximcertd.publish.request import RequestError, receive
 from eximcertd.reload.load import load, not_overridden
 from eximcertd.reload.request import (
@@ -86,10 +85,17 @@ def _answer(file: Path) -> ReloadAnswer:
         answer = error.answer
     except EximError as error:
         answer = ReloadAnswer(FAILED, message=str(error).replace("\n  ", ". "), exim=error.words)
-    except (RequestError, settings.SettingsError) as error:
+    except RequestError as error:
         answer = ReloadAnswer(REFUSED, message=f"the request is refused: {error}")
+    except settings.SettingsError as error:
+        answer = ReloadAnswer(REFUSED, message=str(error).replace("\n", "; "))
     except OSError as error:
         answer = ReloadAnswer(FAILED, message=f"{error.filename or file}: {error.strerror}")
+    except Exception as error:  # noqa: BLE001 - whatever it is, who asked has to be told
+        import traceback  # noqa: PLC0415 - only for a fault of ours
+
+        traceback.print_exc()
+        answer = ReloadAnswer(FAILED, message=f"a fault in eximcertd-reload: {error!r}; please report it")
     failed = "" if answer.outcome in (VALID, SKIPPED, LOADED, NOT_RUNNING) else answer.step or steps.current
     return answer._replace(step=failed, timings=steps.timings)
 
@@ -125,10 +131,14 @@ def _configuration(file: Path) -> Config:
         if file != settings.DEFAULT_FILE:
             raise
         raw = b""
+    except PermissionError:
+        raise settings.SettingsError(f"{file}: Exim's user has to be able to read it: chmod 644 {file}") from None
     return settings.decode(raw, file, _TABLES)
 
 
 def _value(config: Config, request: Request) -> str:
+    from eximcertd.publish import macrofile  # noqa: PLC0415 - not to load
+
     if request.action.endswith("directory"):
         return macrofile.lookup_value(config.allowed)
     return macrofile.list_value(request.fingerprints)

@@ -111,6 +111,14 @@ def test_a_configuration_that_exims_user_cannot_read_is_told_with_what_to_do(exi
     assert reloader.load().outcome == "loaded"
 
 
+def test_a_configuration_file_of_ours_that_exims_user_cannot_read_is_told_with_what_to_do(exim: EximServer) -> None:
+    reloader = Reloader(exim, wrapper=IN_THE_UNIT)
+    reloader.config.chmod(0o600)
+    told = reloader.load()
+    assert (told.outcome, told.step) == ("refused", "request")
+    assert told.message == f"{reloader.config}: Exim's user has to be able to read it: chmod 644 {reloader.config}"
+
+
 def test_a_daemon_that_dies_of_the_reload_is_said_first(exim: EximServer, reloader: Reloader, alice: Identity) -> None:
     after_validation(reloader, f"sed -i 1ino_such_option=1 {exim.configuration}")
     told = reloader.publish(alice.fingerprint)

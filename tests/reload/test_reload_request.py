@@ -1,0 +1,91 @@
+"""What eximcertd-reload makes of requests that do not follow the protocol, and of its own limits."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from lab.exim import EximServer
+from lab.reloading import Reloader
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+A, B = "AA" * 32, "BB" * 32
+DIGEST = "0" * 64
+
+
+@pytest.fixture
+def reloader() -> Iterator[Reloader]:
+    """Ask about an Exim that is not started."""
+    server = EximServer()
+    yield Reloader(server)
+    server.remove()
+
+
+def answer(reloader: Reloader, request: bytes) -> dict[str, Any]:
+    done = reloader.raw(request)
+    assert (done.returncode, done.stderr) == (0, b"")
+    told: dict[str, Any] = json.loads(done.stdout)
+    return told
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        b"",
+        b"\n" * 1000,
+        b"eximcertd-reload 2\nvalidate list\ncount 0\nend\n",
+        b"eximcertd-publish 2\nread\ncount 0\nend\n",
+        b"eximcertd-reload 1\nreload\ncount 0\nend\n",
+        b"eximcertd-reload 1\nload\ncount 0\nend\n",
+        f"eximcertd-reload 1\nload {DIGEST.replace('0', 'G')}\ncount 0\nend\n".encode(),
+        f"eximcertd-reload 1\nload {DIGEST}\ncount 1\n{A}\nend\n".encode(),
+        f"eximcertd-reload 1\nload {DIGEST}\ncount 0\nend\nmore\n".encode(),
+        b"eximcertd-reload 1\nvalidate list\ncount 0\n",
+        f"eximcertd-reload 1\nvalidate list\ncount 2\n{B}\n{A}\nend\n".encode(),
+        f"eximcertd-reload 1\nvalidate list\ncount 1\n{A.lower()}\nend\n".encode(),
+        f"eximcertd-reload 1\nvalidate list\ncount 1\n{'${run{}}' * 8}\nend\n".encode(),
+    ],
+)
+def test_a_request_that_does_not_follow_the_protocol_is_refused(reloader: Reloader, request_: bytes) -> None:
+    told = answer(reloader, request_)
+    assert (told["outcome"], told["step"]) == ("refused", "request")
+    assert told["message"].startswith("the request is refused: ")
+
+
+def test_a_list_that_is_longer_than_the_limit_is_refused(reloader: Reloader) -> None:
+    reloader.configure({"publish": {"max_fingerprints": 1}})
+    assert answer(reloader, f"eximcertd-reload 1\nvalidate list\ncount 1\n{A}\nend\n".encode())["outcome"] == "valid"
+    told = answer(reloader, f"eximcertd-reload 1\nvalidate list\ncount 2\n{A}\n{B}\nend\n".encode())
+    assert told["outcome"] == "refused"
+    assert "max_fingerprints" in told["message"]
+
+
+def test_the_answer_tells_what_each_step_took(reloader: Reloader) -> None:
+    told = answer(reloader, b"eximcertd-reload 1\nvalidate list\ncount 0\nend\n")
+    assert set(told["timings"]) == {"request", "validate"}
+    assert all(seconds >= 0 for seconds in told["timings"].values())
+    assert told["step"] == ""
+
+
+def test_a_request_that_does_not_come_is_refused_in_time(reloader: Reloader) -> None:
+    read, write = os.pipe()
+    began = time.monotonic()
+    done = subprocess.run(reloader.command(), stdin=read, capture_output=True, timeout=60, check=False)
+    os.close(read)
+    os.close(write)
+    assert json.loads(done.stdout)["outcome"] == "refused"
+    assert time.monotonic() - began > 4
+
+
+def test_an_asker_that_is_gone_is_no_error(reloader: Reloader) -> None:
+    read, write = os.pipe()
+    os.close(read)
+    done = subprocess.run(reloader.command(), input=b"x", stdout=write, stderr=subprocess.PIPE, timeout=60, check=False)
+    os.close(write)
+    assert (done.returncode, done.stderr) == (0, b"")
