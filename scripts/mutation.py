@@ -117,8 +117,9 @@ def mutate(package: str, most: int, seed: int, known: dict[tuple[str, str], str]
     )
     run(".venv/bin/cosmic-ray", "init", str(configuration), str(session))
     whole = sample(session, most, seed)
-    if subprocess.run(command, stdout=subprocess.DEVNULL, check=False).returncode != 0:
-        sys.exit(f"scripts/mutation: the tests of {package} fail before anything is changed: {shlex.join(command)}")
+    before = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
+    if before.returncode != 0:
+        sys.exit(f"{before.stdout[-3000:]}\nscripts/mutation: the tests of {package} fail before anything is changed")
     run(".venv/bin/cosmic-ray", "exec", str(configuration), str(session))
     tried = survived = 0
     for module, outcome, diff in results(session):

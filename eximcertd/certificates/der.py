@@ -95,16 +95,6 @@ def first_element(data: bytes) -> bytes | None:
     return data if end == len(data) else data[:end]
 
 
-def declared_length(head: bytes) -> int | None:
-    """Return how long the SEQUENCE is that begins with ``head`` (6 bytes or more); None where it is none."""
-    if head[:1] != b"\x30":
-        return None
-    try:
-        return element(head, 0, 1 << 62).end
-    except DerError:
-        return None
-
-
 class Fields(NamedTuple):
     """The fields of a certificate that every one has, as elements of its bytes."""
 

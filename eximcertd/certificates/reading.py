@@ -14,7 +14,7 @@ from hashlib import sha256
 from itertools import islice
 from typing import TYPE_CHECKING, Final
 
-from eximcertd.certificates.blocks import Blocks
+from eximcertd.certificates.blocks import certificates_in
 from eximcertd.certificates.state import AGAIN, NOWHERE, Finding, identity, special
 
 if TYPE_CHECKING:
@@ -40,57 +40,51 @@ _ERRORS: Final = {
 }
 
 
-class CertificateReader:
-    """Reads files of certificates; for one thread."""
-
-    def __init__(self) -> None:
-        self._blocks = Blocks()
-
-    def state(self, path: bytes, status: os.stat_result) -> bytes:
-        """Return the state (eximcertd.certificates.state) of a name. status: its stat, links followed."""
-        if not stat.S_ISREG(status.st_mode):
-            return identity(status) + bytes((special(status.st_mode),))
-        if status.st_size > LARGEST_FILE:
-            return identity(status) + bytes((Finding.HUGE,))
-        try:
-            fd = os.open(path, _FLAGS)
-        except OSError as error:
-            return failed(error, identity(status))
-        try:
-            return self._open_state(fd)
-        except OSError as error:
-            return failed(error, identity(status))
-        finally:
-            os.close(fd)
-
-    def _open_state(self, fd: int) -> bytes:
-        status = os.fstat(fd)
-        head = identity(status)
-        if not stat.S_ISREG(status.st_mode):
-            return head + bytes((special(status.st_mode) | AGAIN,))
-        if not status.st_size:
-            return head + bytes((Finding.EMPTY,))
-        size = min(status.st_size, LARGEST_FILE)
-        found = dict.fromkeys(
-            sha256(der).digest() for der in islice(self._blocks.read(fd, size), MOST_CERTIFICATES + 1)
-        )
-        kind = Finding.HOLDS if found else Finding.NONE
-        if len(found) > MOST_CERTIFICATES:
-            found.popitem()
-            kind = Finding.CUT
-        unsettled = status.st_ctime_ns > time.time_ns() - _UNSETTLED_NS
-        return head + bytes((kind | AGAIN if unsettled else kind,)) + b"".join(found)
-
-    def certificates(self, path: bytes) -> Iterator[tuple[bytes, bytes]]:
-        """Yield digest and DER form of each certificate in the file at ``path``. Raises OSError."""
+def state(path: bytes, status: os.stat_result) -> bytes:
+    """Return the state (eximcertd.certificates.state) of a name. status: its stat, links followed."""
+    if not stat.S_ISREG(status.st_mode):
+        return identity(status) + bytes((special(status.st_mode),))
+    if status.st_size > LARGEST_FILE:
+        return identity(status) + bytes((Finding.HUGE,))
+    try:
         fd = os.open(path, _FLAGS)
-        try:
-            status = os.fstat(fd)
-            if stat.S_ISREG(status.st_mode) and status.st_size <= LARGEST_FILE:
-                for der in islice(self._blocks.read(fd, status.st_size), MOST_CERTIFICATES):
-                    yield sha256(der).digest(), der
-        finally:
-            os.close(fd)
+    except OSError as error:
+        return failed(error, identity(status))
+    try:
+        return _open_state(fd)
+    except OSError as error:
+        return failed(error, identity(status))
+    finally:
+        os.close(fd)
+
+
+def _open_state(fd: int) -> bytes:
+    status = os.fstat(fd)
+    head = identity(status)
+    if not stat.S_ISREG(status.st_mode):
+        return head + bytes((special(status.st_mode) | AGAIN,))
+    if not status.st_size:
+        return head + bytes((Finding.EMPTY,))
+    size = min(status.st_size, LARGEST_FILE)
+    found = dict.fromkeys(sha256(der).digest() for der in islice(certificates_in(fd, size), MOST_CERTIFICATES + 1))
+    kind = Finding.HOLDS if found else Finding.NONE
+    if len(found) > MOST_CERTIFICATES:
+        found.popitem()
+        kind = Finding.CUT
+    unsettled = status.st_ctime_ns > time.time_ns() - _UNSETTLED_NS
+    return head + bytes((kind | AGAIN if unsettled else kind,)) + b"".join(found)
+
+
+def certificates(path: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """Yield digest and DER form of each certificate in the file at ``path``. Raises OSError."""
+    fd = os.open(path, _FLAGS)
+    try:
+        status = os.fstat(fd)
+        if stat.S_ISREG(status.st_mode) and status.st_size <= LARGEST_FILE:
+            for der in islice(certificates_in(fd, status.st_size), MOST_CERTIFICATES):
+                yield sha256(der).digest(), der
+    finally:
+        os.close(fd)
 
 
 def failed(error: OSError, head: bytes = NOWHERE) -> bytes:

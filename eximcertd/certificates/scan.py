@@ -14,7 +14,7 @@ import stat
 from itertools import islice
 from typing import TYPE_CHECKING, Final, Protocol
 
-from eximcertd.certificates.reading import CertificateReader, failed
+from eximcertd.certificates import reading
 from eximcertd.certificates.snapshot import Difference, Draft, Snapshot
 from eximcertd.certificates.state import AGAIN, IDENTITY, identity
 
@@ -53,7 +53,6 @@ class Scanner:
 
     def __init__(self, directory: bytes) -> None:
         self._directory = directory
-        self._reader = CertificateReader()
 
     def whole(self, base: Snapshot, now: float) -> tuple[Snapshot, Difference]:
         """Look at every name. now: seconds on a clock that never goes back. Raises OSError."""
@@ -80,7 +79,7 @@ class Scanner:
 
     def certificates(self, name: bytes) -> Iterator[tuple[bytes, bytes]]:
         """Yield digest and DER form of each certificate in the file called ``name``. Raises OSError."""
-        return CertificateReader().certificates(os.path.join(self._directory, name))
+        return reading.certificates(os.path.join(self._directory, name))
 
     def _look(self, draft: Draft, base: Snapshot, entries: Iterable[_Entry]) -> tuple[int, int]:
         """Put what the entries are into the draft; return how many there are, and how many were known."""
@@ -93,7 +92,7 @@ class Scanner:
             try:
                 status = entry.stat()
             except OSError as error:
-                draft.put(name, failed(error) if os.path.lexists(entry.path) else None)
+                draft.put(name, reading.failed(error) if os.path.lexists(entry.path) else None)
                 continue
             head = identity(status)
             if old is not None and old.startswith(head) and old[IDENTITY] < AGAIN and name not in base.lingering:
@@ -101,7 +100,7 @@ class Scanner:
             if (status.st_nlink > 1 and stat.S_ISREG(status.st_mode)) or entry.is_symlink():
                 links.append((entry, head, status))
             else:
-                draft.put(name, self._reader.state(entry.path, status))
+                draft.put(name, reading.state(entry.path, status))
         self._follow(draft, links)
         return count, known
 
@@ -115,5 +114,5 @@ class Scanner:
                     known[state[:IDENTITY]] = state
         for entry, head, status in links:
             if head not in known:
-                known[head] = self._reader.state(entry.path, status)
+                known[head] = reading.state(entry.path, status)
             draft.put(entry.name, known[head])

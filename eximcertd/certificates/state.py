@@ -65,13 +65,13 @@ REASONS: Final[dict[Finding, str]] = {
 }
 """Why a name is skipped, as a clause that follows the name of the file."""
 
-_KINDS: Final = (
-    (stat.S_ISDIR, Finding.DIRECTORY),
-    (stat.S_ISFIFO, Finding.FIFO),
-    (stat.S_ISSOCK, Finding.SOCKET),
-    (stat.S_ISCHR, Finding.DEVICE),
-    (stat.S_ISBLK, Finding.DEVICE),
-)
+_SPECIAL: Final = {
+    stat.S_IFDIR: Finding.DIRECTORY,
+    stat.S_IFIFO: Finding.FIFO,
+    stat.S_IFSOCK: Finding.SOCKET,
+    stat.S_IFCHR: Finding.DEVICE,
+    stat.S_IFBLK: Finding.DEVICE,
+}
 
 
 def identity(status: os.stat_result) -> bytes:
@@ -81,7 +81,7 @@ def identity(status: os.stat_result) -> bytes:
 
 def special(mode: int) -> Finding:
     """Return the finding for a file that is not a regular one."""
-    return next((finding for test, finding in _KINDS if test(mode)), Finding.FAILED)
+    return _SPECIAL.get(stat.S_IFMT(mode), Finding.FAILED)
 
 
 def finding(state: bytes) -> Finding:

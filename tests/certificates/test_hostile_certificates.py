@@ -14,7 +14,7 @@ from cryptography.x509.oid import NameOID
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from lab.certificates import make, make_ca
-from lab.hostile import judge, judge_certificate
+from lab.hostile import check, check_certificate
 
 from eximcertd.certificates.der import is_certificate
 from eximcertd.certificates.names import rfc4514
@@ -38,15 +38,15 @@ def test_a_certificate_that_was_tampered_with_is_shown_safely(
     der = base
     for at, new, old in patches:
         der = der[:at] + new + der[at + old :]
-    judge(der)
+    check(der)
     is_certificate(der)
 
 
 @given(st.binary(max_size=300))
 @settings(deadline=None)
 def test_any_bytes_are_shown_safely(data: bytes) -> None:
-    judge(data)
-    judge(b"-----BEGIN CERTIFICATE-----" + data + b"-----END CERTIFICATE-----")
+    check(data)
+    check(b"-----BEGIN CERTIFICATE-----" + data + b"-----END CERTIFICATE-----")
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=16))
@@ -55,7 +55,7 @@ def test_any_name_in_a_good_certificate_is_shown_safely(text: str) -> None:
     with TemporaryDirectory() as place:
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, text)])
         one = make(Path(place), "named", subject=subject, names=[])
-    judge_certificate(one.der)
+    check_certificate(one.der)
     assert parse(one.der).subject == rfc4514((((NameOID.COMMON_NAME.dotted_string, text),),))
 
 

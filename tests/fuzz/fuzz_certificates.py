@@ -16,7 +16,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 with atheris.instrument_imports(include=["eximcertd"]):
     from lab.certificates import make, make_ca, make_weak
-    from lab.hostile import judge
+    from lab.hostile import check
 
 
 def seeds(place: Path) -> None:
@@ -40,7 +40,7 @@ def main(arguments: list[str]) -> None:
         arguments.insert(1, tempfile.mkdtemp(prefix="fuzz-"))
     if not Path(arguments[1]).is_file():
         seeds(Path(arguments[1]))
-    atheris.Setup(arguments, judge)
+    atheris.Setup(arguments, check)
     atheris.Fuzz()
 
 
