@@ -41,7 +41,7 @@ _LATEST: Final = 1e11
 """Seconds since the epoch, in the year 5138."""
 
 
-class Reply(NamedTuple):
+class ProgramReply(NamedTuple):
     """What a program replied. failure: UNREACHABLE or UNKNOWN, or "" where raw is its whole reply. message: why."""
 
     failure: str
@@ -162,14 +162,16 @@ def _object(raw: bytes) -> dict[str, Any]:
     raise ValueError("it is not a JSON object")
 
 
-def _exchange(name: str, via: str, config: Path, raw: bytes, *, limit: float, options: Sequence[str] = ()) -> Reply:
+def _exchange(
+    name: str, via: str, config: Path, raw: bytes, *, limit: float, options: Sequence[str] = ()
+) -> ProgramReply:
     kind, _, target = via.partition(":")
     if kind == "socket":
         return _over_socket(name, target, raw, limit)
     return _by_running(name, [target, "--config", str(config), *options], raw, limit)
 
 
-def _over_socket(name: str, path: str, raw: bytes, limit: float) -> Reply:
+def _over_socket(name: str, path: str, raw: bytes, limit: float) -> ProgramReply:
     deadline = time.monotonic() + limit
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC) as connection:
         connection.settimeout(limit)
@@ -178,7 +180,7 @@ def _over_socket(name: str, path: str, raw: bytes, limit: float) -> Reply:
         except OSError as error:
             reason = error.strerror or str(error)
             hint = f"is {name}.socket started, and may this user connect to it?"
-            return Reply(UNREACHABLE, f"{path} cannot be reached: {reason}; {hint}")
+            return ProgramReply(UNREACHABLE, f"{path} cannot be reached: {reason}; {hint}")
         try:
             connection.sendall(raw)
             connection.shutdown(socket.SHUT_WR)
@@ -190,19 +192,19 @@ def _over_socket(name: str, path: str, raw: bytes, limit: float) -> Reply:
                 connection.settimeout(max(0.001, deadline - time.monotonic()))
                 portion = connection.recv(_PORTION)
                 if not portion:
-                    return Reply("", raw=bytes(answer))
+                    return ProgramReply("", raw=bytes(answer))
                 answer += portion
         except TimeoutError:
-            return Reply(UNKNOWN, f"{name} did not answer within {limit:g} s")
+            return ProgramReply(UNKNOWN, f"{name} did not answer within {limit:g} s")
         except OSError as error:
-            return Reply(UNKNOWN, f"the connection to {name} broke: {error.strerror or error}")
-    return Reply(UNKNOWN, f"the answer of {name} is too large")
+            return ProgramReply(UNKNOWN, f"the connection to {name} broke: {error.strerror or error}")
+    return ProgramReply(UNKNOWN, f"the answer of {name} is too large")
 
 
-def _by_running(name: str, command: list[str], raw: bytes, limit: float) -> Reply:
+def _by_running(name: str, command: list[str], raw: bytes, limit: float) -> ProgramReply:
     found = shutil.which(command[0]) or shutil.which(command[0], path=str(Path(sys.executable).parent))
     if found is None:
-        return Reply(UNREACHABLE, f"there is no program {command[0]}: see [publish] in {command[2]}")
+        return ProgramReply(UNREACHABLE, f"there is no program {command[0]}: see [publish] in {command[2]}")
     try:
         process = subprocess.Popen(
             [found, *command[1:]],
@@ -212,15 +214,15 @@ def _by_running(name: str, command: list[str], raw: bytes, limit: float) -> Repl
             start_new_session=True,
         )
     except OSError as error:
-        return Reply(UNREACHABLE, f"{found} cannot be run: {error.strerror or error}")
+        return ProgramReply(UNREACHABLE, f"{found} cannot be run: {error.strerror or error}")
     with process:
         try:
             answer, errors = process.communicate(raw, limit)
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
             process.communicate()
-            return Reply(UNKNOWN, f"{name} did not answer within {limit:g} s and was killed")
+            return ProgramReply(UNKNOWN, f"{name} did not answer within {limit:g} s and was killed")
     if not answer:
         lines = errors.decode("utf-8", "backslashreplace").strip().splitlines()
-        return Reply(UNKNOWN, clean(lines[-1])[:300] if lines else f"{name} ended without an answer")
-    return Reply("", raw=answer)
+        return ProgramReply(UNKNOWN, clean(lines[-1])[:300] if lines else f"{name} ended without an answer")
+    return ProgramReply("", raw=answer)

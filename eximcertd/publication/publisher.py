@@ -13,7 +13,6 @@ import asyncio
 import errno
 import os
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -27,8 +26,9 @@ from eximcertd.publication.directory_sync import DirectorySync
 from eximcertd.publication.form import AUTO, DIRECTORY, LIST, choose
 from eximcertd.publication.manual_edits import ManualEdits
 from eximcertd.publication.retry import Retry
+from eximcertd.publication.state import PublicationState
 from eximcertd.publish.request import CHANGED, FAILED, Request
-from eximcertd.reload.request import DIED, NOT_RUNNING
+from eximcertd.reload.request import DIED
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -39,40 +39,11 @@ if TYPE_CHECKING:
     from eximcertd.ledger import Ledger
     from eximcertd.publication.attempt import Asks
     from eximcertd.publish.request import Found
-    from eximcertd.reload.request import DaemonState
     from eximcertd.settings import AllowlistSettings
 
 _ROUNDS: Final = 5  # a manual edit, a macro that rewrites fingerprints, a limit on the interval: each costs one
 _LONGEST_PAUSE: Final = 5.0
 _NO_SPACE: Final = os.strerror(errno.ENOSPC)
-
-
-@dataclass(frozen=True, slots=True)
-class PublicationState:
-    """How the last publication ended. Times in seconds since the epoch.
-
-    outcome: as in attempt.Attempt, "waiting" before the first. daemons: those that were seen to have loaded the list.
-    retry_at: when it is tried again.
-    """
-
-    form: str = ""
-    outcome: str = "waiting"
-    step: str = ""
-    message: str = ""
-    exim: str = ""
-    daemons: tuple[DaemonState, ...] = ()
-    loaded_at: float | None = None
-    retry_at: float | None = None
-
-    @property
-    def ok(self) -> bool:
-        """Tell whether it succeeded."""
-        return self.outcome in {LIVE, NOT_RUNNING}
-
-    @property
-    def exim_pid(self) -> int | None:
-        """The process id of Exim's daemon, of the first one if there are several."""
-        return self.daemons[0].pid if self.daemons else None
 
 
 class Publisher:
@@ -295,6 +266,8 @@ class Publisher:
         event, text = Event.PUBLICATION_FAILED, f"Not published: {tried.message}"
         if tried.step == "ledger":
             event = Event.LEDGER_PROBLEM
+        elif _NO_SPACE in tried.message:
+            event = Event.DISK_FULL
         if tried.outcome == DIED:
             event, text = Event.EXIM_IS_DOWN, tried.message
         self._recorder.record(event, text, STEP=tried.step, EXIM=tried.exim)

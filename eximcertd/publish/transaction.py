@@ -28,7 +28,7 @@ LOCK_SECONDS: Final = 20.0
 
 def answer(config: Config, request: Request, *, allow_shrink: bool = False) -> Answer:
     """Do what is asked; return what came of it. Raises nothing that a file, a limit or a full disk can cause."""
-    steps, end = _Steps(), PublishError(DONE, "")
+    steps, end = _StepTimer(), PublishError(DONE, "")
     transaction = _Transaction(config, request, steps, allow_shrink=allow_shrink)
     with ExitStack() as stack:
         try:
@@ -39,7 +39,7 @@ def answer(config: Config, request: Request, *, allow_shrink: bool = False) -> A
     return Answer(end.outcome, steps.failed, end.message, found, file, changed, end.retry_after, steps.timings)
 
 
-class _Steps:
+class _StepTimer:
     """The steps: what each took, and which one failed."""
 
     def __init__(self) -> None:
@@ -64,7 +64,7 @@ class _Steps:
 class _Transaction:
     """A request being served. found: the file as it stands. changed: whether this request replaced it."""
 
-    def __init__(self, config: Config, request: Request, steps: _Steps, *, allow_shrink: bool) -> None:
+    def __init__(self, config: Config, request: Request, steps: _StepTimer, *, allow_shrink: bool) -> None:
         self._config = config
         self._request = request
         self._step = steps
