@@ -16,10 +16,10 @@ from eximcertd import __version__
 from eximcertd.certificates.certificate_watcher import CertificateWatcher
 from eximcertd.certificates.index import CertificateChanges, Index
 from eximcertd.certificates.issuers import Issuers
-from eximcertd.config import DEFAULT_FILE, Config, load
+from eximcertd.config import DEFAULT_FILE, Config, adopted, load
 from eximcertd.control.methods import Services, handlers
 from eximcertd.control.methods.watching import Watching
-from eximcertd.control.rights import Rights
+from eximcertd.control.rights import Rights, missing
 from eximcertd.control.server import Server
 from eximcertd.decisions.decide import Decider
 from eximcertd.decisions.offline import take_offline_decisions
@@ -28,7 +28,7 @@ from eximcertd.errors import EximcertdError
 from eximcertd.events import Event
 from eximcertd.intake import Intake
 from eximcertd.journal import Recorder, recorder
-from eximcertd.ledger import DamagedError, Ledger, move_aside
+from eximcertd.ledger import Ledger, open_ledger
 from eximcertd.log.choose import LOOK_EVERY, source_of
 from eximcertd.maintenance.arrivals import Arrivals
 from eximcertd.maintenance.clock import Clock
@@ -41,10 +41,10 @@ from eximcertd.publication.allowed_directory import AllowedDirectory
 from eximcertd.publication.ask import Programs
 from eximcertd.publication.publisher import Publisher
 from eximcertd.service_manager import Notifier
+from eximcertd.settings import ControlSettings
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
-
 
 _FIRST_PUBLICATION: Final = 60.0
 _WHILE_BEHIND: Final = 0.5  # seconds between two STATUS lines
@@ -102,7 +102,8 @@ class Daemon:
             maintenance,
             lambda: self._config,
         )
-        self._server = Server(self._config.control.socket, _rights(self._config), handlers(services, watching))
+        rights, told = _rights(self._config)
+        self._server = Server(self._config.control.socket, rights, handlers(services, watching))
 
         def changed(changes: CertificateChanges) -> None:
             ready.set()
@@ -117,7 +118,7 @@ class Daemon:
             # nobody decides before what stands was looked at: a lost ledger is rebuilt from it first
             await self._wait(self._begin_publishing())
             if not self._stop.is_set():
-                await self._serve(intake)
+                await self._serve(intake, told)
         finally:
             self._notifier.stopping()
             await self._server.close()
@@ -154,11 +155,11 @@ class Daemon:
         renewals = Renewals(self._ledger, self._decider)
         return Maintenance(clock, arrivals, expiry, renewals, Forgetting(self._ledger, self._recorder), health)
 
-    async def _serve(self, intake: Intake) -> None:
+    async def _serve(self, intake: Intake, told: str) -> None:
         """Serve until told to stop. A task that failed ends the daemon with its error: systemd starts it again."""
         await self._server.start()
         intake.start()
-        self._recorder.record(Event.STARTED, f"eximcertd {__version__} started")
+        self._recorder.record(Event.STARTED, f"eximcertd {__version__} started{told}")
         self._notifier.ready()
         tasks = [asyncio.create_task(self._scheduler.run()), asyncio.create_task(self._signs_of_life(intake))]
         stop = asyncio.create_task(self._stop.wait())
@@ -187,14 +188,14 @@ class Daemon:
         file = str(self._config.file)
         try:
             config = load(self._config.file)
-            rights = _rights(config)
+            rights, told = _rights(config)
         except EximcertdError as error:
             self._recorder.record(
                 Event.CONFIGURATION_REFUSED, f"The old configuration stays: {error.line()}", FILE=file
             )
             self._notice = f"configuration refused, the old one runs: {error.line()}"
         else:
-            config, restart = _adopted(self._config, config)
+            config, restart = adopted(self._config, config)
             self._config = config
             self._server.set_rights(rights)
             self._programs.config = config
@@ -205,7 +206,7 @@ class Daemon:
             self._notice = f"a change of {', '.join(restart)} waits for a restart of eximcertd" if restart else ""
             self._recorder.record(
                 Event.CONFIGURATION_RELOADED,
-                "The configuration was read again" + (f"; {self._notice}" if restart else ""),
+                f"The configuration was read again{told}" + (f"; {self._notice}" if restart else ""),
                 FILE=file,
             )
         finally:
@@ -235,46 +236,22 @@ class Daemon:
 
 
 def _open_ledger(directory: Path, unmatched_limit: int, recorder: Recorder) -> Ledger:
-    """Open the ledger; a damaged one is moved aside, and a new one begun."""
-    try:
-        directory.mkdir(mode=0o700, exist_ok=True)
-        directory.chmod(0o700)
-    except OSError as error:
-        raise EximcertdError(
-            f"{directory}: the ledger's directory cannot be made: {error.strerror}",
-            hint="[state] directory must exist; below it, ledger/ and allowed/ must belong to eximcertd's user.",
-        ) from error
-    try:
-        return Ledger(directory, unmatched_limit)
-    except DamagedError as error:
-        aside = move_aside(directory)
-        recorder.record(
-            Event.LEDGER_DAMAGED,
-            f"{error.message}. It is kept as {aside}; a new one is made from what Exim honours now. Rejections,"
-            " revocations and history are in the old file only.",
-            FILE=str(aside),
-        )
-        return Ledger(directory, unmatched_limit)
+    ledger, damage = open_ledger(directory, unmatched_limit)
+    if damage is not None:
+        recorder.record(Event.LEDGER_DAMAGED, damage.message, FILE=str(damage.aside))
+    return ledger
 
 
-def _adopted(old: Config, new: Config) -> tuple[Config, list[str]]:
-    """Return what a running daemon makes of a new configuration, and the keys whose change needs a restart."""
-    running = new._replace(
-        log=old.log,
-        exim=old.exim,
-        state=old.state,
-        control=new.control._replace(socket=old.control.socket),
-        certificates=new.certificates._replace(directory=old.certificates.directory),
-    )
-    sections = ("log", "exim", "state")
-    restart = [f"[{name}]" for name in sections if getattr(old, name) != getattr(new, name)]
-    restart += ["[control] socket"] if old.control.socket != new.control.socket else []
-    restart += ["[certificates] directory"] if old.certificates.directory != new.certificates.directory else []
-    return running, restart
+def _rights(config: Config) -> tuple[Rights, str]:
+    """Return the rights of the configured groups, and what is to be told of them.
 
-
-def _rights(config: Config) -> Rights:
-    return Rights.of_groups(config.control.readers, config.control.approvers)
+    The default group may be missing: nobody is in it then. Raises ConfigurationError for any other that is.
+    """
+    readers = config.control.readers
+    if readers != ControlSettings().readers or not missing(readers):
+        return Rights.of_groups(readers, config.control.approvers), ""
+    notice = f"; there is no group {readers[0]}, so that only root and [control] approvers may read"
+    return Rights.of_groups((), config.control.approvers), notice
 
 
 def _watched(config: Config) -> list[Path]:

@@ -104,6 +104,6 @@ def after(status: Status, verb: Verb) -> Becomes | Refusal:
     return TABLE[status, verb]
 
 
-def by_whom(by: str) -> str:
+def by_phrase(by: str) -> str:
     """Return "by alice", "by hand", "by policy" for a decision's ``by``."""
     return by if by.startswith("by ") else f"by {by}"

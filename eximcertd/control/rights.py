@@ -93,6 +93,17 @@ def _numbers(key: str, names: Iterable[str], wrong: list[str]) -> frozenset[int]
     return frozenset(numbers)
 
 
+def missing(groups: Iterable[str]) -> list[str]:
+    """Return the names that no group of this machine has."""
+    absent = []
+    for name in groups:
+        try:
+            grp.getgrnam(name)
+        except KeyError:
+            absent.append(name)
+    return absent
+
+
 def _overflow_gid() -> int:
     try:
         return int(Path("/proc/sys/kernel/overflowgid").read_text(encoding="ascii"))

@@ -16,7 +16,7 @@ from eximcertd.errors import RefusedError, UsageError
 from eximcertd.events import Event
 from eximcertd.fingerprint import grouped
 from eximcertd.ledger.identities import Identity
-from eximcertd.status import ALLOWS, Becomes, Status, Verb, after, by_whom
+from eximcertd.status import ALLOWS, Becomes, Status, Verb, after, by_phrase
 from eximcertd.text import clean
 
 if TYPE_CHECKING:
@@ -176,7 +176,7 @@ class Decider:
         if len(decisions) > _MOST_RECORDED:
             for (verb, by), count in Counter((one.verb, one.by) for one in decisions).most_common(_MOST_RECORDED):
                 event, past = _EVENTS[verb]
-                self._recorder.record(event, f"{count} fingerprints {past} {by_whom(by)}", BY=by, COUNT=str(count))
+                self._recorder.record(event, f"{count} fingerprints {past} {by_phrase(by)}", BY=by, COUNT=str(count))
             return
         for one in decisions:
             event, past = _EVENTS[one.verb]
@@ -184,7 +184,7 @@ class Decider:
             subject = certificate.subject if certificate else ""
             self._recorder.record(
                 event,
-                f"{one.fingerprint}{f' ({clean(subject)})' if subject else ''} {past} {by_whom(one.by)}",
+                f"{one.fingerprint}{f' ({clean(subject)})' if subject else ''} {past} {by_phrase(one.by)}",
                 FINGERPRINT=one.fingerprint,
                 VERB=one.verb.value,
                 BY=one.by,

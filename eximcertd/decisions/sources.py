@@ -68,7 +68,7 @@ class DecisionRequest:
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class KnownCertificates:
     """What is known of certificates: as in DecisionRequest."""
 
     certificates: Mapping[Fingerprint, Certificate] = field(default_factory=dict)
@@ -84,10 +84,10 @@ def by_person(
     request: str,
     note: str = "",
     insist: frozenset[str] = frozenset(),
-    known: Known | None = None,
+    known: KnownCertificates | None = None,
 ) -> DecisionRequest:
     """Return what a person asks for, now (ms since the epoch): all of it or none. Raises UsageError."""
-    known = known or Known()
+    known = known or KnownCertificates()
     if verb not in _PERSONS:
         raise UsageError(f"{verb} is not a decision that a person makes")
     if len(note) > LONGEST_NOTE:
@@ -108,13 +108,13 @@ def imported(
     *,
     request: str,
     insist: frozenset[str] = frozenset(),
-    known: Known | None = None,
+    known: KnownCertificates | None = None,
 ) -> DecisionRequest:
     """Return decisions that ``by`` imports, now (ms since the epoch): all of them or none. Raises UsageError.
 
     Who is said to have decided is kept as "X (imported by Y)": nobody speaks in another one's name.
     """
-    known = known or Known()
+    known = known or KnownCertificates()
     _check_options(insist)
     for one in decisions:
         if len(one.note) > LONGEST_NOTE or len(one.by) > LONGEST_NAME:

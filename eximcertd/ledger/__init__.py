@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from eximcertd.errors import LedgerError
 from eximcertd.ledger.clock import RunningTime
 from eximcertd.ledger.decisions import Decisions
 from eximcertd.ledger.entries import Entries
@@ -16,7 +18,7 @@ from eximcertd.ledger.store import DamagedError, Store, move_aside
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["DamagedError", "Ledger", "move_aside"]
+__all__ = ["DamagedError", "Ledger", "move_aside", "open_ledger"]
 
 
 class Ledger:
@@ -35,3 +37,32 @@ class Ledger:
     def close(self) -> None:
         """Close it; everything is on the disk already."""
         self._store.close()
+
+
+@dataclass(frozen=True, slots=True)
+class Damage:
+    """What was wrong with a ledger that was moved aside. message: for people, with what became of it."""
+
+    aside: Path
+    message: str
+
+
+def open_ledger(directory: Path, unmatched_limit: int) -> tuple[Ledger, Damage | None]:
+    """Open the ledger; a damaged one is moved aside, and a new one begun. Raises LedgerError."""
+    try:
+        directory.mkdir(mode=0o700, exist_ok=True)
+        directory.chmod(0o700)
+    except OSError as error:
+        raise LedgerError(
+            f"{directory}: the ledger's directory cannot be made: {error.strerror}",
+            hint="[state] directory must exist; below it, ledger/ and allowed/ must belong to eximcertd's user.",
+        ) from error
+    try:
+        return Ledger(directory, unmatched_limit), None
+    except DamagedError as error:
+        aside = move_aside(directory)
+        message = (
+            f"{error.message}. It is kept as {aside}; a new one is made from what Exim honours now. Rejections,"
+            " revocations and history are in the old file only."
+        )
+        return Ledger(directory, unmatched_limit), Damage(aside, message)

@@ -89,16 +89,14 @@ class Entries:
             rows = list(in_portions(db, statement, fingerprints))
         return {Fingerprint(row[0]): (Status(row[1]), bool(row[2])) for row in rows}
 
-    def thrown_out(self, fingerprints: Iterable[Fingerprint]) -> set[Fingerprint]:
-        """Return those that were rejected or revoked."""
+    def denied(self, fingerprints: Iterable[Fingerprint]) -> set[Fingerprint]:
+        """Return those that were rejected or revoked, or are off the list by the clock."""
+        statement = (
+            "SELECT fingerprint FROM entry"
+            " WHERE (standing IN ('rejected', 'revoked') OR lapsed = 1) AND fingerprint IN (%s)"
+        )
         with self._store.reading() as db:
-            return {
-                fingerprint
-                for fingerprint in fingerprints
-                if db.execute(
-                    "SELECT 1 FROM entry WHERE fingerprint = ? AND standing IN ('rejected', 'revoked')", (fingerprint,)
-                ).fetchone()
-            }
+            return {Fingerprint(row[0]) for row in in_portions(db, statement, list(fingerprints))}
 
     def each(self, standing: str, prefix: str = "", portion: int = 500) -> Iterator[list[Entry]]:
         """Yield the entries of a status, or of "unmatched", in portions, of which some are empty.

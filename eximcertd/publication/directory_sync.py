@@ -53,7 +53,7 @@ class DirectorySync:
             left.difference_update(portion)
             await asyncio.sleep(0)
         older = self._publications.older_until()
-        refused = self._entries.thrown_out(left)
+        refused = self._entries.denied(left)
         kept = self._publications.decided_until(refused, older) if older else set()
         if older and not kept:
             self._publications.settle_directory()

@@ -13,7 +13,7 @@ from eximcertd.certificates.parsing import parse
 from eximcertd.decisions.decide import Decider, Outcome
 from eximcertd.decisions.sources import (
     DecisionRequest,
-    Known,
+    KnownCertificates,
     by_person,
     by_policy,
     imported,
@@ -254,7 +254,7 @@ def test_a_decision_over_thousands_is_told_in_one_event(desk: Desk) -> None:
 
 def test_a_certificates_name_is_escaped_in_the_journal(desk: Desk, tmp_path: Path) -> None:
     hostile = parse(make(tmp_path, "x\x1b[2J", names=[], stem="hostile").der)
-    known = Known({hostile.fingerprint: hostile})
+    known = KnownCertificates({hostile.fingerprint: hostile})
     desk.decider.decide(by_person(Verb.APPROVE, [hostile.fingerprint], "alice", NOW, request="1", known=known))
     [message] = [message for _, message, _ in desk.records.kept]
     assert message == f"{hostile.fingerprint} (CN=x\\x1b[2J) approved by alice"

@@ -125,3 +125,16 @@ def test_a_mistake_is_told_in_one_line_and_the_old_configuration_runs(
         assert daemon.answers()
         [reloading] = [datagram for datagram in manager.read() if datagram.startswith("RELOADING=1")]
         assert "MONOTONIC_USEC=" in reloading
+
+
+def test_the_default_group_may_be_missing_and_that_is_told(exim: EximServer) -> None:
+    if "eximcertd" in {group.gr_name for group in grp.getgrall()}:
+        pytest.skip("this machine has the group")
+    daemon = Eximcertd(exim)
+    daemon.configure({"control": {"readers": None}})
+    with daemon:
+        assert daemon.status()["pid"] == daemon.pid
+        assert "there is no group eximcertd" in daemon.words()
+    daemon.configure({"control": {"readers": ["no-such-group"]}})
+    daemon.spawn()
+    assert daemon.wait() == 78, "a group that somebody named must be there"

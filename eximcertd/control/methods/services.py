@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from eximcertd.control.methods import views
 from eximcertd.decisions.resolve import whole
-from eximcertd.decisions.sources import Known
+from eximcertd.decisions.sources import KnownCertificates
 from eximcertd.errors import UsageError
 from eximcertd.status import Status
 
@@ -48,13 +48,15 @@ class Services:
     maintenance: Maintenance
     config: Callable[[], Config]
 
-    async def known(self, fingerprints: Sequence[Fingerprint]) -> Known:
+    async def known(self, fingerprints: Sequence[Fingerprint]) -> KnownCertificates:
         """Return what the rules need to know of the certificates of these fingerprints."""
         certificates = await asyncio.to_thread(self.index.details_of, fingerprints)
         authorities = [one for one in certificates.values() if one.ca]
         if authorities:
             await asyncio.to_thread(self.issuers.refresh)
-        return Known(certificates, frozenset(one.fingerprint for one in authorities if self.issuers.has_issued(one)))
+        return KnownCertificates(
+            certificates, frozenset(one.fingerprint for one in authorities if self.issuers.has_issued(one))
+        )
 
     async def shown(self, entries: Sequence[Entry], *, certificates: bool = True) -> list[dict[str, Any]]:
         """Return Entries of the interface, with their certificates unless these are too many for a reply."""
