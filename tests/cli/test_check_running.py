@@ -48,7 +48,7 @@ def sentences(daemon: Eximcertd, verdict: str) -> str:
 
 def beside(exim: EximServer, **settings: dict[str, Any]) -> Eximcertd:
     """Return a configuration of eximcertd for an Exim, with a directory for what is allowed."""
-    daemon = Eximcertd(exim, {"publish": {"reload_via": "command:eximcertd-reload"}, **settings})
+    daemon = Eximcertd(exim, settings)
     (daemon.state / "allowed").mkdir()
     return daemon
 
@@ -71,7 +71,7 @@ def as_nobody(daemon: Eximcertd, *arguments: str) -> subprocess.CompletedProcess
 @pytest.mark.parametrize("case", ["it is missing", "Exim's user may not read it"])
 def test_an_exim_that_answers_454_is_an_error_with_the_reason(case: str) -> None:
     with EximServer() as exim, Twin(beside(exim).socket):
-        daemon = Eximcertd(exim, {"publish": {"reload_via": "command:eximcertd-reload"}})
+        daemon = Eximcertd(exim)
         assert "TLS handshake succeeds" in sentences(daemon, "ok")
         if case == "it is missing":
             exim.identity.key.unlink()
@@ -89,14 +89,14 @@ def test_an_exim_that_answers_454_is_an_error_with_the_reason(case: str) -> None
 @as_root
 def test_a_certificate_that_an_expansion_names_is_looked_at() -> None:
     with EximServer(main="tls_certificate = ${if eq{a}{a}{/nonexistent/a.crt}{}}") as exim, Twin(beside(exim).socket):
-        daemon = Eximcertd(exim, {"publish": {"reload_via": "command:eximcertd-reload"}})
+        daemon = Eximcertd(exim)
         assert "tls_certificate = /nonexistent/a.crt does not exist" in sentences(daemon, "error")
 
 
 @as_root
 def test_every_port_of_every_daemon_is_asked_for_tls() -> None:
     with EximServer() as exim, Twin(beside(exim).socket):
-        daemon = Eximcertd(exim, {"publish": {"reload_via": "command:eximcertd-reload"}})
+        daemon = Eximcertd(exim)
         other = exim.port + 1
         second = subprocess.Popen(
             [EXIM, "-C", exim.configuration, "-bdf", "-oX", f"127.0.0.1.{other}", "-oP", exim.pid_file.with_name("2")],
@@ -115,7 +115,7 @@ def test_every_port_of_every_daemon_is_asked_for_tls() -> None:
 @as_root
 def test_an_exim_without_starttls_is_an_error() -> None:
     with EximServer(main="tls_advertise_hosts = 192.0.2.1") as exim, Twin(beside(exim).socket):
-        daemon = Eximcertd(exim, {"publish": {"reload_via": "command:eximcertd-reload"}})
+        daemon = Eximcertd(exim)
         assert "EHLO is answered without STARTTLS" in sentences(daemon, "error")
 
 
@@ -125,7 +125,7 @@ def test_a_tls_on_connect_port_gets_its_handshake_at_once() -> None:
         exim.configure(main=f"tls_on_connect_ports = {exim.port}")
         exim.reload()
         with Twin(beside(exim).socket):
-            daemon = Eximcertd(exim, {"publish": {"reload_via": "command:eximcertd-reload"}})
+            daemon = Eximcertd(exim)
             assert "TLS handshake succeeds" in sentences(daemon, "ok")
 
 
@@ -133,7 +133,7 @@ def test_a_tls_on_connect_port_gets_its_handshake_at_once() -> None:
 @pytest.mark.parametrize("zone", ["UTC", "Asia/Kolkata", "America/New_York"])
 def test_a_file_of_the_configuration_that_changed_since_the_daemon_read_it_is_a_warning(zone: str) -> None:
     with EximServer(main=f"timezone = {zone}") as exim, Twin(beside(exim).socket):
-        daemon = Eximcertd(exim, {"publish": {"reload_via": "command:eximcertd-reload"}})
+        daemon = Eximcertd(exim)
         assert "has read its configuration since it last changed" in sentences(daemon, "ok")
 
         def touched() -> bool:

@@ -36,7 +36,7 @@ def looked_at(
     """Set up an Exim that is not started and a configuration of eximcertd, with a twin at its socket."""
     exim = EximServer(**{"allowed": [A], **options})
     try:
-        daemon = Eximcertd(exim, {"publish": {"reload_via": "command:eximcertd-reload"}, **(settings or {})})
+        daemon = Eximcertd(exim, settings)
         (daemon.state / "allowed").mkdir()
         exim.log.touch()
         shutil.chown(exim.log, USER, USER)
