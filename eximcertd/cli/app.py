@@ -30,6 +30,7 @@ VERBS: Final[dict[str, str]] = {
     "scan": "Add the attempts in old logs.",
     "export": "Write the decisions for another machine.",
     "import": "Import decisions, or a list of fingerprints.",
+    "client": "Make this machine a client of such a server.",
 }
 """verb -> what it does, for --help. The verb's module has the same name."""
 

@@ -15,6 +15,8 @@ MANUAL = (Path(__file__).parents[2] / "docs" / "man" / "eximcertctl.8").read_tex
 
 def options(command: click.Command) -> set[str]:
     """Return the long options of a command, but those that every verb has."""
+    if isinstance(command, click.Group) and command is not program:
+        return set().union(*map(options, command.commands.values()))
     found = {name for parameter in command.params for name in parameter.opts if name.startswith("--")}
     return found - {"--json", "--help"}
 

@@ -19,6 +19,21 @@ ${sha256:$tls_in_peercert}
 """
 """The clauses of the RCPT ACL, as published; the last one is what any relay has."""
 
+PINNED_ACL: Final = """\
+  accept  condition     = ${if def:tls_in_peercert}
+          condition     = ${if inlist{${sha256:$tls_in_peercert}}{RELAY_FROM_CERTS}}
+          control       = submission
+          control       = dkim_disable_verify
+
+  warn    condition     = ${if def:tls_in_peercert}
+          condition     = ${if !inlist{${sha256:$tls_in_peercert}}{RELAY_FROM_CERTS}}
+          logwrite      = Attempt to relay from a certificate which has not been explicitly allowed: \
+${sha256:$tls_in_peercert}
+
+  deny    message       = relay not permitted
+"""
+"""The pinned recipe: the fingerprint alone decides, no certificate has to lie on the server."""
+
 CONFIGURATION: Final = """\
 {before}
 .include {macro_file}
