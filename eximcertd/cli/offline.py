@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from eximcertd.cli.arguments import prefixes
 from eximcertd.cli.decision import check_root
+from eximcertd.cli.output import say
 from eximcertd.control.caller import name_of
 from eximcertd.errors import EximcertdError, NoAnswerError, NoSuchFingerprintError, UsageError
 from eximcertd.fingerprint import Fingerprint, is_exact
@@ -112,6 +113,8 @@ async def _revoke(context: Context, asked: Sequence[str], note: str) -> dict[str
             outcome="failed" if honoured and tried.live else tried.outcome,
             message=f"{tried.message} Could not be removed: {'; '.join(kept)}.".lstrip(),
         )
+        if tried.live:  # else the message is shown
+            say(tried.message, err=True)
     return {"decided": [_entry(decision) for decision in decisions], "publication": _publication(tried)}
 
 

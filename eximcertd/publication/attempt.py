@@ -111,6 +111,19 @@ def identity(found: Found) -> tuple[str, int, int]:
     return (found.digest, found.inode, found.ctime_ns)
 
 
+def replaced(file: Path | None, found: Found | None) -> bool:
+    """Tell whether the macro file is another one than was last seen; False where eximcertd may not see it."""
+    if file is None or found is None:
+        return False
+    try:
+        status = file.stat()
+    except FileNotFoundError:
+        return found.inode != 0
+    except OSError:
+        return False
+    return (status.st_ino, status.st_ctime_ns) != (found.inode, found.ctime_ns)
+
+
 def of_publish(answer: Answer) -> Attempt:
     """Return an answer of root's part as an attempt that ends with it."""
     return Attempt(

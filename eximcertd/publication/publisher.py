@@ -127,7 +127,7 @@ class Publisher:
 
     async def look(self) -> None:
         """If the macro file is not the one last seen, find out what was done to it."""
-        if self._touched():
+        if attempts.replaced(self._file, self._found):
             await self.verify()
 
     async def verify(self) -> None:
@@ -229,7 +229,7 @@ class Publisher:
             # the list form does not need it; its reconciliation reports it again
             self._recorder.record(Event.PUBLICATION_FAILED, str(error))
         stands = form == DIRECTORY == confirmed.form and attempts.identity(found) == confirmed.identity
-        if stands and self.state.ok and not self._forced and not self._touched():
+        if stands and self.state.ok and not self._forced and not attempts.replaced(self._file, found):
             # looked up at the next RCPT: there is nothing to load
             return Attempt(LIVE, found=found, daemons=self.state.daemons)
         return await attempts.publish(self._programs, self._wanted(form), found, confirmed.identity)
@@ -246,20 +246,10 @@ class Publisher:
         times = [int(daemon.loaded_at * 1000) for daemon in tried.daemons if daemon.loaded_at is not None]
         confirmed = Confirmed(form, *identity, now, max(times, default=loaded_at))
         self._publications.confirm(number, confirmed, tried.outcome)
-        self.state = PublicationState(
-            form,
-            tried.outcome,
-            message=tried.message,
-            daemons=tried.daemons,
-            loaded_at=(confirmed.loaded_at or now) / 1000,
-        )
-        self._recorder.record(
-            Event.PUBLISHED,
-            f"The allowlist is published in the {form} form",
-            FORM=form,
-            REVISION=str(number),
-            OUTCOME=tried.outcome,
-        )
+        at = (confirmed.loaded_at or now) / 1000
+        self.state = PublicationState(form, tried.outcome, "", tried.message, "", tried.daemons, at)
+        text = f"The allowlist is published in the {form} form"
+        self._recorder.record(Event.PUBLISHED, text, FORM=form, REVISION=str(number), OUTCOME=tried.outcome)
 
     def _failed(self, tried: Attempt) -> None:
         self._see(tried)
@@ -298,18 +288,6 @@ class Publisher:
         self._found = tried.found
         if tried.file:
             self._file = Path(tried.file)
-
-    def _touched(self) -> bool:
-        """Tell whether the macro file is another one than was last seen; False where eximcertd may not see it."""
-        if self._file is None or self._found is None:
-            return False
-        try:
-            status = self._file.stat()
-        except FileNotFoundError:
-            return self._found.inode != 0
-        except OSError:
-            return False
-        return (status.st_ino, status.st_ctime_ns) != (self._found.inode, self._found.ctime_ns)
 
 
 def _now() -> int:
