@@ -137,6 +137,10 @@ class FileCursor:
         """Tell everybody that more will be counted of it, though no plain file is held."""
         self.live = self.dirty = True
 
+    def note_found(self, *, found: bool = True) -> None:
+        """Note that the file, or a copy of it, was seen; or that it has no name any more, and none was yet."""
+        self.found = found
+
     def close(self) -> None:
         """Close its file: no more is read of it."""
         self.dirty, self.live = self.dirty or self.live, False

@@ -25,11 +25,10 @@ _MOST_OLDDIRS: Final = 4
 class Registry:
     """All cursors, oldest first, and where our time begins.
 
-    current: of the file that Exim writes to now. since, horizon: what begins at or before this time stamp (where
-    it has none: was last changed at or before this time, ns) lay there before the very first start. path: of the
-    log, as it was configured when the position was stored; "" at the very first start. olddirs: other
-    directories that rotation was seen to move files to. last: the current file's cursor when the position was
-    stored. changed: the position is to be stored soon.
+    current: of the file that Exim writes to now. last: of the one before. since, horizon: what begins at or before
+    this time stamp (where it has none: was last changed at or before this time, ns) lay there before the very first
+    start. path: of the log, as it was configured when the position was stored; "" at the very first start. olddirs:
+    other directories that rotation was seen to move files to. changed: the position is to be stored soon.
     """
 
     def __init__(self, position: str | None = None, files: Iterable[str] = ()) -> None:
@@ -73,6 +72,10 @@ class Registry:
         self.cursors.append(cursor)
         return cursor
 
+    def turn_to(self, cursor: FileCursor | None) -> None:
+        """Note of which file Exim's log consists now."""
+        self.current, self.last, self.changed = cursor, self.current or self.last, True
+
     def exclude(self, first: str, mtime: int) -> None:
         """Note that a file that begins at ``first`` and was last changed at ``mtime`` is not to be read."""
         self.since = max(self.since, first)
@@ -96,7 +99,7 @@ class Registry:
         """Return the cursor of which this version of a packed copy is known to hold nothing more."""
         found = next((cursor for cursor in self.cursors if list(version) in cursor.packed), None)
         if found is not None:
-            found.found = True
+            found.note_found()
         return found
 
     def beginning(self, text: bytes) -> list[FileCursor]:
@@ -138,13 +141,18 @@ class Registry:
         return cursor.distinct
 
     def learn_olddir(self, cursor: FileCursor, directories: list[Path]) -> None:
-        """Note where a held file was moved to, if that is another directory: more will come there."""
+        """Note where a held file was moved to, if that is another directory: more will come there.
+
+        One that has no name any more may have been packed there: ``found`` is false until a copy is seen.
+        """
         try:
             where = os.readlink(f"/proc/self/fd/{cursor.fd}")  # noqa: PTH115 - what follows is about its text
         except OSError:
             return
         olddir = os.path.dirname(where)  # noqa: PTH120 - the same
-        if not where.endswith(" (deleted)") and all(olddir != str(known) for known in directories):
+        if where.endswith(" (deleted)"):
+            cursor.note_found(found=False)
+        elif all(olddir != str(known) for known in directories):
             self.add_olddir(olddir)
 
     def add_olddir(self, directory: str) -> None:
@@ -160,7 +168,7 @@ class Registry:
             "since": self.since,
             "horizon": self.horizon,
             "olddirs": self.olddirs,
-            "current": self.current.id if self.current is not None else "",
+            "current": last.id if (last := self.current or self.last) is not None else "",
         }
         changed = [cursor for cursor in self.cursors if cursor.dirty and cursor.end]
         for cursor in changed:

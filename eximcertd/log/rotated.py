@@ -97,12 +97,12 @@ class RotatedFiles:
         """Tell whether the log or a part of it may lie under this name."""
         return name in {self._path.name, self._target.template} or self._is_sibling(name)
 
-    def look_again(self, replaced: FileCursor | None = None) -> None:
-        """Judge everything anew at the next look: a copy of what was read, or of ``replaced``, may lie there now."""
+    def look_again(self, left: FileCursor | None = None) -> None:
+        """Judge everything anew at the next look: a copy of what was read, or of what was left, may lie there now."""
         self._judged.clear()
         self._listed.clear()
-        if replaced is not None:
-            self._missing.append(replaced)
+        if left is not None:
+            self._missing.append(left)
 
     def listing(self, log: Path) -> list[Sibling]:
         """Return what lies in the directories now."""
@@ -241,8 +241,10 @@ class RotatedFiles:
     def _judge_packed(self, file: _Open, head: bytes, version: tuple[int, ...]) -> Generator[int, None, bool]:
         """Read what a packed copy of something known holds beyond it; False: it is none."""
         candidates = self._registry.beginning(head)
-        if any(cursor.fd >= 0 for cursor in candidates):
-            return True  # its own file is still held, and tells all
+        for cursor in candidates:
+            if cursor.fd >= 0:
+                cursor.note_found()
+                return True  # its own file is still held, and holds all
         packed = text(file.fd, clean(file.name))
         covered, at, tail = yield from self._reader.covered(packed, candidates)
         if not covered:
@@ -319,6 +321,8 @@ class RotatedFiles:
                     self.look_again()
                     return True
         for cursor in missing:
+            if cursor.fd >= 0:
+                continue  # all of it was read, whatever became of its name
             name = clean(cursor.name or str(self._path))
             what = f"{name}: deleted or truncated, and no copy of it was found: attempts at its end may not be counted"
             self._lost = [*self._lost[1 - _MOST_LOST :], (time.monotonic() + _LOSS_TOLD, what)]

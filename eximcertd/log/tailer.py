@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Final
 
 from eximcertd.log.cursor import HEAD_LENGTH, FileCursor
 from eximcertd.log.directory import Names, open_regular
+from eximcertd.log.log_watcher import LogWatcher
 from eximcertd.log.reader import Reader
 from eximcertd.log.registry import Registry
 from eximcertd.log.rotated import RotatedFiles
 from eximcertd.log.source import Batch, Progress
-from eximcertd.log.watch import Watch
 from eximcertd.log.zone import zone_of
 from eximcertd.text import clean
 
@@ -77,7 +77,7 @@ class Tailer:
         self._registry = Registry(position, files)
         self._rotated = RotatedFiles(path, self._names, self._registry, self._reader, hold)
         self._work: Generator[int, None, bool] | None = None
-        self._watch = Watch(self._stopped, floor, lambda name: self._rotated.concerns(os.fsdecode(name)))
+        self._watch = LogWatcher(self._stopped, floor, lambda name: self._rotated.concerns(os.fsdecode(name)))
         self._log_problem: str | None = None
         self._problem: str | None = None
         self._path_now = str(path)
@@ -190,7 +190,7 @@ class Tailer:
             self._log_problem = f"{clean(cursor.name)}: cannot be read: {error.strerror}"
             cursor.close()
             if cursor is self._registry.current:
-                self._registry.current = None
+                self._registry.turn_to(None)
 
     def _turn(self) -> bool:
         """See whether another file lies under the log's name, and take it up."""
@@ -216,10 +216,10 @@ class Tailer:
 
     def _leave(self, cursor: FileCursor) -> None:
         """Hold the file that was the log for late lines; what is left of it is read as those are."""
-        self._registry.current = None
+        self._registry.turn_to(None)
         cursor.until = time.monotonic() + self._hold
         self._registry.learn_olddir(cursor, self._rotated.directories(self._log()))
-        self._registry.changed = True
+        self._rotated.look_again(cursor)
 
     def _take_up(self, log: Path, fd: int, status: os.stat_result) -> None:
         """Read on in the file that is the log now, from where it is known, or from its beginning."""
@@ -231,8 +231,7 @@ class Tailer:
             if known is not None and known.is_copy(fd, os.pread(fd, HEAD_LENGTH, 0), status.st_size):
                 cursor = known.continued()  # a copy, while the file itself lies elsewhere
             self._registry.add(cursor).hold(fd, status, str(log))
-        self._registry.current = cursor
-        self._registry.changed = True
+        self._registry.turn_to(cursor)
         self._rotated.look_again()
 
     def _note(self, consumed: int) -> None:

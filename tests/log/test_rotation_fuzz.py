@@ -107,6 +107,11 @@ def test_packed_at_once_and_kept_for_long_no_log_is_counted_again_as_it_ages(rot
     )  # fmt: skip
 
 
+@pytest.mark.parametrize("seed", [153, 197])
+def test_packed_at_once_into_another_directory_nothing_is_lost(seed: int, tmp_path: Path) -> None:
+    play(tmp_path / "log" / "mainlog", random.Random(seed))  # noqa: S311 - no secret
+
+
 @pytest.mark.parametrize("seed", range(2))
 def test_copied_into_another_directory_and_truncated_nothing_is_lost(seed: int, tmp_path: Path) -> None:
     play(tmp_path / "log" / "mainlog", random.Random(seed), copytruncate=True, olddir=True, rotate=60)  # noqa: S311

@@ -20,7 +20,7 @@ from lab.following import counted, follow
 from lab.log import FIRST, Following, Log, fingerprint
 from lab.wait import until
 
-from eximcertd.log.watch import is_remote
+from eximcertd.log.log_watcher import is_remote
 
 SLOW = 30.0
 

@@ -1,10 +1,10 @@
-"""When to look at a log next: at once when it may have changed, rarely when nothing happens, cheaply when much does.
+"""When to look at the log next: when its directory changes, by the clock, or both.
 
 An event only means "go and look", and costs more than the look itself once lines come by the thousand. So
-after a look that found something comes a second one 10 ms later; if that finds more, the watch is taken down
+after a look that found something comes a second one 10 ms later; if that finds more, the watch is removed
 and the clock calls for looks, at growing distances, until one finds nothing; then the watch is set up again,
-and one more look makes sure. Under the events lies a slow look. Where events cannot be had, or the slow look
-finds what no event told, the clock calls every quarter of a second.
+and one more look makes sure. There is a slow look in any case. Where no events can be had, or the slow look
+finds what no event reported, the clock calls every quarter of a second.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ if TYPE_CHECKING:
 SECOND_LOOK: Final = 0.01
 FIRST_POLL: Final = 0.02
 LAST_POLL: Final = 0.2
-DEAF_POLL: Final = 0.25
+POLL: Final = 0.25
 RETRY: Final = 60.0
-"""Seconds after which a watch that could not be had is tried again."""
+"""Seconds after which a watch that failed is tried again."""
 
 _MANY: Final = 1000
-"""After so many events about other files ours may have been lost: the kernel's queue overflows in silence."""
+"""After so many events about other files some of ours may be lost: the kernel drops events when its queue is full."""
 
-_LATE: Final = 0.6  # watchdog holds events back for half a second when a file is moved out of a directory
+_LATE: Final = 0.6  # watchdog delays events by half a second when a file is moved out of a directory
 _NETWORK: Final = ("nfs", "cifs", "smb", "9p", "afs", "ceph", "lustre", "gpfs", "gfs2", "ocfs2", "fuse", "virtiofs")
 
 
@@ -54,10 +54,10 @@ def is_remote(directory: Path, mounts: str | None = None) -> bool:
     return False
 
 
-logging.getLogger("watchdog").setLevel(logging.CRITICAL)  # 7.1 calls it an error that a watch is taken down
+logging.getLogger("watchdog").setLevel(logging.CRITICAL)  # 7.1 logs an error when a watch is removed
 
 
-class Watch:
+class LogWatcher:
     """Waits between looks. stopped: ends every wait. floor: seconds between looks when nothing happens.
 
     concerns: tells whether a name in the directories is worth a look.
@@ -67,32 +67,32 @@ class Watch:
         self._stopped = stopped
         self._floor = floor
         self._concerns = concerns
-        self._heard = threading.Event()
-        self._watcher: dict[Path, DirectoryWatcher] = {}
+        self._event = threading.Event()
+        self._watchers: dict[Path, DirectoryWatcher] = {}
         self._closing: threading.Thread | None = None
         self._polling = 0.0
         self._again = False
         self._woken = True
         self._slept = False
         self._others = 0
-        self._deaf_until = 0.0
-        self._deaf: str | None = None
+        self._no_events_until = 0.0
+        self._no_events: str | None = None
 
     @property
     def problem(self) -> str | None:
-        """Why the log is looked at by the clock, as a sentence, or None."""
-        if self._deaf is None:
+        """Why the log is looked at by the clock alone, as a sentence, or None."""
+        if self._no_events is None:
             return None
-        return f"{self._deaf}: eximcertd looks every {DEAF_POLL:g} s instead"
+        return f"{self._no_events}: eximcertd looks every {POLL:g} s instead"
 
     def wake(self) -> None:
         """End the present wait; from any thread."""
-        self._heard.set()
+        self._event.set()
 
     def close(self) -> None:
-        """Hear no more."""
-        ears, self._watcher = self._watcher, {}
-        for one in ears.values():
+        """End the watch."""
+        watchers, self._watchers = self._watchers, {}
+        for one in watchers.values():
             one.close()
         if self._closing is not None:
             self._closing.join(1.0)
@@ -102,93 +102,95 @@ class Watch:
 
         found: whether the last one found anything; expected: anything that an event should have told.
         """
-        if self._deaf is not None and time.monotonic() < self._deaf_until:
-            self._stopped.wait(DEAF_POLL)
+        if self._no_events is not None and time.monotonic() < self._no_events_until:
+            self._stopped.wait(POLL)
         elif self._polling and found:
             self._polling = min(2 * self._polling, LAST_POLL)
             self._stopped.wait(self._polling)
-        elif self._polling or self._deaf is not None or set(directories) != set(self._watcher):
+        elif self._polling or self._no_events is not None or set(directories) != set(self._watchers):
             self._arm(directories)
         else:
-            self._listen(found=found, expected=expected)
+            self._await_event(found=found, expected=expected)
 
-    def _listen(self, *, found: bool, expected: bool) -> None:
-        if self._slept and expected and not self._heard.wait(_LATE):
-            names = ", ".join(clean(str(directory)) for directory in self._watcher)
+    def _await_event(self, *, found: bool, expected: bool) -> None:
+        if self._slept and expected and not self._event.wait(_LATE):
+            names = ", ".join(clean(str(directory)) for directory in self._watchers)
             self._give_up(f"{names}: changes there are not reported to this machine")
             return
         active, self._slept = found or self._woken, False
         self._woken = False
         if not active:
             self._again = False
-            self._woken = self._heard.wait(self._floor)
+            self._woken = self._event.wait(self._floor)
             self._slept = not self._woken
-            self._heard.clear()
+            self._event.clear()
             self._check()
             return
         if not self._again:
             self._again = True
-            self._heard.clear()
+            self._event.clear()
             self._stopped.wait(SECOND_LOOK)
-            self._woken = self._heard.is_set() and not found
-            self._heard.clear()
+            self._woken = self._event.is_set() and not found
+            self._event.clear()
             return
         self._pause()
-        self._polling = FIRST_POLL if found else DEAF_POLL
+        self._polling = FIRST_POLL if found else POLL
         self._stopped.wait(self._polling)
 
     def _pause(self) -> None:
-        """Take the watch down, in a thread: watchdog may hold on to it for half a second."""
-        ears, self._watcher = list(self._watcher.values()), {}
-        self._closing = threading.Thread(target=_close, args=(ears,), name="log watch", daemon=True)
+        """Remove the watch, in a thread: watchdog may need half a second for it."""
+        watchers, self._watchers = list(self._watchers.values()), {}
+        self._closing = threading.Thread(target=_close, args=(watchers,), name="log watch", daemon=True)
         self._closing.start()
 
     def _arm(self, directories: Sequence[Path]) -> None:
-        """Set the watch up; the look that follows at once makes sure that nothing was missed meanwhile."""
+        """Set up the watch; the look that follows at once finds what was missed meanwhile."""
         if self._closing is not None and self._closing.is_alive():
             self._stopped.wait(FIRST_POLL)
             return
-        for gone in set(self._watcher) - set(directories):
-            self._watcher.pop(gone).close()
-        self._heard.clear()
+        for gone in set(self._watchers) - set(directories):
+            self._watchers.pop(gone).close()
+        self._event.clear()
         for directory in directories:
-            ears = self._watcher.setdefault(directory, DirectoryWatcher(directory, self._hear))
-            ears.open()
-            problem = _why_deaf(directory) or ears.problem
+            watcher = self._watchers.setdefault(directory, DirectoryWatcher(directory, self._on_change))
+            watcher.open()
+            problem = _why_no_events(directory) or watcher.problem
             if problem is not None:
                 self._give_up(problem)
                 return
-        self._deaf, self._polling, self._again, self._woken, self._slept = None, 0.0, False, False, False
+        self._no_events, self._polling, self._again, self._woken, self._slept = None, 0.0, False, False, False
 
     def _check(self) -> None:
         """Make sure that it is still these directories that are watched."""
-        for directory, ears in self._watcher.items():
-            ears.open()
-            if ears.problem is not None:
+        for directory, watcher in self._watchers.items():
+            watcher.open()
+            if watcher.problem is not None:
                 self._give_up(f"{clean(str(directory))}: cannot be watched")
                 return
 
     def _give_up(self, why: str) -> None:
         self._pause()
         self._polling = 0.0
-        self._deaf, self._deaf_until = why, time.monotonic() + RETRY
-        self._stopped.wait(DEAF_POLL)
+        self._no_events, self._no_events_until = why, time.monotonic() + RETRY
+        self._stopped.wait(POLL)
 
-    def _hear(self, names: Iterable[bytes] | None) -> None:
+    def _on_change(self, names: Iterable[bytes] | None) -> None:
         self._others += 1
         if names is None or any(map(self._concerns, names)) or self._others > _MANY:
             self._others = 0
-            self._heard.set()
+            self._event.set()
 
 
-def _why_deaf(directory: Path) -> str | None:
-    if not os.access(directory, os.R_OK | os.X_OK):  # watchdog itself would say nothing
-        return f"{clean(str(directory))}: cannot be watched: it is not there, or eximcertd may not list it"
+def _why_no_events(directory: Path) -> str | None:
+    if not os.access(directory, os.R_OK | os.X_OK):  # watchdog itself reports no error
+        return f"{clean(str(directory))}: cannot be watched: it does not exist, or eximcertd may not list it"
     if is_remote(directory):
-        return f"{clean(str(directory))}: lies on a network file system, which tells nothing of others' changes"
+        return (
+            f"{clean(str(directory))}: is on a network file system, which does not report the changes of other machines"
+        )
     return None
 
 
-def _close(ears: Iterable[DirectoryWatcher]) -> None:
-    for one in ears:
+def _close(watchers: Iterable[DirectoryWatcher]) -> None:
+    for one in watchers:
         one.close()
