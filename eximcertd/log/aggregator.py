@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from eximcertd.fingerprint import Fingerprint
     from eximcertd.log.buffer import Buffer
-    from eximcertd.log.line import Grammar, Refusal
+    from eximcertd.log.line import Grammar, RejectLine
 
 PEER_WITHIN: Final = 64 * 1024
 """How many bytes of log after a rejection its peer is looked for; Exim writes the two lines together."""
@@ -100,7 +100,7 @@ class Aggregator:
             self._sighting(fingerprint).add(self._at)
         return self._at
 
-    def meet(self, fingerprint: Fingerprint, at: int, refusal: Refusal) -> bool:
+    def meet(self, fingerprint: Fingerprint, at: int, refusal: RejectLine) -> bool:
         """Note the peer of an attempt that was counted at ``at``, unless the refusal is of a much later time."""
         later = None if refusal.at is None else milliseconds(refusal.at, self._zone)
         if refusal.peer is None or (later is not None and abs(later - at) > 1000 * PEER_SECONDS):

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 from eximcertd.errors import EximcertdError
 from eximcertd.log.aggregator import Aggregator
 from eximcertd.log.source import Batch, Progress
-from eximcertd.log.syslog import Entries
+from eximcertd.log.syslog import SyslogEntries
 from eximcertd.log.zone import zone_of
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ class JournalSource:
         self._journal = _library()
         self._directory = directory
         self._aggregator = Aggregator(grammar, zone_of(timezone))
-        self._entries = Entries(grammar, self._aggregator)
+        self._entries = SyslogEntries(grammar, self._aggregator)
         self._cursor = self._restore(position)
         self._stopped = threading.Event()
         self._wake_reader, self._wake_writer = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)

@@ -65,7 +65,7 @@ class Rejection:
 
 
 @dataclass(frozen=True, slots=True)
-class Refusal:
+class RejectLine:
     """A line of an Exim process that ends the wait for the peer of a rejection.
 
     pid, at: as in ``Rejection``. peer: who was refused; None: the process went on to something else, or ended.
@@ -102,7 +102,7 @@ class Grammar:
         return Rejection(Fingerprint(fingerprint.decode()), at, int(pid) if pid else None)
 
 
-def match_refusal(line: bytes) -> Refusal | None:
+def match_refusal(line: bytes) -> RejectLine | None:
     """Return what a line tells about the peer of a rejection by the same process; None: nothing.
 
     Nothing but the process id ties such a line to its rejection, so a line without one tells nothing.
@@ -119,7 +119,7 @@ def match_refusal(line: bytes) -> Refusal | None:
         at = None if found["time"] is None else _time(found["time"], found["ms"], found["zone"])
     except ValueError:
         return None
-    return Refusal(int(found["pid"]), at, peer)
+    return RejectLine(int(found["pid"]), at, peer)
 
 
 def missing_selectors(log_selector: str) -> tuple[str, ...]:

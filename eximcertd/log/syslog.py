@@ -29,7 +29,7 @@ _WAITS: Final = 500
 """After its rejection a peer is looked for in so many entries."""
 
 
-class Entries:
+class SyslogEntries:
     """Takes messages one by one and counts the rejections among them in an aggregator."""
 
     def __init__(self, grammar: Grammar, aggregator: Aggregator) -> None:

@@ -60,7 +60,7 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-class _StepTimer:
+class _Timings:
     """The step that is done now, and the seconds that each took."""
 
     def __init__(self) -> None:
@@ -78,7 +78,7 @@ class _StepTimer:
 
 
 def _answer(file: Path) -> ReloadAnswer:
-    steps = _StepTimer()
+    steps = _Timings()
     try:
         answer = _carry_out(file, steps)
     except ReloadError as error:
@@ -100,7 +100,7 @@ def _answer(file: Path) -> ReloadAnswer:
     return answer._replace(step=failed, timings=steps.timings)
 
 
-def _carry_out(file: Path, steps: _StepTimer) -> ReloadAnswer:
+def _carry_out(file: Path, steps: _Timings) -> ReloadAnswer:
     """Do what is asked. Raises ReloadError, EximError, RequestError, SettingsError and OSError."""
     with steps.step("request"):
         config = _configuration(file)
