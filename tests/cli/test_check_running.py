@@ -329,3 +329,23 @@ def test_one_that_is_off_the_list_by_the_clock_is_no_error(alice: Identity) -> N
         with Twin(daemon.socket, methods={"List": lapsed}):
             assert "Exim's list" not in sentences(daemon, "error")
             assert "Exim's list holds exactly the 0" in sentences(daemon, "ok")
+
+
+@as_root
+def test_a_confirmation_without_a_reload_does_not_hide_an_older_configuration(alice: Identity) -> None:
+    with EximServer(trusted=[alice], allowed=[alice.fingerprint]) as exim:
+        daemon = beside(exim)
+        with daemon:
+            until(lambda: daemon.status()["allowlist"]["live"], "the list is live")
+
+            def touched() -> bool:
+                exim.configuration.touch()
+                return f"{exim.configuration} changed at " in sentences(daemon, "warning")
+
+            until(touched, "the change is seen")
+            daemon.restart()
+            until(lambda: daemon.status()["allowlist"]["live"], "the list is confirmed again")
+            assert f"{exim.configuration} changed at " in sentences(daemon, "warning")
+            exim.log.unlink()
+            exim.log.touch()
+            assert "has read its configuration since" not in sentences(daemon, "ok")

@@ -199,6 +199,7 @@ class Twin:
                     "form": self.publication["form"],
                     "revision": self.publication["revision"],
                     "published_at": self.publication["loaded_at"],
+                    "loaded_at": self.publication["loaded_at"],
                     "live": self.publication["live"],
                     "error": self.publication["message"] or None,
                     "exim_is_down": self.publication["outcome"] == "died",

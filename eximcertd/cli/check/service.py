@@ -23,7 +23,7 @@ _MOST_COMPARED: Final = 100_000
 class ServiceReport:
     """user: of the process that answers, None if nothing does. approved: fingerprints that Exim's list must hold.
 
-    loaded: when Exim was last seen to have loaded the list, in seconds since the epoch. approved and groups are None
+    loaded: when Exim was last seen to load the macro file, in seconds since the epoch. approved and groups are None
     where they are not known.
     """
 
@@ -54,9 +54,8 @@ def ask(context: Context) -> ServiceReport:
 def _fill(service: ServiceReport, client: Client) -> None:
     service.user = User.of_peer(client.peer())
     status = client.call("Status")["status"]
-    published = moment(status["allowlist"]["published_at"])
-    if published is not None and status["allowlist"]["form"] == "list":
-        service.loaded = published.timestamp()
+    loaded = moment(status["allowlist"]["loaded_at"])
+    service.loaded = loaded.timestamp() if loaded else 0.0
     service.groups = status["control"]
     service.lines = [ok(f"eximcertd {status['version']} answers (process {status['pid']})")]
     service.lines += [_line(given) for given in client.call("Check")["lines"]]

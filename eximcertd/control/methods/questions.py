@@ -73,6 +73,7 @@ class Questions:
                     "form": confirmed.form or state.form,
                     "revision": confirmed.revision,
                     "published_at": views.rfc3339(confirmed.at),
+                    "loaded_at": views.rfc3339(confirmed.loaded_at),
                     "live": services.publication.live,
                     "error": None if state.ok else state.message or state.outcome,
                     "exim_is_down": state.outcome == "died",
