@@ -67,7 +67,7 @@ class RotatedFiles:
         self._reader = reader
         self._hold = hold
         self._listed: dict[Path, int] = {}
-        self._judged: set[tuple[int, int, int, int]] = set()
+        self._examined: set[tuple[int, int, int, int]] = set()
         self._inodes: set[tuple[int, int]] = set()
         self._missing: list[FileCursor] = [registry.last] if registry.last is not None else []
         self.first = registry.path != str(path)
@@ -99,7 +99,7 @@ class RotatedFiles:
 
     def look_again(self, left: FileCursor | None = None) -> None:
         """Judge everything anew at the next look: a copy of what was read, or of what was left, may lie there now."""
-        self._judged.clear()
+        self._examined.clear()
         self._listed.clear()
         if left is not None:
             self._missing.append(left)
@@ -137,7 +137,7 @@ class RotatedFiles:
             siblings = self.listing(log)
             if not self.first:
                 yield 0
-            unknown = yield from self._judge_all(siblings)
+            unknown = yield from self._examine_all(siblings)
             if unknown is not None and (not unknown or _names(siblings) == _names(self.listing(log))):
                 break  # else a file that was renamed meanwhile may have been left out
         else:
@@ -148,18 +148,18 @@ class RotatedFiles:
             unknown.clear()
         for one in unknown:
             if not self._registry.is_new(one.first, one.mtime):
-                self._judged.add(one.sibling.version)
-        waiting = sorted(one for one in unknown if one.sibling.version not in self._judged)
+                self._examined.add(one.sibling.version)
+        waiting = sorted(one for one in unknown if one.sibling.version not in self._examined)
         for number, one in enumerate(waiting):
             self._waiting = sum(later.sibling.size for later in waiting[number if one.packed else number + 1 :])
             again: list[_Unknown] = []
-            there = yield from self._judge(one.sibling, again)  # what was read meanwhile may tell that it is a copy
+            there = yield from self._examine(one.sibling, again)  # what was read meanwhile may tell that it is a copy
             if there and again:
                 there = yield from self._with(one.sibling, self._take_up)
             if not there:
                 self._listed.clear()
                 return True
-            self._judged.add(one.sibling.version)
+            self._examined.add(one.sibling.version)
         self._waiting = 0
         return self._look_for_missing(log) or self.dated != dated
 
@@ -189,43 +189,43 @@ class RotatedFiles:
         self._listed[directory] = changed if time.time_ns() - changed > _UNSETTLED else -1
         return siblings
 
-    def _judge_all(self, siblings: list[Sibling]) -> Generator[int, None, list[_Unknown] | None]:
+    def _examine_all(self, siblings: list[Sibling]) -> Generator[int, None, list[_Unknown] | None]:
         """Read what changed and is known; return what is not known. None: some of it is not there any more."""
         for name in set(self.problems) - {str(sibling.path) for sibling in siblings}:
             if name.startswith("/"):
                 del self.problems[name]
-        self._judged &= {sibling.version for sibling in siblings}
+        self._examined &= {sibling.version for sibling in siblings}
         unknown: list[_Unknown] = []
         ours = {(cursor.dev, cursor.ino) for cursor in self._registry}
         unpacked = {str(sibling.path) for sibling in siblings}
         changed = [
             sibling
             for sibling in sorted(siblings, key=lambda sibling: (sibling.dev, sibling.ino) not in ours)
-            if sibling.size and sibling.version not in self._judged and not sibling.packs_one_of(unpacked)
+            if sibling.size and sibling.version not in self._examined and not sibling.packs_one_of(unpacked)
         ]
         for number, sibling in enumerate(changed):
             self._waiting = sum(later.size for later in changed[number:] if later.is_packed)
             before = len(unknown)
-            if not (yield from self._judge(sibling, unknown)):
+            if not (yield from self._examine(sibling, unknown)):
                 self._listed.clear()
                 return None
             if len(unknown) == before:
-                self._judged.add(sibling.version)
+                self._examined.add(sibling.version)
         return unknown
 
-    def _judge(self, sibling: Sibling, unknown: list[_Unknown]) -> Generator[int, None, bool]:
+    def _examine(self, sibling: Sibling, unknown: list[_Unknown]) -> Generator[int, None, bool]:
         """Read what a file holds of what is known; add it to ``unknown`` if nothing is. False: it is gone."""
         held = self._registry.open_as(sibling.dev, sibling.ino)
         if held is not None:
             held.name = str(sibling.path)
         elif self._registry.packed_as(sibling.version) is None:
-            return (yield from self._with(sibling, lambda file: self._judge_open(sibling, file, unknown)))
+            return (yield from self._with(sibling, lambda file: self._examine_open(sibling, file, unknown)))
         return True
 
-    def _judge_open(self, sibling: Sibling, file: _Open, unknown: list[_Unknown]) -> Generator[int, None, None]:
+    def _examine_open(self, sibling: Sibling, file: _Open, unknown: list[_Unknown]) -> Generator[int, None, None]:
         if kind(file.fd) is not None:
             head = self._reader.head(text(file.fd, clean(file.name)))
-            if not (yield from self._judge_packed(file, head, sibling.version)):
+            if not (yield from self._examine_packed(file, head, sibling.version)):
                 unknown.append(_Unknown(stamp(head), packed=True, mtime=sibling.mtime, sibling=sibling))
             return
         if sibling.is_packed:
@@ -238,7 +238,7 @@ class RotatedFiles:
             file.kept = True
             yield from self._read_held(cursor)
 
-    def _judge_packed(self, file: _Open, head: bytes, version: tuple[int, ...]) -> Generator[int, None, bool]:
+    def _examine_packed(self, file: _Open, head: bytes, version: tuple[int, ...]) -> Generator[int, None, bool]:
         """Read what a packed copy of something known holds beyond it; False: it is none."""
         candidates = self._registry.beginning(head)
         for cursor in candidates:
