@@ -22,7 +22,7 @@ from lab.wait import until
 
 from eximcertd.control.client import Client, LostError
 from eximcertd.control.connection_limiter import BOUNDS, Rank
-from eximcertd.control.protocol import LARGEST_CALL, Call, encode_call
+from eximcertd.control.protocol import LARGEST_CALL, LARGEST_REPLY, Call, encode_call
 from eximcertd.control.rights import Rights
 from eximcertd.control.server import Caller, Limits
 from eximcertd.errors import (
@@ -240,6 +240,16 @@ def test_an_answer_too_large_for_one_reply_is_refused_with_the_way_to_have_it(pa
         with pytest.raises(EximcertdError, match="too large"):
             client.call("Export")
         assert len(list(client.stream("Export"))) == 11
+
+
+def test_a_single_answer_too_large_is_refused_and_the_connection_lives_on(path: Path) -> None:
+    async def much(_: Caller, __: dict[str, Any]) -> dict[str, Any]:
+        return {"lines": [{"verdict": "ok", "sentence": "x" * LARGEST_REPLY, "remedy": ""}]}
+
+    with Twin(path, methods={"Check": much}), Client(path) as client:
+        with pytest.raises(EximcertdError, match="the reply is too large"):
+            client.call("Check")
+        assert client.call("Status")
 
 
 def test_ten_thousand_records_fit_into_one_call(twin: Twin) -> None:

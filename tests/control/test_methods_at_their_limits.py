@@ -120,6 +120,17 @@ CALLS: dict[str, list[dict[str, Any]]] = {
 }
 
 
+def test_a_listing_over_many_portions_has_each_entry_once(daemon: Eximcertd) -> None:
+    parameters = {"standings": ["rejected"], "prefixes": []}
+    message = {"method": "org.eximcertd.List", "parameters": parameters, "more": True}
+    listed: list[str] = []
+    with Control(daemon.socket) as control:
+        control.socket.sendall(json.dumps(message).encode() + b"\0")
+        while (reply := control.reply()).get("continues"):
+            listed += [entry["fingerprint"] for entry in reply["parameters"]["entries"]]
+    assert sorted(listed) == sorted(KNOWN)
+
+
 def test_every_method_but_the_endless_one_is_tried() -> None:
     assert {*CALLS, "Watch"} == set(shipped().methods)
 

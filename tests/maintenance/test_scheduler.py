@@ -1,0 +1,239 @@
+"""The scheduler does each thing in its time, and goes on when the disk is full."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+import pytest
+from lab.deciding import decide
+from lab.publisher import TwinPrograms
+from lab.records import Records
+
+from eximcertd.certificates.index import Index
+from eximcertd.certificates.issuers import Issuers
+from eximcertd.decisions.decide import Decider
+from eximcertd.events import Event
+from eximcertd.fingerprint import Fingerprint
+from eximcertd.intake import Intake
+from eximcertd.ledger import Ledger
+from eximcertd.ledger.identities import Identity
+from eximcertd.log.line import Grammar
+from eximcertd.log.sighting import Sighting
+from eximcertd.log.tailer import Tailer
+from eximcertd.maintenance.arrivals import Arrivals
+from eximcertd.maintenance.clock import Clock
+from eximcertd.maintenance.expiry import Expiry
+from eximcertd.maintenance.forgetting import Forgetting
+from eximcertd.maintenance.health import Health
+from eximcertd.maintenance.renewals import Renewals
+from eximcertd.maintenance.scheduler import Maintenance, Scheduler, Timing
+from eximcertd.publication.allowed_directory import AllowedDirectory
+from eximcertd.publication.publisher import Publisher
+from eximcertd.settings import DEFAULT_MESSAGE, AllowlistSettings, Config
+from eximcertd.status import Status, Verb
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterator
+    from pathlib import Path
+
+ONE, TWO, OURS = (Fingerprint(f"{n:08X}".ljust(64, "0")) for n in (1, 2, 3))
+NEVER = 1e9
+
+
+class House:
+    """eximcertd without a control socket: everything that time concerns, over twins of the two programs."""
+
+    def __init__(self, directory: Path) -> None:
+        for name in ("ledger", "certificates"):
+            (directory / name).mkdir()
+        self.log = directory / "mainlog"
+        self.log.touch()
+        self.ledger = Ledger(directory / "ledger")
+        self.records = Records()
+        self.programs = TwinPrograms(directory / "macro")
+        self.allowed = AllowedDirectory(directory / "allowed")
+        self.allowed.prepare()
+        self.decider = Decider(self.ledger, self.records)
+        self.index = Index(directory / "certificates")
+        self.config = Config(allowlist=AllowlistSettings(form="list"))
+
+    @asynccontextmanager
+    async def running(self, timing: Timing) -> AsyncIterator[Scheduler]:
+        """Publish what is due, then go round."""
+        publication = Publisher(
+            self.ledger,
+            self.allowed,
+            self.programs_asked(),
+            decider=self.decider,
+            allowlist=self.config.allowlist,
+            recorder=self.records,
+        )
+        await publication.start()
+        arrivals = Arrivals(self.ledger, self.index, Issuers(self.index), self.records)
+        source = Tailer(self.log, Grammar(DEFAULT_MESSAGE))
+        intake = Intake("file", source, self.ledger, index=self.index, recorder=self.records, seen=arrivals.pending)
+        clock, expiry = Clock(self.ledger.running_time), Expiry(self.ledger, self.index, self.records)
+        health = Health(
+            self.ledger,
+            self.index,
+            intake=intake,
+            publication=publication,
+            expiry=expiry,
+            clock=clock,
+            recorder=self.records,
+            watch_problem=lambda: None,
+        )
+        maintenance = Maintenance(
+            clock,
+            arrivals,
+            expiry,
+            Renewals(self.ledger, self.decider),
+            Forgetting(self.ledger, self.records),
+            health,
+        )
+        scheduler = Scheduler(self.config, maintenance, publication, self.records, timing)
+        self.decider.watchers = [scheduler.decided]
+        task = asyncio.create_task(scheduler.run())
+        try:
+            yield scheduler
+        finally:
+            task.cancel()
+            await publication.stop()
+
+    def programs_asked(self) -> Programs:
+        return Programs(self.programs)
+
+    def looks(self) -> int:
+        """Return how often the macro file was read."""
+        return self.programs.asked.count("read")
+
+
+class Programs:
+    """The twins as the publisher asks them."""
+
+    def __init__(self, twins: TwinPrograms) -> None:
+        self.publish = twins.publish
+        self.reload = twins.reload
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> Iterator[House]:
+    house = House(tmp_path)
+    yield house
+    house.ledger.close()
+
+
+async def until(condition: Callable[[], object]) -> None:
+    """Wait for what is bound to happen."""
+    async with asyncio.timeout(20):
+        while not condition():  # noqa: ASYNC110 - what is waited for tells nobody
+            await asyncio.sleep(0.005)
+
+
+def run(
+    house: House, timing: Timing, condition: Callable[[], object], begin: Callable[[], object] = lambda: None
+) -> None:
+    """Go round until something is so. begin: what is done after the first publication."""
+
+    async def work() -> None:
+        async with house.running(timing):
+            begin()
+            await until(condition)
+
+    asyncio.run(work())
+
+
+FAST = Timing(soon=0.01, tick=0.01, verify=NEVER, reconcile=NEVER)
+
+
+def test_the_macro_file_is_looked_at_in_its_time_and_a_manual_edit_is_adopted(house: House) -> None:
+    timing = Timing(soon=0.01, tick=0.01, verify=0.05, reconcile=NEVER)
+    run(
+        house,
+        timing,
+        lambda: house.ledger.entries.get(OURS).status is Status.APPROVED,
+        lambda: house.programs.edit(OURS),
+    )
+    assert Event.ADOPTED_BY_HAND in house.records.events()
+
+
+def test_without_its_time_the_macro_file_is_left_alone(house: House) -> None:
+    rounds = 0
+
+    def counted() -> bool:
+        nonlocal rounds
+        rounds += 1
+        return rounds > 40
+
+    run(house, FAST, counted, lambda: house.programs.edit(OURS))
+    assert house.ledger.entries.get(OURS).status is Status.UNSEEN
+
+
+def test_the_directory_is_reconciled_in_its_time(house: House) -> None:
+    decide(house.ledger, Verb.APPROVE, ONE)
+    timing = Timing(soon=0.01, tick=0.01, verify=NEVER, reconcile=0.05)
+    file = house.allowed.path / ONE
+    run(house, timing, file.exists, file.unlink)
+    assert file.exists()
+
+
+def test_a_pending_entry_is_forgotten_in_a_round(house: House) -> None:
+    house.ledger.sightings.record("file", "1", [Sighting(ONE, 1, 1, 1)], lambda _: True)
+    house.ledger.running_time.advance(91 * 86_400_000, 1)
+    run(house, FAST, lambda: house.ledger.entries.get(ONE).status is Status.UNSEEN)
+
+
+def test_what_was_dropped_from_the_queue_is_told(house: House) -> None:
+    house.ledger.sightings.unmatched_limit = 1
+
+    def flood() -> None:
+        seen = [Sighting(Fingerprint(f"{n:064X}"), 1, n, n) for n in range(5)]
+        house.ledger.sightings.record("file", "1", seen, lambda _: False)
+
+    run(house, FAST, lambda: Event.UNMATCHED_DROPPED in house.records.events(), flood)
+    [fields] = [fields for event, _, fields in house.records.kept if event is Event.UNMATCHED_DROPPED]
+    assert fields["COUNT"] == "4"
+
+
+def test_a_certificate_leaves_the_published_list_at_its_end_and_not_before(house: House) -> None:
+    house.config = house.config._replace(
+        allowlist=AllowlistSettings(form="list", drop_expired_after=house.config.queue.forget_pending_after * 0)
+    )
+    end = int((time.time() + 1.5) * 1000)
+    decide(house.ledger, Verb.APPROVE, ONE, TWO)
+    house.ledger.identities.keep([Identity(ONE, "key", "CN=a", "CN=a", end)])
+    slow = Timing(soon=60, tick=60, verify=NEVER, reconcile=NEVER)
+    run(house, slow, lambda: house.programs.loaded == {TWO}, lambda: None)
+    assert time.time() * 1000 >= end
+    assert house.ledger.entries.get(ONE).status is Status.APPROVED
+
+
+def test_a_scheduled_revocation_is_made_at_its_time(house: House) -> None:
+    decide(house.ledger, Verb.APPROVE, ONE)
+    house.ledger.lapses.schedule([(ONE, int((time.time() + 1) * 1000))])
+    slow = Timing(soon=60, tick=60, verify=NEVER, reconcile=NEVER)
+    run(house, slow, lambda: house.ledger.entries.get(ONE).status is Status.REVOKED)
+    assert Event.REVOKED in house.records.events()
+
+
+def test_a_full_disk_is_told_once_and_maintenance_goes_on_when_there_is_room(house: House) -> None:
+    many = [Fingerprint(f"{n:064X}") for n in range(3000)]
+    decide(house.ledger, Verb.APPROVE, *many)
+    house.ledger.identities.keep([Identity(one, one, one, one, 1) for one in many])  # all of them are to be told of
+
+    def fill() -> None:
+        with house.ledger._store.reading() as db:
+            db.execute(f"PRAGMA max_page_count = {db.execute('PRAGMA page_count').fetchone()[0]}")
+
+    def make_room() -> bool:
+        if Event.LEDGER_PROBLEM in house.records.events():
+            with house.ledger._store.reading() as db:
+                db.execute("PRAGMA max_page_count = 1000000")
+        return Event.LEDGER_BACK in house.records.events()
+
+    run(house, FAST, make_room, fill)
+    assert house.records.events().count(Event.LEDGER_PROBLEM) == 1
+    assert house.records.events().count(Event.CERTIFICATE_EXPIRED) == 3000
