@@ -26,6 +26,7 @@ VERBS: Final[dict[str, str]] = {
     "history": "Show the decisions: who made them, when and why.",
     "watch": "Print events as they happen.",
     "status": "Show the state of eximcertd, the log and Exim's list.",
+    "setup": "Make this machine's Exim relay for approved clients.",
     "check": "Check the whole set-up and say what to do.",
     "scan": "Add the attempts in old logs.",
     "export": "Write the decisions for another machine.",

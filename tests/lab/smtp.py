@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import smtplib
 import ssl
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -81,6 +81,15 @@ class Session:
             return answer
         code, text = self._smtp.data(body)
         return Answer(code, text.decode("utf-8", "replace"))
+
+    def give_up(self) -> None:
+        """Close TLS (close_notify) and the connection without QUIT, as a client that waits no longer."""
+        tls = self._smtp.sock
+        assert isinstance(tls, ssl.SSLSocket)
+        tls.settimeout(0.2)  # for the server's own close_notify, which may be held back
+        with suppress(OSError):
+            tls.unwrap()
+        self._smtp.close()
 
     def close(self) -> None:
         """End the session; one that is broken already is no error."""

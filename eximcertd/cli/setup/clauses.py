@@ -1,0 +1,93 @@
+"""What is put into Exim's configuration: the files of exim/ in this directory, which are the packaged examples too.
+
+They hold the pinned recipe, with Debian's paths and eximcertd's default names. Pure, but for reading these files.
+"""
+
+from __future__ import annotations
+
+import re
+from importlib.resources import files
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple
+
+from eximcertd.settings import DEFAULT_MESSAGE
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+    from pathlib import Path
+
+Recipe = Literal["pinned", "published"]
+
+PINNED: Final = "${if def:tls_in_peercert}"
+"""The condition of the pinned recipe that stands in the place of the published one's ``verify = certificate``."""
+ACL: Final = "acl_check_rcpt_certs"
+CONNECT_ACL: Final = "acl_eximcertd_connect"
+STARTTLS_ACL: Final = "acl_eximcertd_starttls"
+WANTED: Final[dict[str, str]] = {
+    "acl_smtp_rcpt": ACL,
+    "tls_try_verify_hosts": "*",
+    "acl_smtp_connect": CONNECT_ACL,
+    "acl_smtp_starttls": STARTTLS_ACL,
+}
+"""Options of the main section (Exim specification, chapter "Main configuration"), as ``-bP`` prints them."""
+MACROS: Final[dict[str, str | None]] = {
+    "MAIN_TLS_ENABLE": None,
+    "MAIN_TLS_TRY_VERIFY_HOSTS": "*",
+    "MAIN_TLS_VERIFY_CERTIFICATES": "",
+    "MAIN_LOG_SELECTOR": None,
+    "MAIN_ACL_CHECK_RCPT": ACL,
+    "LOCAL_DENY_EXCEPTIONS_LOCAL_ACL_FILE": "/etc/exim4/acl_certs",
+}
+"""Debian's macros that are defined, and the value that a definition of the site's own must have; None: any."""
+
+_MACRO: Final = "RELAY_FROM_CERTS"
+_FILE: Final = "/etc/exim4/relay_from_certs"
+_ASKED: Final = "MAIN_TLS_TRY_VERIFY_HOSTS = *\n"
+_ASKED_BY_HAND: Final = "tls_try_verify_hosts = *\n"
+_WATCHED: Final = "# With the slash at its end Exim notices when a certificate is added to the directory or removed.\n"
+
+
+class SiteNames(NamedTuple):
+    """What differs between sites.
+
+    macro, file: the allowlist's. certificates: the directory that Exim trusts. message: what the ACL logs.
+    """
+
+    recipe: Recipe
+    macro: str
+    file: Path
+    certificates: Path
+    message: str = DEFAULT_MESSAGE
+
+
+def text(name: str, names: SiteNames, *, without: Collection[str] = ()) -> str:
+    """Return the contents of a file of exim/. without: macros that the site defines itself."""
+    found = _adapted(_source(name), names)
+    for macro in without:
+        found = re.sub(rf"^(#.*\n)?{macro} = .*\n", "", found, flags=re.MULTILINE)
+    return found
+
+
+def by_hand(names: SiteNames) -> list[str]:
+    """Return the parts for a hand-written configuration: the include, the options, the clauses, the ACLs."""
+    found = _adapted(_source("handwritten/exim4.conf"), names)
+    return re.findall(r"^# eximcertd:.*\n(?:#.*\n)*((?:.*\n)*?)# end of eximcertd$", found, re.MULTILINE)
+
+
+def recipe_of(acl: str) -> Recipe:
+    """Return which recipe a text of ours has."""
+    return "published" if re.search(r"^\s*verify\s*= certificate$", acl, re.MULTILINE) else "pinned"
+
+
+def _source(name: str) -> str:
+    return files(__package__).joinpath("exim", *name.split("/")).read_text(encoding="utf-8")
+
+
+def _adapted(source: str, names: SiteNames) -> str:
+    found = source.replace(_FILE, str(names.file)).replace(_MACRO, names.macro)
+    found = found.replace(DEFAULT_MESSAGE, names.message)
+    if names.recipe == "pinned":
+        return found
+    found = re.sub(rf"condition( *)= {re.escape(PINNED)}", r"verify\1= certificate", found)
+    trusted = f"{names.certificates}/\n"
+    found = found.replace(_ASKED, f"{_ASKED}{_WATCHED}MAIN_TLS_VERIFY_CERTIFICATES = {trusted}")
+    return found.replace(_ASKED_BY_HAND, f"{_ASKED_BY_HAND}{_WATCHED}tls_verify_certificates = {trusted}")
