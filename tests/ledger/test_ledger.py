@@ -38,7 +38,7 @@ def see(ledger: Ledger, *attempts: Sighting, position: str = "1", known: bool = 
 
 def publish(ledger: Ledger, form: str = "list") -> None:
     number = ledger.publications.begin(form, 1)
-    ledger.publications.confirm(number, Confirmed(form, "digest", 2), "live")
+    ledger.publications.confirm(number, Confirmed(form, "digest", at=2, loaded_at=2), "live")
 
 
 def test_attempts_are_counted_with_their_first_and_last_time_and_the_latest_peer(ledger: Ledger) -> None:
@@ -110,12 +110,12 @@ def test_what_is_decided_is_due_until_it_is_confirmed(ledger: Ledger) -> None:
     assert ledger.publications.due()
     assert ledger.publications.changes() == ([ONE], [])
     decide(ledger, Verb.APPROVE, TWO)
-    ledger.publications.confirm(number, Confirmed("list", "d", 2), "live")
+    ledger.publications.confirm(number, Confirmed("list", "d", at=2, loaded_at=2), "live")
     assert ledger.publications.confirmed() == [ONE]
     assert ledger.publications.due()
     publish(ledger)
     assert not ledger.publications.due()
-    assert ledger.publications.last_confirmed() == Confirmed("list", "digest", 2, number + 1)
+    assert ledger.publications.last_confirmed() == Confirmed("list", "digest", at=2, loaded_at=2, revision=number + 1)
 
 
 def test_what_a_person_took_out_of_the_file_is_withheld_until_a_person_decides(ledger: Ledger) -> None:
