@@ -43,10 +43,11 @@ _MOST_SHOWN: Final = 3
 
 
 class _Target:
-    """A daemon that is to load the file."""
+    """A daemon that is to load the file. ready: it was seen to handle SIGHUP, and what it listened on then is known."""
 
     def __init__(self, daemon: EximDaemon, facts: EximFacts) -> None:
         self.daemon = daemon
+        self.ready = False
         self.refused = ""
         self._facts = facts
         self._served: set[Endpoint] = set()
@@ -79,7 +80,7 @@ class _Target:
     def loaded(self, old: Collection[str]) -> bool:
         """Tell whether it was seen to have read its configuration. old: inodes of sockets that were there before."""
         now = self.daemon.listening(self._facts)
-        if not now or any(one.inode in old for one in now) or not self.handles_hup():
+        if not self.ready or not now or any(one.inode in old for one in now) or not self.handles_hup():
             return False
         return all(
             any(one.port == port and (one.address == address or one.anywhere) for one in now)
@@ -120,11 +121,12 @@ class _Reload:
         _until(lambda: all(one.gone() or one.handles_hup() for one in targets), 5 * self._patience)
         targets = [one for one in targets if not one.gone()]  # what ended unsignalled is not waited for
         self.states |= {one.daemon.pid: DaemonState(one.daemon.pid, None) for one in targets}
-        if not self._are_successors(targets):
-            self._remember_sockets(targets)
-            self._signal(targets)
-        else:
+        if self._are_successors(targets):
+            for one in targets:
+                one.ready = True
             _until(lambda: self._settled(targets), self._patience)
+        else:
+            self._signal(targets)
         died = [one for one in targets if one.gone()]
         if died and not _until(lambda: bool(self.unknown()), _SUCCESSOR):
             what = f"EXIM IS DOWN: its daemon, {died[0]}, ended on a reload. The end of its panic log gives the reason."
@@ -171,17 +173,17 @@ class _Reload:
         began = self._signalled
         return began is not None and all(one.daemon.started > began for one in targets)
 
-    def _remember_sockets(self, targets: Collection[_Target]) -> None:
-        """Note which sockets are old: all at first; later those of daemons that are signalled only now."""
-        if self._signalled is None:
-            self._old |= {one.inode for one in self._listening()}
-        self._old |= {one.inode for target in targets for one in target.sockets()}
-
     def _signal(self, targets: Collection[_Target]) -> None:
         """Send SIGHUP until each daemon has loaded or ended."""
-        self._signalled = self._signalled or time.clock_gettime(time.CLOCK_BOOTTIME)
+        if self._signalled is None:
+            self._old = {one.inode for one in self._listening()}
         for _attempt in range(_ATTEMPTS):
             for one in targets:
+                if not one.ready and one.handles_hup():
+                    # sockets that it opens before this may belong to a start that read the old file
+                    self._old |= {socket.inode for socket in one.sockets()}
+                    one.ready = True
+                self._signalled = self._signalled or time.clock_gettime(time.CLOCK_BOOTTIME)
                 if self.states[one.daemon.pid].loaded_at is None:
                     one.signal()
             if _until(lambda: self._settled(targets), self._patience):

@@ -8,6 +8,8 @@ import signal
 import socket
 import subprocess
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -16,6 +18,8 @@ from lab.exim import EXIM, USER, EximServer
 from lab.reloading import Reloader
 from lab.smtp import ask, session
 from lab.wait import until
+
+from eximcertd.exim.processes import all_ids, arguments, process
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -126,6 +130,37 @@ def test_a_daemon_that_waits_for_a_port_that_another_holds_is_told(alice: Identi
     assert (told.outcome, told.daemons) == ("not-loaded", {exim.pid: False})
     assert f"process {exim.pid}" in told.message
     assert "may wait for its port" in told.message
+
+
+def test_a_daemon_that_opens_its_port_late_with_the_old_list_is_signalled_before_it_counts(alice: Identity) -> None:
+    with EximServer(trusted=[alice], main="daemon_startup_retries = 100\n") as exim:
+        text = exim.configuration.read_text()
+        exim.configuration.write_text(text.replace("local_interfaces = ", "local_interfaces = 127.0.0.2 : "))
+        reloader = Reloader(exim)
+        with squatter(("127.0.0.2", exim.port), keep=True):
+            os.kill(exim.pid, signal.SIGHUP)  # it reads the old list, and waits for its port
+            until(lambda: "waiting" in exim.words(), "it waits for its port")
+            exim.allow([alice.fingerprint])
+            with ThreadPoolExecutor() as threads:
+                asked = threads.submit(reloader.load, alice.fingerprint)
+                until(lambda: age(reloader) > 9, "the reload no longer waits for the daemon to handle SIGHUP", limit=20)
+                os.kill(holder(exim), signal.SIGKILL)
+                told = asked.result()
+        # on a very slow machine the reload may have ended before the port was free
+        assert told.outcome == "not-loaded" or (told.outcome == "loaded" and ask(exim.port, alice).accepted), told
+
+
+def age(reloader: Reloader) -> float:
+    """Return for how many seconds a reload has been running."""
+    for pid in all_ids():
+        if str(reloader.config) in arguments(pid) and (seen := process(pid)):
+            return time.clock_gettime(time.CLOCK_BOOTTIME) - seen.started
+    return 0
+
+
+def holder(exim: EximServer) -> int:
+    """Return the process that listens on Exim's port at 127.0.0.2."""
+    return next(pid for pid in all_ids() if f"('127.0.0.2', {exim.port})" in arguments(pid))
 
 
 def test_a_socket_that_stays_is_told_beside_a_daemon_that_loaded(exim: EximServer, reloader: Reloader) -> None:
