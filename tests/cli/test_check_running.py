@@ -120,6 +120,12 @@ def test_an_exim_without_starttls_is_an_error() -> None:
 
 
 @as_root
+def test_a_port_that_asks_for_no_certificate_is_a_warning() -> None:
+    with EximServer(main="tls_try_verify_hosts = 192.0.2.1") as exim, Twin(beside(exim).socket):
+        assert f"127.0.0.1:{exim.port} asks this machine for no certificate" in sentences(Eximcertd(exim), "warning")
+
+
+@as_root
 def test_a_tls_on_connect_port_gets_its_handshake_at_once() -> None:
     with EximServer() as exim:
         exim.configure(main=f"tls_on_connect_ports = {exim.port}")

@@ -23,7 +23,7 @@ def handshakes(endpoints: Iterable[tuple[str, int]], on_connect: Iterable[int]) 
 
     on_connect: the ports of Exim's tls_on_connect_ports.
     """
-    done = []
+    done, unasked = [], []
     for address, port in sorted(endpoints)[:_MOST_PORTS]:
         name = f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
         at = _ANY.get(address, address)
@@ -32,10 +32,13 @@ def handshakes(endpoints: Iterable[tuple[str, int]], on_connect: Iterable[int]) 
                 at, port, helo="eximcertctl-check.invalid", on_connect=port in on_connect, limit=_TIME_LIMIT
             ) as session:
                 done.append(f"{name} ({session.protocol})")
+                unasked += [name] if session.certificate_requested is False else []
         except StarttlsError as failure:
             yield _failure(name, failure)
     if done:
         yield ok(f"a TLS handshake succeeds with Exim at {', '.join(done)}")
+    if unasked:
+        yield warning(f"Exim at {', '.join(unasked)} asks this machine for no certificate", "see tls_try_verify_hosts")
 
 
 _REMEDY: Final = "see Exim's main log for the cause, and the lines about tls_certificate and tls_privatekey here"
