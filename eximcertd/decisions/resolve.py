@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Final, NoReturn
 
 from eximcertd.errors import NoSuchFingerprintError, UsageError
 from eximcertd.fingerprint import LENGTH, SHORTEST_PREFIX, Fingerprint, FingerprintError, grouped, parse_prefix
-from eximcertd.status import Status
+from eximcertd.status import ALLOWS, Status
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from eximcertd.certificates.index import Index
     from eximcertd.ledger import Ledger
+    from eximcertd.status import Verb
 
 LOG_ONLY_DIGITS: Final = 16
 """Digits for a decision on a certificate that only the log has shown.
@@ -32,11 +33,11 @@ class Resolver:
         self._ledger = ledger
         self._index = index
 
-    async def resolve(self, texts: Iterable[str], *, to_decide: bool = False) -> list[Fingerprint]:
+    async def resolve(self, texts: Iterable[str], *, verb: Verb | None = None) -> list[Fingerprint]:
         """Return the fingerprints that the texts name, whole or by prefix, each once.
 
-        A whole fingerprint is returned though it be unknown. to_decide: what only the log has shown needs 16
-        digits. Raises NoSuchFingerprintError with the candidates, UsageError.
+        A whole fingerprint is returned though it be unknown. verb: what is decided; for what only the log has shown it
+        needs 16 digits. Raises NoSuchFingerprintError with the candidates, UsageError.
         """
         digits = list(dict.fromkeys(prefix(text) for text in texts))
         matching: dict[str, list[Fingerprint]] = {}
@@ -47,10 +48,10 @@ class Resolver:
         for number, one in enumerate(digits):
             if number % _PORTION == _PORTION - 1:
                 await asyncio.sleep(0)
-            found.append(self._one(one, matching, to_decide=to_decide))
+            found.append(self._one(one, matching, verb=verb))
         return list(dict.fromkeys(found))
 
-    def _one(self, digits: str, matching: dict[str, list[Fingerprint]], *, to_decide: bool) -> Fingerprint:
+    def _one(self, digits: str, matching: dict[str, list[Fingerprint]], *, verb: Verb | None) -> Fingerprint:
         if len(digits) == LENGTH:
             return Fingerprint(digits)
         in_directory = [one for one in matching.get(digits[:SHORTEST_PREFIX], ()) if one.startswith(digits)]
@@ -63,9 +64,10 @@ class Resolver:
             )
         if len(candidates) > 1:
             _refuse(f"{grouped(digits)} is ambiguous", "Give more digits.", candidates)
-        if to_decide and len(digits) < LOG_ONLY_DIGITS and candidates[0] not in self._index:
+        if verb and len(digits) < LOG_ONLY_DIGITS and candidates[0] not in self._index:
             status = self._ledger.entries.get(candidates[0]).status
-            if status in {Status.UNSEEN, Status.PENDING}:
+            # a rejection tells nothing of whose it is: it is approved by as many digits as a pending one
+            if status in {Status.UNSEEN, Status.PENDING} or (verb in ALLOWS and status is not Status.APPROVED):
                 hint = f"Compare the fingerprint with its owner's, and give at least {LOG_ONLY_DIGITS} digits of it."
                 _refuse(
                     f"only the log has shown {grouped(digits)}: its certificate is not in the directory",

@@ -29,7 +29,7 @@ OPTIONS: Final = (
 """The settings from which EximFacts is made."""
 
 _LIMIT: Final = 5.0
-"""Seconds that a look at all processes may take."""
+"""Seconds that reading the list of processes may take."""
 _SETTLING: Final = 2.0
 """Seconds in which a daemon that is starting becomes Exim's user and handles its signals."""
 _BRIEFLY: Final = 0.02
@@ -114,9 +114,10 @@ def daemons(facts: EximFacts) -> list[EximDaemon]:
             "/proc hides other users' processes (hidepid), so Exim's daemons cannot be seen",
             hint="Mount /proc without hidepid, or with gid= set to a group of Exim's user.",
         )
-    deadline = time.monotonic() + _LIMIT
     for _look in range(_LOOKS):
-        verdicts = {daemon: _is_daemon(daemon.pid, facts, deadline) for daemon in _candidates(facts, deadline)}
+        candidates = list(_candidates(facts))
+        patience = time.monotonic() + _SETTLING  # of all together: one that waits for ever must not hide the others
+        verdicts = {daemon: _is_daemon(daemon.pid, facts, patience) for daemon in candidates}
         if None not in verdicts.values():
             break  # else one ended: perhaps it was a daemon that left its place to a child, as -bd does when it starts
     found = [daemon for daemon, verdict in verdicts.items() if verdict]
@@ -133,15 +134,19 @@ def forked(facts: EximFacts) -> list[EximDaemon]:
     running = {daemon.pid for daemon in daemons(facts)}
     return [
         one
-        for one in _candidates(facts, time.monotonic() + _LIMIT)
+        for one in _candidates(facts)
         if one.pid not in running
         and (seen := processes.process(one.pid)) is not None
         and (seen.ignores(signal.SIGCHLD) or seen.parent in running)
     ]
 
 
-def _candidates(facts: EximFacts, deadline: float) -> Iterator[EximDaemon]:
-    """Yield what was started as a daemon of our configuration by one of Exim's users, sessions included."""
+def _candidates(facts: EximFacts) -> Iterator[EximDaemon]:
+    """Yield what was started as a daemon of our configuration by one of Exim's users, sessions included.
+
+    All of its user ids count: every local user can have a set-user-id program wait, with any command line.
+    """
+    deadline = time.monotonic() + _LIMIT
     own = processes.process(os.getpid())
     usual: str | None = facts.configuration if facts.default else None
     for pid in processes.all_ids():
@@ -152,7 +157,7 @@ def _candidates(facts: EximFacts, deadline: float) -> Iterator[EximDaemon]:
             continue
         seen = processes.process(pid)
         # a process in a container has more ids, and a configuration of its own
-        if seen is None or seen.users[1] not in facts.owners or (own and seen.depth != own.depth):
+        if seen is None or not facts.owners.issuperset(seen.users) or (own and seen.depth != own.depth):
             continue
         chosen = _argument(argv, "-C")
         if not chosen:
@@ -163,12 +168,12 @@ def _candidates(facts: EximFacts, deadline: float) -> Iterator[EximDaemon]:
             yield EximDaemon(pid, tuple(argv), seen.users[1], seen.started, frozenset(listens), macros)
 
 
-def _is_daemon(pid: int, facts: EximFacts, deadline: float) -> bool | None:
+def _is_daemon(pid: int, facts: EximFacts, patience: float) -> bool | None:
     """Tell whether a candidate is a daemon, once that can be told; None if it ends before.
 
-    While a daemon starts it is root, and handles no signals; as long as its port is in use it ignores SIGHUP.
+    While a daemon starts it is root, and handles no signals; as long as its port is in use it ignores SIGHUP. patience:
+    until when to wait for it.
     """
-    patience = min(time.monotonic() + _SETTLING, deadline)
     while seen := processes.process(pid):
         if seen.ignores(signal.SIGCHLD):
             return False

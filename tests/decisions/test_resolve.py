@@ -44,8 +44,8 @@ class Known:
         attempts = [Sighting(Fingerprint(one), 1, 1, 1) for one in fingerprints]
         self.ledger.sightings.record("file", "1", attempts, self.index.__contains__)
 
-    def resolve(self, *texts: str, to_decide: bool = True) -> list[Fingerprint]:
-        return asyncio.run(self.resolver.resolve(texts, to_decide=to_decide))
+    def resolve(self, *texts: str, verb: Verb | None = Verb.APPROVE) -> list[Fingerprint]:
+        return asyncio.run(self.resolver.resolve(texts, verb=verb))
 
 
 @pytest.fixture
@@ -94,7 +94,17 @@ def test_what_only_the_log_has_shown_takes_sixteen_digits_to_be_decided_on(known
     assert caught.value.candidates == (seen,)
     assert "16 digits" in caught.value.hint
     assert known.resolve(seen[:16]) == [seen]
-    assert known.resolve(seen[:8], to_decide=False) == [seen], "to look at it takes no more than eight"
+    assert known.resolve(seen[:8], verb=None) == [seen], "to look at it takes no more than eight"
+
+
+def test_a_rejected_one_that_only_the_log_has_shown_takes_sixteen_digits_to_be_approved(known: Known) -> None:
+    rejected = Fingerprint("D" * 64)
+    known.see(rejected)
+    decide(known.ledger, Verb.REJECT, rejected)
+    with pytest.raises(NoSuchFingerprintError, match="only the log has shown"):
+        known.resolve(rejected[:15])
+    assert known.resolve(rejected[:16]) == [rejected]
+    assert known.resolve(rejected[:8], verb=Verb.REVOKE) == [rejected]
 
 
 def test_what_was_decided_before_or_lies_in_the_directory_takes_eight_digits(known: Known) -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pwd
 import signal
 import subprocess
+import sys
 import time
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,7 +17,7 @@ from lab.smtp import session
 from lab.wait import until
 
 from eximcertd.exim.daemons import EximDaemon, daemons, facts
-from eximcertd.exim.processes import process
+from eximcertd.exim.processes import arguments, process
 from eximcertd.exim.settings import Exim
 
 if TYPE_CHECKING:
@@ -126,3 +127,24 @@ def test_a_process_of_another_user_with_the_same_command_line_is_none(exim: Exim
             assert ids(exim) == [exim.pid]
         finally:
             other.kill()
+
+
+def test_what_a_local_user_has_wait_with_the_same_command_line_is_none(exim: EximServer) -> None:
+    code = f'trap "" HUP; exec su -- root -bd -C {exim.configuration}'  # it waits for a password
+    others: list[int] = []
+    command = ["setpriv", "--reuid=nobody", "--clear-groups", "sh", "-c", code]
+    with ExitStack() as stack:
+        for _ in range(3):
+            other = stack.enter_context(subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.DEVNULL))
+            stack.callback(other.kill)
+            others.append(other.pid)
+        until(lambda: all(arguments(pid)[:1] == ["su"] for pid in others), "they wait")
+        assert ids(exim) == [exim.pid]
+
+
+def test_what_never_settles_hides_no_daemon(exim: EximServer) -> None:
+    wrapper = [sys.executable, "-c", "import time; time.sleep(60)", "-C", str(exim.configuration), "-bd"]
+    with ExitStack() as stack:
+        for _ in range(4):
+            stack.callback(stack.enter_context(subprocess.Popen(wrapper)).kill)
+        assert ids(exim) == [exim.pid]

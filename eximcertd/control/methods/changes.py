@@ -39,7 +39,7 @@ class Changes:
     async def decide(self, caller: Caller, given: dict[str, Any]) -> dict[str, Any]:
         """Decide, and answer when Exim honours it or that failed."""
         services, verb = self._services, Verb(given["verb"])
-        fingerprints = await services.resolver.resolve(given["fingerprints"], to_decide=True)
+        fingerprints = await services.resolver.resolve(given["fingerprints"], verb=verb)
         if not fingerprints:
             raise UsageError("no fingerprint was given")
         replace_at = time_of(given.get("replace_at"))
