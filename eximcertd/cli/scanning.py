@@ -76,9 +76,11 @@ class Scan:
             for _ in range(_TRIES):
                 if self._file(path, self._portions(path)):
                     break
-                self._known = Known(self._client)  # somebody else counted in the same file: see what is left
+                self._known = Known(self._client)  # another scan counted in the same file: see what is left
             else:
-                self.problems.append(EximcertdError(f"{path}: others keep counting in it", hint="scan it again"))
+                self.problems.append(
+                    EximcertdError(f"{path}: another scan counts in it", hint="Scan it again when that has ended.")
+                )
 
     def _file(self, path: str, portions: Iterator[Portion]) -> bool:
         """Read one file; False: what was found cannot be added, since more of it was counted meanwhile."""

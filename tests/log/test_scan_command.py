@@ -157,3 +157,13 @@ def test_what_was_scanned_of_a_log_older_than_the_queue_keeps_stays_over_a_resta
         daemon.restart()
         assert unmatched(daemon) == 3
         assert daemon.json("scan", str(old.path))["added"] == 0
+
+
+def test_the_callers_time_zone_does_not_matter(old: Log, tmp_path: Path) -> None:
+    command = [program("eximcertctl"), "--socket", str(tmp_path / "x"), "scan", "--dry-run", "--json", str(old.path)]
+    told = [
+        subprocess.run(command, capture_output=True, text=True, check=True, env={**os.environ, "TZ": zone}).stdout
+        for zone in ("Asia/Kolkata", "America/New_York")
+    ]
+    assert told[0] == told[1]
+    assert len(json.loads(told[0])["found"]) == 3
