@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from typing import TYPE_CHECKING, Any, Final
 
 from eximcertd.errors import EximcertdError
@@ -90,6 +91,15 @@ class Registry:
     def held(self) -> list[FileCursor]:
         """Return the cursors of files that are held open, but for the current one."""
         return [cursor for cursor in self.cursors if cursor.fd >= 0 and cursor is not self.current]
+
+    def let_go(self, most: int) -> None:
+        """Close files that were held long enough, or are too many, and have nothing left to read."""
+        held = sorted(self.held(), key=lambda cursor: cursor.until)
+        now = time.monotonic()
+        for number, cursor in enumerate(held):
+            if cursor.at_end and (cursor.until < now or number < len(held) - most):
+                cursor.close()
+                self.changed = True
 
     def open_as(self, dev: int, ino: int) -> FileCursor | None:
         """Return the cursor that holds this inode open."""

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import os
 import time
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from eximcertd.log.cursor import HEAD_LENGTH, FileCursor, stamp
-from eximcertd.log.directory import Names, Sibling, in_directory, open_regular, subdirectories
+from eximcertd.log.cursor import FileCursor, stamp
+from eximcertd.log.directory import Names, Sibling, in_directory, open_regular
+from eximcertd.log.missing import MissingFiles
 from eximcertd.log.unpack import UnpackError, kind, text
 from eximcertd.text import clean
 
@@ -29,8 +29,6 @@ _UNSETTLED: Final = 100_000_000
 """A directory that changed less than this long ago (ns) may change again without its time telling."""
 _LATE_AT_FIRST: Final = 2
 _MOST_LISTINGS: Final = 20
-_MOST_LOST: Final = 5
-_LOSS_TOLD: Final = 86_400.0
 
 
 @dataclass(slots=True, order=True)
@@ -69,18 +67,19 @@ class RotatedFiles:
         self._listed: dict[Path, int] = {}
         self._examined: set[tuple[int, int, int, int]] = set()
         self._inodes: set[tuple[int, int]] = set()
-        self._missing: list[FileCursor] = [registry.last] if registry.last is not None else []
+        self._missing = MissingFiles(path, reader, lambda name: name == path.name or self._is_sibling(name))
+        if registry.last is not None:
+            self._missing.add(registry.last)
         self.first = registry.path != str(path)
         self.dated: str | None = None
         self.problems: dict[str, str] = {}
-        self._lost: list[tuple[float, str]] = []
         self._waiting = 0
         self._reading: FileCursor | None = None
 
     @property
     def lost(self) -> list[str]:
         """What could not be found any more, in the last day, a sentence each."""
-        return [what for until, what in self._lost if until > time.monotonic()]
+        return self._missing.lost
 
     @property
     def behind(self) -> int:
@@ -102,7 +101,7 @@ class RotatedFiles:
         self._examined.clear()
         self._listed.clear()
         if left is not None:
-            self._missing.append(left)
+            self._missing.add(left)
 
     def listing(self, log: Path) -> list[Sibling]:
         """Return what lies in the directories now."""
@@ -161,16 +160,15 @@ class RotatedFiles:
                 return True
             self._examined.add(one.sibling.version)
         self._waiting = 0
-        return self._look_for_missing(log) or self.dated != dated
+        return self._find_missing(log) or self.dated != dated
 
-    def let_go(self, most: int) -> None:
-        """Close what was held long enough, and what is too much."""
-        held = sorted(self._registry.held(), key=lambda cursor: cursor.until)
-        now = time.monotonic()
-        for number, cursor in enumerate(held):
-            if cursor.at_end and (cursor.until < now or number < len(held) - most):
-                cursor.close()
-                self._registry.changed = True
+    def _find_missing(self, log: Path) -> bool:
+        """Look for files that are not there any more; tell whether another directory of the log was found."""
+        olddir = self._missing.look(self.directories(log))
+        if olddir is not None:
+            self._registry.add_olddir(str(olddir))
+            self.look_again()
+        return olddir is not None
 
     def _is_sibling(self, name: str) -> bool:
         """Tell whether an older part of the log may lie under this name; a link's target is rotated under its own."""
@@ -306,45 +304,6 @@ class RotatedFiles:
             if file is not None and not file.kept:
                 os.close(file.fd)
         return True
-
-    def _look_for_missing(self, log: Path) -> bool:
-        """Where a file that was followed is not there any more, find the directory it went to; or tell the loss.
-
-        Return whether a directory was found.
-        """
-        missing = [cursor for cursor in self._missing if not cursor.found and cursor.end]
-        known = self.directories(log)
-        for near in {near.parent for near in known} | set(known) if missing else ():
-            for directory in subdirectories(near):
-                if directory not in known and self._holds(directory, missing):
-                    self._registry.add_olddir(str(directory))
-                    self.look_again()
-                    return True
-        for cursor in missing:
-            if cursor.fd >= 0:
-                continue  # all of it was read, whatever became of its name
-            name = clean(cursor.name or str(self._path))
-            what = f"{name}: deleted or truncated, and no copy of it was found: attempts at its end may not be counted"
-            self._lost = [*self._lost[1 - _MOST_LOST :], (time.monotonic() + _LOSS_TOLD, what)]
-        self._missing.clear()
-        return False
-
-    def _holds(self, directory: Path, missing: list[FileCursor]) -> bool:
-        """Tell whether one of the missing files lies in a directory."""
-        for sibling in in_directory(directory, lambda name: name == self._path.name or self._is_sibling(name))[0]:
-            with suppress(OSError, UnpackError):
-                fd, status = open_regular(sibling.path)
-                try:
-                    if any(self._is_one(fd, status.st_size, cursor) for cursor in missing):
-                        return True
-                finally:
-                    os.close(fd)
-        return False
-
-    def _is_one(self, fd: int, size: int, cursor: FileCursor) -> bool:
-        if kind(fd) is not None:
-            return cursor.begins(self._reader.head(text(fd, "")))
-        return bool(cursor.is_copy(fd, os.pread(fd, HEAD_LENGTH, 0), size))
 
     def _exclude(self, unknown: list[_Unknown]) -> None:
         """Leave what was rotated before our time; late lines to the newest of it are ours all the same."""

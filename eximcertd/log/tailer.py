@@ -143,7 +143,7 @@ class Tailer:
                 rounds = rounds + 1 if again else _MOST_ROUNDS
             yield from self._flush()
             self._tell()
-        self._rotated.let_go(MOST_HELD)
+        self._registry.let_go(MOST_HELD)
         yield from self._flush()
         self._tell()
 
