@@ -74,7 +74,8 @@ def test_who_watches_is_told_of_every_decision_wherever_it_comes_from(exim: Exim
     with Eximcertd(exim) as daemon, Control(daemon.socket) as watching:
         watching.socket.sendall(b'{"method":"org.eximcertd.Watch","parameters":{},"more":true}\0')
         until(lambda: daemon.ctl("approve", old.fingerprint).returncode == 0, "the old one is approved")
-        assert daemon.ctl("approve", "--replace", "--at", _soon(), new.fingerprint).returncode == 0
+        replaced = daemon.ctl("approve", "--replace", "--at", _soon(), new.fingerprint)
+        assert replaced.returncode in {0, 6}, "6: on a slow machine the old one is due before the answer"
         record = {"fingerprint": imported, "verb": "reject", "by": "bob"}
         assert daemon.ctl("import", given=json.dumps(record) + "\n").returncode == 0
         text = exim.macro_file.read_text()
