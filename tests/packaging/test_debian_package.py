@@ -9,10 +9,7 @@ import subprocess
 import tomllib
 from pathlib import Path
 
-import click
 import pytest
-
-from eximcertd.cli.app import VERBS, program
 
 ROOT = Path(__file__).parents[2]
 MAN = sorted((ROOT / "docs" / "man").glob("*.[58]"))
@@ -142,15 +139,3 @@ def test_the_man_page_lists_every_kind_of_event() -> None:
     page = (ROOT / "docs/man/eximcertd.8").read_text()
     catalog = (ROOT / "packaging/systemd/eximcertd.catalog").read_text()
     assert re.findall(r"(?m)^\.It ([0-9a-f]{32}) ", page) == re.findall(r"(?m)^-- ([0-9a-f]{32})$", catalog)
-
-
-def test_the_man_page_has_every_verb_of_eximcertctl_with_every_option_and_no_other() -> None:
-    page = (ROOT / "docs/man/eximcertctl.8").read_text()
-    assert sorted(re.findall(r"(?m)^\.It Ic (\w+)", page)) == sorted(VERBS)
-    options = {option for _, option in re.findall(r"(Fl|[|,]) -([a-z-]+)", page)}
-    known = {"config", "socket", "version", "help"}
-    for verb in VERBS:
-        command = program.get_command(click.Context(program), verb)
-        assert command is not None
-        known |= {name.removeprefix("--") for parameter in command.params for name in parameter.opts if "--" in name}
-    assert options == known
