@@ -1,4 +1,4 @@
-"""Publishing: what a list publication costs step by step, and the directory form up to a million.
+"""Publishing: what a list publication costs, and the directory form up to a million.
 
 A reload closes Exim's port for some milliseconds: the refusals that eight clients meet are counted. The rows of a
 million are measured on one ledger and one directory, made by the import that is measured first.
@@ -6,8 +6,10 @@ million are measured on one ledger and one directory, made by the import that is
 
 from __future__ import annotations
 
+import asyncio
 import os
 import resource
+import signal
 import socket
 import statistics
 import subprocess
@@ -21,12 +23,16 @@ from typing import TYPE_CHECKING, Any
 from lab.certificates import make
 from lab.control import Control
 from lab.daemon import Eximcertd, program
-from lab.exim import EximServer
+from lab.exim import EXIM, EximServer
 from lab.publishing import Publisher
 from lab.smtp import Session, ask, session
 from lab.wait import until
 
 from bench.harness import Row, milliseconds, scaled
+from eximcertd.exim.listeners import listeners
+from eximcertd.fingerprint import Fingerprint
+from eximcertd.publication import attempt
+from eximcertd.publication.attempt import Wanted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -42,10 +48,11 @@ LONG_SESSIONS = "smtp_accept_max_nonmail = 1000000\nsmtp_accept_max_per_connecti
 
 
 def rows() -> Iterator[Row]:
-    """Measure the publisher alone, then the whole daemon in both forms, then a million."""
+    """Measure one publication alone, then the whole daemon in both forms, then a million."""
     with TemporaryDirectory() as directory:
         made = [make(Path(directory), f"client{number}.example") for number in range(3)]
         yield from _steps(made[0])
+        yield from _a_long_list(made[0])
         yield from _directory_form(made)
         yield from _refusals(made, "list")
         yield from _refusals(made, "directory")
@@ -56,27 +63,71 @@ def _strangers(count: int) -> list[str]:
     return [f"{number:064X}" for number in range(1 << 40, (1 << 40) + count)]
 
 
+def _by_hand(exim: EximServer) -> tuple[float, float]:
+    """Return the seconds of one ``exim -bV``, and of one SIGHUP until Exim listens anew."""
+    begun = time.perf_counter()
+    subprocess.run([EXIM, "-C", exim.configuration, "-bV"], capture_output=True, check=True)
+    read = time.perf_counter() - begun
+    before = listeners([exim.pid], {exim.port})
+    begun = time.perf_counter()
+    os.kill(exim.pid, signal.SIGHUP)
+    while not listeners([exim.pid], {exim.port}) - before:
+        assert time.perf_counter() - begun < 60
+        time.sleep(0.0005)
+    loaded = time.perf_counter() - begun
+    until(lambda: ask_nobody(exim), "Exim answers")
+    return read, loaded
+
+
+def ask_nobody(exim: EximServer) -> bool:
+    """Tell whether Exim takes connections."""
+    try:
+        with socket.create_connection(("127.0.0.1", exim.port), 5) as connection:
+            return connection.recv(512).startswith(b"220")
+    except OSError:
+        return False
+
+
 def _steps(identity: Identity) -> Iterator[Row]:
-    """One publication of a list of 100, growing and shrinking by one: each step as the publisher times it."""
-    steps: dict[str, list[float]] = {}
-    whole, outside = [], []
+    """One publication of a list of 100, growing and shrinking by one, against two ``exim -bV`` and one reload."""
+    whole, read, loaded = [], [], []
     others = _strangers(99)
     with EximServer(trusted=[identity], allowed=others) as exim:
         publisher = Publisher(exim)
-        publisher.list(*others)
-        for number in range(scaled(60, 10)):
-            begun = time.perf_counter()
-            answer = publisher.list(*others, *([identity.fingerprint] if number % 2 == 0 else []))
-            whole.append(time.perf_counter() - begun)
-            assert answer.outcome == "live", answer
-            outside.append(whole[-1] - sum(answer.timings.values()))
-            for step, seconds in answer.timings.items():
-                steps.setdefault(step, []).append(seconds)
-    yield Row("one publication, list of 100, program start to answer", milliseconds(whole))
-    parts = {"Python's start and end": outside, **steps}
-    shown = [(1000 * statistics.median(times), name) for name, times in parts.items()]
-    figure = ", ".join(f"{name} {cost:.1f}" for cost, name in sorted(shown, reverse=True) if cost >= 0.05)
-    yield Row("its steps, medians in ms", figure)
+        assert publisher.carry(*others).live
+        for number in range(scaled(30, 6)):
+            seconds = _by_hand(exim)
+            read.append(seconds[0])
+            loaded.append(seconds[1])
+            whole.append(_published(publisher, [*others, *([identity.fingerprint] if number % 2 == 0 else [])]))
+    hand = 2 * statistics.median(read) + statistics.median(loaded)
+    ratio = statistics.median(whole) / hand
+    yield Row("one publication, list of 100: validate, write, load", milliseconds(whole))
+    yield Row("the same against two exim -bV and one reload by hand", f"ratio {ratio:.2f}", "ratio 2.5", ratio <= 2.5)
+
+
+def _published(publisher: Publisher, listed: list[str]) -> float:
+    """Return the seconds of one publication, with the file known as eximcertd knows it."""
+    found = publisher.read().found
+    assert found is not None
+    wanted = Wanted("list", tuple(sorted(map(Fingerprint, listed))), publisher.allowed)
+    begun = time.perf_counter()
+    tried = asyncio.run(attempt.publish(publisher, wanted, found, publisher.confirmed))
+    took = time.perf_counter() - begun
+    assert tried.live, tried
+    return took
+
+
+def _a_long_list(identity: Identity) -> Iterator[Row]:
+    """One publication of 100,000 in the list form against one ``exim -bV`` on it."""
+    others = _strangers(scaled(100_000, 20_000) - 1)
+    with EximServer(trusted=[identity]) as exim:
+        publisher = Publisher(exim)
+        assert publisher.carry(*others).live
+        took = _published(publisher, [*others, identity.fingerprint])
+        read = min(_by_hand(exim)[0] for _ in range(3))
+    work = f"one publication, list of {len(others) + 1:,}, against exim -bV on it"
+    yield Row(work, f"{took:.1f} s, ratio {took / read:.2f}", "ratio 2", took / read <= 2)
 
 
 @contextmanager
