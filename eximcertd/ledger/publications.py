@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 WANTED: Final = "(standing = 'approved' AND withheld = 0 AND lapsed = 0)"
 _PORTION: Final = 10_000
+_MOST_WRITTEN: Final = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +124,17 @@ class Publications:
             row = db.execute("INSERT INTO publication (form, count, began_at) VALUES (?, ?, ?)", (form, count, now))
             return int(row.lastrowid or 0)
 
+    def note_write(self, digest: str) -> None:
+        """Note the digest of a macro file that is about to be written; it may stand there without being confirmed."""
+        with self._store.transaction() as db:
+            _set(db, "written", " ".join([*self.written(), digest][-_MOST_WRITTEN:]))
+
+    def written(self) -> list[str]:
+        """Return the digests of the files that may have been written since the last one that was confirmed."""
+        with self._store.reading() as db:
+            row = db.execute("SELECT value FROM fact WHERE key = 'written'").fetchone()
+        return row[0].split() if row else []
+
     def newest(self) -> int:
         """Return the number of the publication that began last, 0 if none did."""
         with self._store.reading() as db:
@@ -169,6 +181,7 @@ class Publications:
             db.execute("UPDATE publication SET outcome = ?, ended_at = ? WHERE id = ?", (outcome, confirmed.at, number))
             for key in ("form", "digest", "inode", "ctime_ns", "at", "loaded_at"):
                 _set(db, f"confirmed_{key}", str(getattr(confirmed, key)))
+            _set(db, "written", "")
             # a publication is a record for people: the newest are enough
             db.execute("DELETE FROM publication WHERE id < ?", (number - 10_000,))
 

@@ -5,6 +5,7 @@ It keeps nothing and decides nothing: what came of it is returned.
 
 from __future__ import annotations
 
+import hashlib
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from eximcertd.publish import macrofile
@@ -47,12 +48,18 @@ class Wanted(NamedTuple):
     fingerprints: tuple[Fingerprint, ...]
     allowed: Path
 
+    def value(self) -> str:
+        """Return the macro's value."""
+        listed = self.form == "list"
+        return macrofile.list_value(self.fingerprints) if listed else macrofile.lookup_value(self.allowed)
+
     def value_digest(self) -> str:
         """Return what eximcertd-reload recognises the macro's value by."""
-        directory = self.form == "directory"
-        return macrofile.value_digest(
-            macrofile.lookup_value(self.allowed) if directory else macrofile.list_value(self.fingerprints)
-        )
+        return macrofile.value_digest(self.value())
+
+    def file_digest(self, macro: str, comments: tuple[str, ...]) -> str:
+        """Return the SHA-256 of the macro file that root's part writes for it, lower-case hex."""
+        return hashlib.sha256(macrofile.render(macro, self.value(), comments)).hexdigest()
 
     def stands(self, found: Found) -> bool:
         """Tell whether the file says this already, in a spelling that Exim matches."""

@@ -66,7 +66,9 @@ class ManualEdits:
         first = not publications.last_confirmed().form
         newer = self._sync.is_newer() and found.form == DIRECTORY
         edit, note = ManualEdit(), "found in the macro file"
-        if found.form == LIST:
+        if found.digest in publications.written():
+            pass  # ours, from an attempt that did not come to its end
+        elif found.form == LIST:
             edit = difference(found.fingerprints, publications.confirmed(), publications.publishing())
             if publications.last_confirmed().form != LIST:
                 edit = ManualEdit(edit.added)  # an old file, restored: it says nothing of what came later

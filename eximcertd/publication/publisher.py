@@ -232,7 +232,9 @@ class Publisher:
         if stands and self.state.ok and not self._forced and not attempts.replaced(self._file, found):
             # looked up at the next RCPT: there is nothing to load
             return Attempt(LIVE, found=found, daemons=self.state.daemons)
-        return await attempts.publish(self._programs, self._wanted(form), found, confirmed.identity)
+        wanted = self._wanted(form)
+        self._publications.note_write(wanted.file_digest(self.allowlist.macro, found.comments))
+        return await attempts.publish(self._programs, wanted, found, confirmed.identity)
 
     def _confirmed(self, number: int, form: str, tried: Attempt) -> None:
         self._see(tried)

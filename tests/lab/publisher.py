@@ -39,6 +39,7 @@ class TwinPrograms:
     down: bool = False
     rewriting: str = ""
     asked: list[str] = field(default_factory=list)
+    by_hand: bool = False
     previous: tuple[str, tuple[Fingerprint, ...]] = ("absent", ())
 
     @property
@@ -46,11 +47,16 @@ class TwinPrograms:
         """The digest of the file."""
         if self.form == "absent":
             return wire.ABSENT
-        return hashlib.sha256(repr((self.form, self.fingerprints, self.corrected)).encode()).hexdigest()
+        listed = self.form == "list"
+        value = macrofile.list_value(self.fingerprints) if listed else macrofile.lookup_value(self.path / "allowed")
+        written = macrofile.render("RELAY_FROM_CERTS", value, ())
+        return hashlib.sha256(
+            written + b"# by hand" * self.by_hand + b"# lower case" * bool(self.corrected)
+        ).hexdigest()
 
     def edit(self, *fingerprints: Fingerprint) -> None:
         """Write a list into the file by hand."""
-        self.form, self.fingerprints, self.corrected = "list", fingerprints, ()
+        self.form, self.fingerprints, self.corrected, self.by_hand = "list", fingerprints, (), True
         self._write()
 
     def found(self) -> Found:
@@ -75,6 +81,7 @@ class TwinPrograms:
         if request.action.startswith("write "):
             form = request.action.removeprefix("write ")
             changed = (form, request.fingerprints) != (self.form, self.fingerprints) or bool(self.corrected)
+            self.by_hand = self.by_hand and not changed
             self.previous = (self.form, self.fingerprints) if changed else self.previous
             self.form, self.fingerprints, self.corrected = form, request.fingerprints, ()
         elif request.action == "restore":

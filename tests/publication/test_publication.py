@@ -349,6 +349,30 @@ def test_a_configuration_that_breaks_between_write_and_load_gets_the_previous_li
     assert house.publisher.loaded == {ONE}
 
 
+def test_what_was_written_and_never_loaded_is_no_manual_edit_when_it_is_decided_anew(house: House) -> None:
+    house.decide(Verb.APPROVE, ONE, TWO)
+    house.start()
+    house.decide(Verb.REVOKE, ONE)
+
+    async def lost(request: Request) -> ReloadAnswer:
+        if request.action.startswith("load"):
+            return ReloadAnswer("unknown", "ask", "it was killed")
+        return await house.publisher.reload(request)
+
+    house.ask_reload = lost
+    assert not house.start()
+    assert house.publisher.fingerprints == (TWO,)  # written, and not seen to be loaded
+    house.ask_reload = house.publisher.reload
+    house.publisher.broken = "no_such_option"
+    house.decide(Verb.APPROVE, ONE)
+    assert not house.start()  # rejected before the write
+    house.publisher.broken = ""
+    assert house.start()
+    assert house.publisher.loaded == {ONE, TWO}
+    assert house.ledger.decisions.withheld() == []
+    assert Event.HAND_EDIT_FOUND not in house.records.events()
+
+
 def test_a_list_that_somebody_was_not_seen_to_load_is_not_live_and_is_loaded_again(house: House) -> None:
     house.decide(Verb.APPROVE, ONE)
 
