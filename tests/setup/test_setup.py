@@ -256,6 +256,21 @@ def test_killed_at_any_moment_it_leaves_an_exim_that_works_and_the_next_run_fini
     assert machine.files() == before
 
 
+@both
+def test_undo_that_is_killed_leaves_an_exim_that_works_and_the_next_one_finishes_it(split: bool) -> None:
+    with DebianServer(split=split) as machine:
+        before = machine.files()
+        set_up(machine)
+        lines = "/etc/exim4/conf.d/main/00_local_eximcertd" if split else MACROS
+        ctl = shlex.join(machine.ctl_command("setup", "--undo", "--yes"))
+        machine.sh(f"{ctl} >/dev/null 2>&1 & while test -e {lines}; do :; done; kill -9 $!; wait $! || true")
+        machine.sh("exim4 -bV >/dev/null")
+        until(machine.greets, "Exim greets")
+        machine.ctl("setup", "--undo", "--yes")
+        assert machine.files() == before
+        assert "nothing" in machine.ctl("setup", "--undo", "--yes").stdout
+
+
 def test_without_root_it_says_so(machine: DebianServer) -> None:
     done = machine.run("setpriv", "--reuid=nobody", *machine.ctl_command("setup", "--dry-run"), good=False)
     assert done.returncode == 5
