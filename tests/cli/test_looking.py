@@ -10,12 +10,14 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import click
 import pytest
 from lab.ctl import ctl
 from lab.daemon import program
 from lab.twins import LIVE, PORTION, Twin, certificate
 
 from eximcertd.cli.app import VERBS
+from eximcertd.cli.app import program as program_of_verbs
 from eximcertd.control.rights import Rights
 from eximcertd.fingerprint import grouped
 
@@ -398,9 +400,12 @@ def test_the_list_of_verbs_says_what_each_verbs_own_help_says() -> None:
     for verb, sentence in VERBS.items():
         assert f"  {verb}" in listed
         assert sentence.split()[-1].rstrip(".") in listed
-        helped = ctl(verb, "--help")
-        assert helped.status == 0
-        assert "--json" in helped.out, "every verb can print JSON"
+        command = program_of_verbs.get_command(click.Context(program_of_verbs), verb)
+        parts = list(command.commands) if isinstance(command, click.Group) else []
+        for words in [[verb, part] for part in parts] or [[verb]]:
+            helped = ctl(*words, "--help")
+            assert helped.status == 0
+            assert "--json" in helped.out, f"{words}: every verb can print JSON"
 
 
 def test_the_version_is_told() -> None:
