@@ -146,7 +146,7 @@ def test_a_call_at_its_limits_leaves_others_answered_within_a_second(
     message = {"method": f"org.eximcertd.{method}", "parameters": parameters, "more": True}
     raw = json.dumps(message).encode() + b"\0"
     assert len(raw) <= LARGEST_CALL
-    with another_caller(daemon) as took, Control(daemon.socket) as control:
+    with another_caller(daemon) as took, Control(daemon.socket, limit=240) as control:
         control.socket.sendall(raw)
         while True:
             reply = control.reply()
