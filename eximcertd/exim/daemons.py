@@ -34,6 +34,7 @@ _SETTLING: Final = 2.0
 """Seconds in which a daemon that is starting becomes Exim's user and handles its signals."""
 _BRIEFLY: Final = 0.02
 _LOOKS: Final = 5
+_EXECUTION: Final = 25
 _QUESTION: Final = 10.0
 
 
@@ -152,7 +153,7 @@ def _candidates(facts: EximFacts) -> Iterator[EximDaemon]:
     for pid in processes.all_ids():
         if time.monotonic() > deadline:
             raise EximError(f"there are more processes than can be looked at within {_LIMIT:g} s")
-        argv = processes.arguments(pid)
+        argv = processes.arguments(pid) or _after_execution(pid, facts)
         if not {"-bd", "-bdf"} & set(argv[1:]):
             continue
         seen = processes.process(pid)
@@ -166,6 +167,18 @@ def _candidates(facts: EximFacts) -> Iterator[EximDaemon]:
             listens = sockets.endpoints(_argument(argv, "-oX"), facts.interfaces, facts.ports)
             macros = tuple(one[2:].partition("=")[0].strip() for one in argv[1:] if one.startswith("-D"))
             yield EximDaemon(pid, tuple(argv), seen.users[1], seen.started, frozenset(listens), macros)
+
+
+def _after_execution(pid: int, facts: EximFacts) -> list[str]:
+    """Return the command line of a process that executes a program, as Exim does on SIGHUP: it is empty meanwhile."""
+    if processes.of_the_kernel(pid):
+        return []
+    for _look in range(_EXECUTION):
+        seen, argv = processes.process(pid), processes.arguments(pid)
+        if argv or seen is None or not facts.owners.issuperset(seen.users):
+            return argv
+        time.sleep(_BRIEFLY / 10)
+    return []
 
 
 def _is_daemon(pid: int, facts: EximFacts, patience: float) -> bool | None:

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 TICKS = os.sysconf("SC_CLK_TCK")
 _LONGEST = 1 << 16
+_KERNEL = "2"
 
 
 class Process(NamedTuple):
@@ -72,8 +73,16 @@ def process(pid: int) -> Process | None:
 
 
 def arguments(pid: int) -> list[str]:
-    """Return the command line of a process, its own name first; none if it has ended or is hidden."""
+    """Return the command line of a process, its own name first.
+
+    None if it has ended, is hidden, is the kernel's, or is just being replaced by another program.
+    """
     return read(pid, "cmdline").split("\0")[:-1]
+
+
+def of_the_kernel(pid: int) -> bool:
+    """Tell whether a process is a thread of the kernel."""
+    return _KERNEL in {str(pid), *read(pid, "stat").rpartition(")")[2].split()[1:2]}
 
 
 def all_ids() -> list[int]:

@@ -39,6 +39,8 @@ _ROUNDS: Final = 3
 _SUCCESSOR: Final = 2.0
 """Seconds in which another daemon may take the place of one that ended: somebody restarts Exim."""
 _PAUSE: Final = 0.002
+_AGAIN: Final = 0.1
+"""Seconds before the second look at an Exim that does not seem to run."""
 _MOST_SHOWN: Final = 3
 
 
@@ -177,14 +179,10 @@ class _Reload:
         """Send SIGHUP until each daemon has loaded or ended."""
         if self._signalled is None:
             self._old = {one.inode for one in self._listening()}
+            self._signalled = time.clock_gettime(time.CLOCK_BOOTTIME)
         for _attempt in range(_ATTEMPTS):
             for one in targets:
-                if not one.ready and one.handles_hup():
-                    # sockets that it opens before this may belong to a start that read the old file
-                    self._old |= {socket.inode for socket in one.sockets()}
-                    one.ready = True
-                self._signalled = self._signalled or time.clock_gettime(time.CLOCK_BOOTTIME)
-                if self.states[one.daemon.pid].loaded_at is None:
+                if one.ready and self.states[one.daemon.pid].loaded_at is None:
                     one.signal()
             if _until(lambda: self._settled(targets), self._patience):
                 return
@@ -193,7 +191,12 @@ class _Reload:
         """Note which daemons have loaded; tell whether each has, or has ended."""
         for one in targets:
             pid = one.daemon.pid
-            if self.states[pid].loaded_at is None and not one.gone() and one.loaded(self._old):
+            if not one.ready and one.handles_hup():
+                # sockets that it opened before this may belong to a start that read the old file
+                self._old |= {socket.inode for socket in one.sockets()}
+                one.ready = True
+                one.signal()
+            elif self.states[pid].loaded_at is None and not one.gone() and one.loaded(self._old):
                 self.states[pid] = DaemonState(pid, time.time())
         return all(self.states[one.daemon.pid].loaded_at or one.gone() for one in targets)
 
@@ -223,6 +226,9 @@ def load(facts: EximFacts, macro: str, seconds: float) -> ReloadAnswer:
     reload = _Reload(facts, macro, max(_PATIENCE, 3 * seconds))
     for _round in range(_ROUNDS):
         new = reload.unknown()
+        if not new and not reload.states:  # perhaps somebody restarts Exim in this instant
+            time.sleep(_AGAIN)
+            new = reload.unknown()
         if not new:
             return reload.answer()
         reload.round(new)

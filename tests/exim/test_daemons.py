@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pwd
 import signal
 import subprocess
@@ -148,3 +149,12 @@ def test_what_never_settles_hides_no_daemon(exim: EximServer) -> None:
         for _ in range(4):
             stack.callback(stack.enter_context(subprocess.Popen(wrapper)).kill)
         assert ids(exim) == [exim.pid]
+
+
+def test_a_daemon_is_seen_at_every_moment_of_its_reloads(exim: EximServer) -> None:
+    asked = facts(Exim(EXIM, exim.configuration))
+    for _ in range(10):
+        before = exim.reloads()
+        os.kill(exim.pid, signal.SIGHUP)
+        while exim.reloads() == before or not exim.listening():
+            assert [daemon.pid for daemon in daemons(asked)] == [exim.pid]
