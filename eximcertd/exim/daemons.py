@@ -64,7 +64,7 @@ class EximFacts(NamedTuple):
 class EximDaemon(NamedTuple):
     """A daemon of our configuration. started: seconds since the machine's start. endpoints: what it should listen on.
 
-    macros: those that its command line defines (-D), which override the configuration's.
+    macros: those that its command line defines (-D), which override the configuration's. chosen: its argument of -C.
     """
 
     pid: int
@@ -73,6 +73,12 @@ class EximDaemon(NamedTuple):
     started: float
     endpoints: frozenset[Endpoint]
     macros: tuple[str, ...] = ()
+    chosen: str = ""
+
+    @property
+    def ends_on_a_reload(self) -> bool:
+        """It names its configuration by a relative path, and has changed to its spool since (seen on 4.96)."""
+        return any(not name.strip().startswith("/") for name in self.chosen.split(":") if name.strip())
 
     def started_at(self) -> float:
         """Return when it was started, in seconds since the epoch."""
@@ -166,7 +172,7 @@ def _candidates(facts: EximFacts) -> Iterator[EximDaemon]:
         if _is_ours(chosen or usual or "", facts.configuration):
             listens = sockets.endpoints(_argument(argv, "-oX"), facts.interfaces, facts.ports)
             macros = tuple(one[2:].partition("=")[0].strip() for one in argv[1:] if one.startswith("-D"))
-            yield EximDaemon(pid, tuple(argv), seen.users[1], seen.started, frozenset(listens), macros)
+            yield EximDaemon(pid, tuple(argv), seen.users[1], seen.started, frozenset(listens), macros, chosen)
 
 
 def _after_execution(pid: int, facts: EximFacts) -> list[str]:
@@ -207,10 +213,17 @@ def _argument(argv: list[str], option: str) -> str:
 
 
 def _is_ours(chosen: str, configuration: str) -> bool:
-    """Tell whether Exim takes our configuration from a list of files: it takes the first that exists."""
+    """Tell whether Exim takes our configuration from a list of files: it takes the first that exists.
+
+    A relative path counts by its name, since the directory in which Exim was started is not known any more.
+    """
     files = [name.strip() for name in chosen.split(":") if name.strip()]
-    first = next((name for name in files if os.path.exists(name)), files[-1] if files else "")  # noqa: PTH110 - pathlib is slow to import
+    name = os.path.basename(configuration)  # noqa: PTH119 - pathlib is slow to import
+    there = (one for one in files if (os.path.exists(one) if one[0] == "/" else os.path.basename(one) == name))  # noqa: PTH110, PTH119 - the same
+    first = next(there, files[-1] if files else "")
     try:
+        if first[:1] != "/":
+            return os.path.basename(first) == name  # noqa: PTH119 - the same
         return first == configuration or os.path.samefile(first, configuration)  # noqa: PTH121 - the same
     except OSError:
         return False

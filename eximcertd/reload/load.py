@@ -113,11 +113,12 @@ class _Reload:
 
     def round(self, found: Collection[EximDaemon]) -> None:
         """Signal daemons, and wait until each has loaded its configuration. Raises ReloadError."""
-        not_overridden(found, self._macro)
         targets = []
         for daemon in found:
             self._known.add((daemon.pid, daemon.started))
             self._endpoints |= daemon.endpoints
+            if daemon.ends_on_a_reload:
+                continue  # it keeps the old list, and is told of once the others have loaded the new one
             with suppress(ProcessLookupError):
                 targets.append(_Target(daemon, self._facts))
         _until(lambda: all(one.gone() or one.handles_hup() for one in targets), 5 * self._patience)
@@ -138,6 +139,7 @@ class _Reload:
         for one in targets:
             if one not in died and self.states[one.daemon.pid].loaded_at is None:
                 raise self._error(NOT_LOADED, self._why(one))
+        check_command_lines(found, self._macro)  # at the end: the others have loaded the list by then
 
     def answer(self) -> ReloadAnswer:
         """Return the answer once all daemons have loaded. Raises ReloadError for whoever else listens."""
@@ -237,14 +239,20 @@ def load(facts: EximFacts, macro: str, seconds: float) -> ReloadAnswer:
     )
 
 
-def not_overridden(found: Collection[EximDaemon], macro: str) -> None:
-    """Raise ReloadError if the command line of a daemon defines the macro: it never uses the file's definition."""
+def check_command_lines(found: Collection[EximDaemon], macro: str) -> None:
+    """Raise ReloadError if the command line of a daemon keeps it from ever loading the list."""
     for daemon in found:
+        why = ""
         if macro in daemon.macros:
+            why = f"with -D{macro}, which overrides the macro file: start it without"
+        elif daemon.ends_on_a_reload:
+            why = (
+                f"with -C {quoted(daemon.chosen, 200)}, which it does not find on a reload: start it with a whole path"
+            )
+        if why:
             raise ReloadError(
                 NOT_LOADED,
-                f"the Exim daemon {daemon.pid} was started with -D{macro}, which overrides the macro file: start it "
-                "without",
+                f"the Exim daemon {daemon.pid} was started {why}",
                 step="daemons",
                 daemons=tuple(DaemonState(one.pid, None) for one in found),
             )

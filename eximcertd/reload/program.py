@@ -13,7 +13,7 @@ from eximcertd import settings
 from eximcertd.exim.daemons import daemons
 from eximcertd.exim.run import EximError
 from eximcertd.publish.request import RequestError, receive
-from eximcertd.reload.load import load, not_overridden
+from eximcertd.reload.load import check_command_lines, load
 from eximcertd.reload.request import (
     ACTIONS,
     DIED,
@@ -119,7 +119,7 @@ def _carry_out(file: Path, steps: _Timings) -> ReloadAnswer:
         if verb == "load":
             return load(validated.facts, config.allowlist.macro, validated.seconds)
         found = daemons(validated.facts)
-        not_overridden(found, config.allowlist.macro)
+        check_command_lines(found, config.allowlist.macro)
         return ReloadAnswer(VALID, daemons=tuple(DaemonState(daemon.pid, None) for daemon in found))
 
 

@@ -22,12 +22,13 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def another(exim: EximServer, name: str) -> Iterator[int]:
+def another(exim: EximServer, name: str, *more: str, configuration: str = "") -> Iterator[int]:
     """Run one more daemon of the same configuration, by a link of another name, on the next port."""
     program, pid_file = exim.directory / name, exim.directory / "run" / "second.pid"
     program.symlink_to(EXIM)
     where = ("-oX", f"127.0.0.1.{exim.port + 1}", "-oP", str(pid_file))
-    with subprocess.Popen([program, "-C", exim.configuration, "-bdf", *where], stdin=subprocess.DEVNULL) as process:
+    command = [program, "-C", configuration or exim.configuration, "-bdf", *where, *more]
+    with subprocess.Popen(command, stdin=subprocess.DEVNULL, cwd=exim.configuration.parent) as process:
         try:
             until(pid_file.exists, "it has written its pid file")
             yield process.pid
@@ -62,6 +63,23 @@ def test_a_revocation_holds_in_each_of_two_daemons_or_is_not_called_live(exim: E
         assert daemon.ctl("revoke", alice.fingerprint).returncode == 0
         assert [ask(port, alice).refused for port in (exim.port, exim.port + 1)] == [True, True]
         assert daemon.json("status")["allowlist"]["live"]
+
+
+@pytest.mark.parametrize("relative", [True, False])
+def test_a_daemon_that_can_never_load_the_list_is_named_and_keeps_no_other_from_it(
+    exim: EximServer, alice: Identity, relative: bool
+) -> None:
+    more = () if relative else (f"-DRELAY_FROM_CERTS={alice.fingerprint}",)
+    with Eximcertd(exim) as daemon:
+        assert daemon.ctl("approve", alice.fingerprint).returncode == 0
+        with another(exim, "exim", *more, configuration=exim.configuration.name if relative else "") as pid:
+            revoked = daemon.ctl("revoke", alice.fingerprint)
+            assert revoked.returncode == 6
+            assert f"the Exim daemon {pid} was started with" in revoked.stderr
+            assert ask(exim.port, alice).refused, "the other daemon has loaded it"
+            assert ask(exim.port + 1, alice).accepted
+            os.kill(pid, 0)
+        assert daemon.ctl("revoke", alice.fingerprint).returncode == 0
 
 
 def test_whoever_listens_in_exims_place_keeps_a_decision_from_being_live(exim: EximServer, alice: Identity) -> None:

@@ -278,7 +278,7 @@ class World:
             "live": self.exim.live,
             "load": self.exim.reload,
             "_configuration": lambda *_: self.config,
-            **dict.fromkeys(("lookups", "_become", "not_overridden"), lambda *_: None),
+            **dict.fromkeys(("lookups", "_become", "check_command_lines"), lambda *_: None),
             "daemons": lambda *_: (),
         }
         for name, twin in stands_for.items():
