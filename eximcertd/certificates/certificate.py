@@ -64,10 +64,6 @@ class Certificate:
         """Tell whether it is valid at ``now`` and will not be ``span`` later."""
         return self.not_after is not None and now <= self.not_after < now + span
 
-    def expired_for(self, now: datetime, span: timedelta) -> bool:
-        """Tell whether it expired ``span`` or longer before ``now`` (what drop_expired_after asks)."""
-        return self.not_after is not None and now - self.not_after >= span and self.expired(now)
-
     def warnings(self, now: datetime) -> list[str]:
         """Return what a person should be told before approving it at ``now``, one clause each, escaped."""
         found = []
