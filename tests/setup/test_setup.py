@@ -156,7 +156,7 @@ def test_macros_that_the_site_has_set_itself_are_left_to_it(alice: Identity, spl
         own = SPLIT_MACROS if split else MACROS
         machine.write(own, "MAIN_TLS_ENABLE = 1\nMAIN_LOG_SELECTOR = +all\n")
         machine.sh("update-exim4.conf")
-        set_up(machine)
+        set_up(machine, "--recipe", "pinned")
         assert machine.ask(alice) == 550
         assert alice.fingerprint in machine.log()
         machine.ctl("setup", "--undo", "--yes")

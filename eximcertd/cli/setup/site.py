@@ -54,9 +54,9 @@ def names(config: Config, recipe: Recipe) -> SiteNames:
 
 
 def standing_recipe(changeset: Changeset) -> Recipe:
-    """Return the recipe that an earlier run has put in; "pinned" if there was none."""
+    """Return the recipe that an earlier run has put in; "published" if there was none."""
     there = changeset.standing(SPLIT_ACL, UNSPLIT_ACL)
-    return clauses.recipe_of(there[0].text) if there else "pinned"
+    return clauses.recipe_of(there[0].text) if there else "published"
 
 
 def current() -> None:

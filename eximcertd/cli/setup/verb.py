@@ -35,7 +35,7 @@ _PAUSE: Final = 0.2
 @click.option(
     "--recipe",
     type=click.Choice(["pinned", "published"]),
-    help="pinned: the fingerprint alone decides (the default). published: Exim verifies the certificate too.",
+    help="published: Exim verifies the certificate too (the default). pinned: the fingerprint alone decides.",
 )
 @click.option("--yes", is_flag=True, help="Ask nothing.")
 @click.option("--dry-run", is_flag=True, help="Show what would be written, and write nothing.")
