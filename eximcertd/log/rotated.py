@@ -74,7 +74,6 @@ class RotatedFiles:
         self.dated: str | None = None
         self.problems: dict[str, str] = {}
         self._waiting = 0
-        self._reading: FileCursor | None = None
 
     @property
     def lost(self) -> list[str]:
@@ -83,9 +82,8 @@ class RotatedFiles:
 
     @property
     def behind(self) -> int:
-        """How many bytes of files wait to be read; of packed ones as they lie there."""
-        reading = self._reading
-        return self._waiting + (reading.unread() if reading is not None else 0)
+        """How many bytes of files wait to be opened and read; of packed ones as they lie there."""
+        return self._waiting
 
     def directories(self, log: Path) -> list[Path]:
         """Return the directories that parts of the log may lie in, without links."""
@@ -279,10 +277,8 @@ class RotatedFiles:
 
     def _read_held(self, cursor: FileCursor) -> Generator[int, None, None]:
         cursor.until = time.monotonic() + self._hold
-        self._reading = cursor
         while cursor.fd >= 0 and (consumed := self._reader.read(cursor, now=False)):
             yield consumed
-        self._reading = None
 
     def _with(self, sibling: Sibling, act: Callable[[_Open], Generator[int, None, None]]) -> Generator[int, None, bool]:
         """Do something with a file opened; what prevents it is a problem to tell. False: it is not there."""

@@ -76,6 +76,7 @@ def test_a_huge_rotated_file_does_not_keep_the_log_waiting_and_counts_as_behind(
         sparse.touch()
         os.truncate(sparse, 300 << 30)
         until(lambda: following.follower.progress().behind_bytes > 200 << 30, "the huge file is behind")
+        assert following.follower.progress().behind_bytes <= 301 << 30, "and counted once"
         for number in range(3):
             log.reject(fingerprint(number))
             following.expect(log.written, limit=5)
