@@ -20,6 +20,7 @@ from eximcertd.publish.secure_files import SecureDirectory, open_directory
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from eximcertd.settings import Config
 
@@ -97,8 +98,14 @@ class _Transaction:
         self.found = None
         raw, status = directory.read(name, macrofile.LARGEST) or (None, None)
         inode, ctime_ns = (status.st_ino, status.st_ctime_ns) if status else (0, 0)
-        self.found = macrofile.parse(self._config.allowlist.macro, raw, inode, ctime_ns).found
+        self.found = self._parsed(directory.path / name, raw, inode, ctime_ns)
         return raw
+
+    def _parsed(self, path: Path, raw: bytes | None, inode: int = 0, ctime_ns: int = 0) -> Found:
+        try:
+            return macrofile.parse(self._config.allowlist.macro, raw, inode, ctime_ns).found
+        except PublishError as error:
+            raise PublishError(error.outcome, f"{path}: {error.message}") from None
 
     def _wanted(self) -> bytes:
         """Return the text of the file that is asked for, if it is within the limits."""
@@ -128,7 +135,7 @@ class _Transaction:
         previous = directory.read(f"{name}.previous", macrofile.LARGEST)
         if previous is None:
             raise refused(f"there is no {directory.path / name}.previous to restore")
-        macrofile.parse(self._config.allowlist.macro, previous[0])
+        self._parsed(directory.path / f"{name}.previous", previous[0])
         self._replace(directory, f"{name}.previous", name)
 
     def _replace(self, directory: SecureDirectory, new: str, name: str) -> None:

@@ -123,6 +123,7 @@ def test_a_foreign_line_stops_the_publication_with_the_line_shown(
     refused = publisher.list(A, B)
     assert (refused.outcome, refused.step, refused.found) == ("refused", "read", None)
     assert line[:12] in refused.message
+    assert str(exim.macro_file) in refused.message
     assert line in exim.macro_file.read_text()
 
 
