@@ -14,6 +14,7 @@ from eximcertd.decisions.sources import manual_edit
 from eximcertd.events import Event
 from eximcertd.publication.directory_sync import names
 from eximcertd.publication.form import DIRECTORY, LIST
+from eximcertd.status import Status
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
@@ -98,7 +99,8 @@ class ManualEdits:
         return refused
 
     def _withhold(self, removed: Iterable[Fingerprint]) -> None:
-        gone = sorted(removed)
+        statuses = self._ledger.entries.statuses(list(removed))  # root may have revoked it while eximcertd was down
+        gone = sorted(name for name, (status, _) in statuses.items() if status is Status.APPROVED)
         if gone:
             self._ledger.decisions.withhold(gone)
             self._recorder.record(

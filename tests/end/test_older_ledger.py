@@ -97,6 +97,7 @@ def test_a_directory_of_the_fingerprints_name_does_not_keep_root_from_revoking(
         assert ask(exim.port, alice).refused
         daemon.start()
         assert daemon.entries()[alice.fingerprint]["standing"] == "revoked"
+        assert "Removed by hand" not in daemon.words(), "it was root's decision"
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can mount")
