@@ -1,4 +1,4 @@
-"""eximcertd: the loop that wires the rooms together; start, stop and reload."""
+"""eximcertd: the loop that connects the parts; start, stop and reload."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ _SIGNS: Final = 3  # signs of life per watchdog interval
 
 
 class Daemon:
-    """One running eximcertd. ``run`` returns when it was told to stop."""
+    """One running eximcertd. ``run`` returns after SIGTERM or SIGINT."""
 
     def __init__(self, config: Config, recorder: Recorder) -> None:
         self._config = config
@@ -115,7 +115,7 @@ class Daemon:
         try:
             watch.start()
             await self._wait(ready.wait())
-            # nobody decides before what stands was looked at: a lost ledger is rebuilt from it first
+            # no decision before the macro file was read: a lost ledger is rebuilt from it first
             await self._wait(self._begin_publishing())
             if not self._stop.is_set():
                 await self._serve(intake, told)
@@ -156,7 +156,7 @@ class Daemon:
         return Maintenance(clock, arrivals, expiry, renewals, Forgetting(self._ledger, self._recorder), health)
 
     async def _serve(self, intake: Intake, told: str) -> None:
-        """Serve until told to stop. A task that failed ends the daemon with its error: systemd starts it again."""
+        """Serve until a signal to stop. A task that failed ends the daemon with its error: systemd starts it again."""
         await self._server.start()
         intake.start()
         self._recorder.record(Event.STARTED, f"eximcertd {__version__} started{told}")
@@ -174,7 +174,7 @@ class Daemon:
         await self._publication.reconcile()
 
     async def _wait(self, work: Coroutine[Any, Any, object]) -> None:
-        """Wait for work of the start, but not for ever, and not once the daemon is told to stop."""
+        """Wait for a task of the start, up to a limit, or until the daemon is to stop."""
         task = asyncio.create_task(work)
         stop = asyncio.ensure_future(self._stop.wait())
         await asyncio.wait({task, stop}, timeout=_FIRST_PUBLICATION, return_when=asyncio.FIRST_COMPLETED)
@@ -243,9 +243,9 @@ def _open_ledger(directory: Path, unmatched_limit: int, recorder: Recorder) -> L
 
 
 def _rights(config: Config) -> tuple[Rights, str]:
-    """Return the rights of the configured groups, and what is to be told of them.
+    """Return the rights of the configured groups, and a notice about them, or "".
 
-    The default group may be missing: nobody is in it then. Raises ConfigurationError for any other that is.
+    Only the default group may be missing; it then has no members. Raises ConfigurationError for another missing group.
     """
     readers = config.control.readers
     if readers != ControlSettings().readers or not missing(readers):
@@ -275,7 +275,7 @@ def main() -> None:
     parser.add_argument("--version", action="version", version=f"eximcertd {__version__}")
     arguments = parser.parse_args()
     os.umask(0o077)
-    # libraries that talk about themselves (watchdog, asyncio) are heard when something is wrong, not before
+    # libraries (watchdog, asyncio) log only their warnings and errors
     logging.basicConfig(level=logging.ERROR, format="eximcertd: %(name)s: %(message)s")
     try:
         asyncio.run(_run(load(arguments.config)))

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 class Exit(IntEnum):
-    """Exit statuses of eximcertctl; the daemon and the publisher use the first three and 78 (EX_CONFIG)."""
+    """Exit statuses of eximcertctl; the daemon uses the first three and 78 (EX_CONFIG)."""
 
     DONE = 0
     FAILED = 1
@@ -24,10 +24,10 @@ class Exit(IntEnum):
 
 
 class EximcertdError(Exception):
-    """Something a person has to know: what is wrong and where, and what to do.
+    """An error for a person: what is wrong and where, and what to do.
 
-    message: one or more sentences' worth of what is wrong, naming the thing.
-    hint: what to do about it, or "".
+    message: what is wrong, one or more sentences that name the file, key or program.
+    hint: what to do, or "".
     """
 
     exit_status = Exit.FAILED
@@ -46,7 +46,7 @@ class EximcertdError(Exception):
 
 
 class UsageError(EximcertdError):
-    """A program was called in a way that it does not understand."""
+    """A program was called with wrong arguments."""
 
     exit_status = Exit.USAGE
 
@@ -58,7 +58,7 @@ class ConfigurationError(EximcertdError):
 
 
 class NoSuchFingerprintError(EximcertdError):
-    """No entry, or more than one, has the fingerprint that was asked for; the message lists candidates."""
+    """No entry, or more than one, has the given fingerprint; the message lists candidates."""
 
     exit_status = Exit.NO_SUCH_FINGERPRINT
 
@@ -80,7 +80,7 @@ class NotPermittedError(EximcertdError):
 
 
 class RefusedError(EximcertdError):
-    """A rule forbids it: no certificate, expired, a CA, a never-approvable hash, a standing that cannot change so."""
+    """A rule forbids it: no certificate, expired, a CA, a never-approvable hash, a status that does not allow it."""
 
     exit_status = Exit.REFUSED
 

@@ -4,7 +4,7 @@ Exim computes them as ``${sha256:$tls_in_peercert}`` over the certificate's DER 
 specification, chapter "String expansions"), in upper case, and ``inlist`` compares case-sensitively:
 a lower-case fingerprint never matches. So there is one spelling in this project.
 
-Standard library only: the publisher, which runs as root, imports this module and no other.
+Standard library only: eximcertd-publish, which runs as root, imports this module.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _SEPARATORS = str.maketrans("", "", ": \t")
 
 
 class FingerprintError(ValueError):
-    """What was given is no fingerprint and no prefix of one; the message says why, in a sentence."""
+    """The text is not a fingerprint or a prefix of one; the message says why, in a sentence."""
 
 
 def is_exact(text: str) -> bool:

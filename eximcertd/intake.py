@@ -1,4 +1,4 @@
-"""The log reader's thread on one side, the ledger on the other.
+"""From the log reader's thread to the ledger.
 
 A batch is stored in one transaction before the reader goes on. Where the ledger cannot store it (a full
 disk), the reader waits and the same batch is tried again: nothing is lost and nothing counted twice.
@@ -31,7 +31,7 @@ _JOIN: Final = 5.0
 
 
 class Stopped(Exception):  # noqa: N818 - no error: the reader is asked to end
-    """The daemon stops; what was not stored is read again at the next start."""
+    """The daemon stops; a batch that was not stored is read again at the next start."""
 
 
 class Intake:
@@ -68,18 +68,18 @@ class Intake:
         self._thread.start()
 
     async def stop(self) -> None:
-        """End the reader; what it has delivered is stored."""
+        """End the reader; the batches that it has delivered are stored."""
         self._stopping.set()
         self.source.stop()
         if self._thread.ident is not None:
             await asyncio.to_thread(self._thread.join, _JOIN)
 
     def beat(self) -> int:
-        """Return a number that grows as long as the reader is seen to make progress, or waits for a disk."""
+        """Return a number that grows as long as the reader makes progress, or waits for a disk."""
         return self.source.progress().beat + self._waits
 
     def progress(self) -> Progress:
-        """Tell how far the source is, and what troubles the ledger or the reader."""
+        """Return how far the source is, with the problem of the ledger or of the reader."""
         progress = self.source.progress()
         return replace(progress, problem=self._ended or self._trouble or progress.problem)
 
@@ -129,7 +129,7 @@ class Intake:
             now=time.time_ns() // 1_000_000,
         )
         if fresh:
-            self._loop.call_soon(self._seen, fresh)  # later: the batch is stored, whatever comes of telling
+            self._loop.call_soon(self._seen, fresh)  # later: the batch is stored even if this fails
 
 
 def milliseconds(at: datetime | None) -> int | None:

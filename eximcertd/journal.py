@@ -1,7 +1,7 @@
 """Records of what happened: into the journal with fields, else on standard error with a priority.
 
 The journal takes them through systemd-python where it is there and standard error is the journal's
-(JOURNAL_STREAM, systemd.exec(5)). Text from strangers is escaped by whoever puts it into a message.
+(JOURNAL_STREAM, systemd.exec(5)). The caller escapes text from outside before it becomes part of a message.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Journal:
 
     def record(self, event: Event, message: str, **fields: str) -> None:
         """See Recorder."""
-        with contextlib.suppress(OSError):  # a journal that is away must not stop the relay's bookkeeping
+        with contextlib.suppress(OSError):  # the daemon goes on without a journal
             self._send(
                 clean(message),
                 MESSAGE_ID=event.message_id,

@@ -1,8 +1,8 @@
-"""The configuration file (TOML): the one reader of it, for all programs. Every mistake is reported at once.
+"""The reader of the configuration file (TOML), for all programs. Every mistake is reported at once.
 
 Standard library only, few imports: the programs that are started for each publication use it too, and read only
-the tables that concern them. Pure. A key that is None where it is left out is asked of Exim
-(eximcertd.exim), or follows from another key. etc/eximcertd.toml in the source tree shows every key.
+the tables that concern them. Pure. A key whose default is None is asked of Exim (eximcertd.exim), or follows from
+another key. etc/eximcertd.toml in the source tree shows every key.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ class PublishSettings(NamedTuple):
 
 
 class QueueSettings(NamedTuple):
-    """[queue]: what bounds the ledger."""
+    """[queue]: the limits of the pending list."""
 
     unmatched_limit: int = 10_000
     forget_pending_after: timedelta = timedelta(days=90)
@@ -150,7 +150,7 @@ def decode(raw: bytes, file: Path, tables: Collection[str] = ()) -> Config:
 
 
 def _table(where: str, name: str, table: dict[str, Any], mistakes: list[str]) -> dict[str, Any]:
-    """Return the values of a table that are right; what is wrong is added to the mistakes."""
+    """Return the valid values of a table; the others are added to the mistakes."""
     values = {}
     for key, value in table.items():
         if (name, key) in _REMOVED:

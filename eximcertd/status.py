@@ -21,7 +21,7 @@ class Status(StrEnum):
 
 
 class Verb(StrEnum):
-    """What changes a status. SEE: an attempt in the log. ADOPT: found in the macro file, put there by hand."""
+    """What changes a status. SEE: an attempt in the log. ADOPT: found in the macro file, after a manual edit."""
 
     SEE = "see"
     APPROVE = "approve"

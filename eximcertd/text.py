@@ -2,7 +2,7 @@ r"""Text from outside, made safe to show: in a table, in JSON, in the journal.
 
 Clients choose the names in certificates, HELO arguments and file names. A terminal obeys escape sequences and
 bidirectional controls in them, a journal entry ends at a newline, JSON cannot carry a lone surrogate. A character that
-does not print is shown as ``\n``, ``\x1b``, ``\u202e`` or ``\U000e0041``. A backslash stands for itself: the result is
+does not print is shown as ``\n``, ``\x1b``, ``\u202e`` or ``\U000e0041``. A backslash is not escaped: the result is
 safe, not reversible.
 
 Pure: no I/O.
@@ -39,7 +39,7 @@ def _escape(character: str) -> str:
 
 def _pieces(text: str) -> Iterator[tuple[str, int]]:
     """Yield what each character is shown as, and its width in columns (0: a mark on the one before)."""
-    marks = _MOST_MARKS  # nothing to stand on at the start of a text
+    marks = _MOST_MARKS  # no character before it at the start of a text
     for character in text:
         if " " <= character <= "~":
             marks = 0

@@ -1,1 +1,1 @@
-"""The control socket: Varlink framing, the server, the client, and who may do what."""
+"""The control socket: Varlink framing, the server, the client, and the rights."""

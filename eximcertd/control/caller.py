@@ -1,8 +1,8 @@
-"""The peer of a connection, as the kernel tells.
+"""The peer of a connection, from the kernel.
 
 SO_PEERCRED and SO_PEERGROUPS give user, groups and process as they were when the peer connected
 (socket(7), unix(7)). The login user behind sudo comes from /proc/PID/loginuid (audit), where the kernel keeps it and
-the service can read it; it is a name in the ledger and gives no right.
+the service can read it. It is a name in the ledger and gives no right.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Caller:
 
 
 def caller(connection: socket.socket) -> Caller:
-    """Return who connected. Raises OSError if the kernel does not tell."""
+    """Return the peer. Raises OSError if the kernel does not tell it."""
     raw = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
     pid, uid, gid = _CREDENTIALS.unpack(raw)
     return Caller(uid, gid, pid, groups=_groups(connection) | {gid}, name=name_of(uid, pid))

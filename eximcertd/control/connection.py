@@ -35,7 +35,7 @@ Handler = Callable[[Caller, dict[str, Any]], Awaitable[dict[str, Any]] | AsyncIt
 """Answers one method: caller and parameters in, checked against the interface; the method's outputs out.
 
 An async iterator answers in portions: each has every output, and all of them are lists. Both raise
-eximcertd.errors.EximcertdError for what the caller must know. An awaitable runs to its end even if the caller closes
+eximcertd.errors.EximcertdError, which is sent to the caller. An awaitable runs to its end even if the caller closes
 the connection; an iterator is closed then.
 """
 
@@ -188,7 +188,7 @@ class Connection:
         return task.result()
 
     async def _portions(self, call: Call, answer: AsyncIterator[dict[str, Any]]) -> Reply:
-        """Send the portions, each when it is there, and return the last reply; without ``more``, all in it."""
+        """Send each portion when it is available, and return the last reply; without ``more``, all portions in one."""
         outputs = shipped().methods[call.method.rpartition(".")[2]].outputs
         whole: dict[str, list[Any]] = {key: [] for key in outputs.fields}
         size = 0

@@ -52,7 +52,7 @@ class Struct:
 
 @dataclass(frozen=True, slots=True)
 class Method:
-    """A method's parameters and what it answers."""
+    """A method's parameters and outputs."""
 
     inputs: Struct
     outputs: Struct
@@ -95,7 +95,7 @@ class Interface:
                 raise self._wrong(word)
 
     def fault(self, value: Any, kind: Any, name: str = "") -> str | None:
-        """Return the name of the first part of ``value`` that is not of this type, None if all is right."""
+        """Return the name of the first part of ``value`` that is not of this type, None if there is none."""
         match kind:
             case Named(basic) if basic in _BASIC:
                 right = isinstance(value, _BASIC[basic]) and (basic == "bool" or not isinstance(value, bool))
@@ -115,7 +115,7 @@ class Interface:
         items = list(value.values()) if keyed and isinstance(value, dict) else value
         if not isinstance(items, list) or isinstance(value, dict) is not keyed:
             return name
-        if of == Named("string"):  # most of what is large
+        if of == Named("string"):  # most values of a large call
             return None if all(isinstance(item, str) for item in items) else f"{name}[]"
         faults = (self.fault(item, of, f"{name}[]") for item in items)
         return next((fault for fault in faults if fault is not None), None)

@@ -1,4 +1,4 @@
-"""Binding the control socket: never in the place of a running daemon's, or of a file that is not a socket."""
+"""Binding the control socket: it never replaces the socket of a running daemon, or a file that is not a socket."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 _LONGEST_PATH: Final = 107  # unix(7): 108 bytes, the last one NUL
 _BACKLOG: Final = 128
-_OPEN: Final = 0o666  # everybody may connect; rights.py decides who may do what
+_OPEN: Final = 0o666  # every user may connect; rights.py has the rights
 
 
 class Listening:
@@ -87,7 +87,7 @@ class Listening:
                 self.path.unlink()  # no process listens
                 return
             except OSError:
-                pass  # whoever does not answer is there all the same
+                pass  # a process that does not answer still holds the socket
         raise _taken(self.path, "another program")
 
 

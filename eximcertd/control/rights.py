@@ -1,4 +1,4 @@
-"""Who may do what over the control socket. No other module decides that.
+"""The rights of callers of the control socket. No other module decides about rights.
 
 A method needs one right; a method that is not in the table is refused. Root has every right; members of the
 configured groups may read, or read and approve. Pure, except for the look-up of the names of groups.
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class Right(Enum):
-    """What a method needs. ANYBODY: nothing but a connection."""
+    """The right that a method needs. ANYBODY: a connection is sufficient."""
 
     ANYBODY = "anybody"
     READ = "read"
@@ -87,7 +87,7 @@ def _numbers(key: str, names: Iterable[str], wrong: list[str]) -> frozenset[int]
             continue
         if number == _overflow_gid():
             # In a user namespace every unmapped group appears as this one.
-            wrong.append(f"[control] {key} = {name!r}: this group stands for every group that the kernel cannot name")
+            wrong.append(f"[control] {key} = {name!r}: the kernel uses this group for every group that it cannot name")
             continue
         numbers.add(number)
     return frozenset(numbers)

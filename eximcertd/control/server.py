@@ -76,7 +76,7 @@ class Server:
         self._accept_again()
 
     def set_rights(self, rights: Rights) -> None:
-        """Have these rights count from now on, in open connections too."""
+        """Use these rights from now on, in open connections too."""
         self._service.rights = rights
 
     async def close(self, grace: float = 0.5) -> None:

@@ -1,4 +1,4 @@
-"""org.varlink.service: what every Varlink service tells about itself (https://varlink.org/Service). Pure."""
+"""org.varlink.service: how a Varlink service describes itself (https://varlink.org/Service). Pure."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Decisions: the rules, and the one way into the ledger."""
+"""Decisions: the rules, and the one entry point for all decisions."""

@@ -1,4 +1,4 @@
-"""The one way into the ledger for a decision: rules, ledger, event, watchers, in this order and always all four.
+"""The one entry point for decisions: rules, ledger, event, watchers, in this order and always all four.
 
 Persons, imports, policies, manual edits and offline decisions come as a DecisionRequest (decisions/sources.py).
 """
@@ -35,13 +35,13 @@ _EVENTS: Final = {
     Verb.ADOPT: (Event.ADOPTED_BY_HAND, "adopted"),
 }
 _DENIED: Final = {Verb.REJECT: Status.REJECTED, Verb.REVOKE: Status.REVOKED}
-_MOST_REFUSALS: Final = 100  # that one answer names
-_MOST_RECORDED: Final = 100  # events of one request; more are told in one for each verb
+_MOST_REFUSALS: Final = 100  # fingerprints that one message names
+_MOST_RECORDED: Final = 100  # events of one request; for more there is one event for each verb
 
 
 @dataclass(frozen=True, slots=True)
 class Decided:
-    """What became of one fingerprint. changed: False where its status was so already."""
+    """The result for one fingerprint. changed: False if it had this status already."""
 
     fingerprint: Fingerprint
     status: Status
@@ -50,10 +50,10 @@ class Decided:
 
 @dataclass(slots=True)
 class Outcome:
-    """What became of a request. decided: in the request's order. refused: where it was not all or none.
+    """The result of a request. decided: in the request's order. refused: unless the request is all or none.
 
-    added: how many decisions the ledger took. known: how many it had already. older: how many were left out as older
-    than its own.
+    added: number of new decisions. known: number that the ledger had already. older: number left out, being older than
+    the ledger's own.
     """
 
     decided: list[Decided] = field(default_factory=list)
@@ -96,11 +96,11 @@ class Decider:
         return outcome
 
     def check(self, request: DecisionRequest) -> None:
-        """Hold a request to the rules and decide nothing. Raises as ``decide`` does."""
+        """Check a request against the rules and decide nothing. Raises as ``decide`` does."""
         self._validated(request)
 
     def _repeated(self, request: DecisionRequest) -> Outcome | None:
-        """Return how the fingerprints stand if this request was made before; it decides nothing again."""
+        """Return the present result if this request was made before; it decides nothing again."""
         before = self._ledger.decisions.of_request(request.id)
         if not before:
             return None
@@ -111,7 +111,7 @@ class Decider:
         return Outcome([Decided(entry.fingerprint, entry.status, changed=False) for entry in entries])
 
     def _validated(self, request: DecisionRequest) -> tuple[Outcome, list[tuple[Decision, Status]]]:
-        """Hold every decision of the request to the rules; return what is to be appended, with the new status.
+        """Check every decision of the request against the rules; return those to append, with the new status.
 
         Raises RefusedError.
         """
@@ -119,7 +119,7 @@ class Decider:
         statuses = self._ledger.entries.statuses(names)
         before = {} if request.order is Order.NOW else self._ledger.decisions.of_fingerprints(names)
         known = {_identity(one) for decisions in before.values() for one in decisions}
-        # what was adopted by hand was not decided by a person: it is no newer decision
+        # an adoption of a manual edit does not count as a newer decision
         newest = {
             name: max((one.at for one in decisions if one.verb is not Verb.ADOPT), default=0)
             for name, decisions in before.items()
@@ -194,5 +194,5 @@ class Decider:
 
 
 def _identity(decision: Decision) -> tuple[object, ...]:
-    """Return what tells one decision from another, whoever carried it here."""
+    """Return what identifies a decision, without the name of the user who imported it."""
     return decision.fingerprint, decision.verb, decided_by(decision), decision.at, decision.note

@@ -1,6 +1,6 @@
 """Decisions that root made while eximcertd was down (``eximcertctl revoke --offline``).
 
-They lie in STATE/offline, a JSON object a line, written by root; the ledger takes each of them once (sources.offline).
+STATE/offline holds one JSON object a line, written by root; the ledger takes each of them once (sources.offline).
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ LARGEST: Final = 16 << 20
 
 
 def take_offline_decisions(file: Path, taken_file: Path, ledger: Ledger, decider: Decider) -> None:
-    """Make the decisions in the file that the ledger has not got. Raises LedgerError if the file cannot be trusted.
+    """Make the decisions in the file that the ledger does not have. Raises LedgerError if the file cannot be trusted.
 
-    All of them are offered each time: the ledger recognises those that it has, and an older one, put back, gets the
-    rest. A new ledger gets only what was written since the last one took any (taken_file: so many bytes): what was
-    decided later on the others was lost with it, and stands in what Exim honours.
+    Each time all of them are offered: the ledger recognises those that it has, and a restored older ledger takes the
+    others. A new ledger takes only those after the number of bytes in taken_file: for the others it may lack later
+    decisions, and their result is in the list that Exim honours.
     """
     raw = _read(file)
-    # what a power cut left of a last line was never reported as done
+    # an incomplete last line, after a power cut, was never reported as done
     whole = raw.rfind(b"\n") + 1
     start = _taken(taken_file) if not ledger.decisions.newest(limit=1) else 0
     start = start if start <= whole else 0
@@ -71,7 +71,7 @@ def _taken(file: Path) -> int:
 
 
 def _remember(file: Path, offset: int) -> None:
-    """Remember how far the file was taken; the ledger has it already, so this may be late but not early."""
+    """Store how much of the file was taken; after the ledger's transaction, so this may be late but not early."""
     fresh = file.with_name(file.name + ".new")
     try:
         with fresh.open("w", encoding="ascii") as stream:

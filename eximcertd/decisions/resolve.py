@@ -1,4 +1,4 @@
-"""From what a person typed to the fingerprint that is meant, over all that is known: ledger and directory."""
+"""From typed digits to a fingerprint of the ledger or of the certificate directory."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ if TYPE_CHECKING:
     from eximcertd.status import Verb
 
 LOG_ONLY_DIGITS: Final = 16
-"""Digits for a decision on a certificate that only the log has shown.
+"""Digits for a decision on a certificate that is known from the log only.
 
 Anybody can make a certificate that has eight digits of another one's fingerprint, in seconds; sixteen digits take
 2^64 tries.
 """
 MOST_CANDIDATES: Final = 10
-_PORTION: Final = 200  # prefixes that are looked up before the loop turns to others
+_PORTION: Final = 200  # prefixes that are looked up before the loop does other work
 
 
 class Resolver:
@@ -36,8 +36,8 @@ class Resolver:
     async def resolve(self, texts: Iterable[str], *, verb: Verb | None = None) -> list[Fingerprint]:
         """Return the fingerprints that the texts name, whole or by prefix, each once.
 
-        A whole fingerprint is returned though it be unknown. verb: what is decided; for what only the log has shown it
-        needs 16 digits. Raises NoSuchFingerprintError with the candidates, UsageError.
+        A whole fingerprint is returned even if it is unknown. verb: the decision, which needs 16 digits for a
+        certificate that is known from the log only. Raises NoSuchFingerprintError with the candidates, UsageError.
         """
         digits = list(dict.fromkeys(prefix(text) for text in texts))
         matching: dict[str, list[Fingerprint]] = {}
@@ -66,7 +66,7 @@ class Resolver:
             _refuse(f"{grouped(digits)} is ambiguous", "Give more digits.", candidates)
         if verb and len(digits) < LOG_ONLY_DIGITS and candidates[0] not in self._index:
             status = self._ledger.entries.get(candidates[0]).status
-            # a rejection tells nothing of whose it is: it is approved by as many digits as a pending one
+            # a rejected fingerprint is no more certain than a pending one: its approval needs as many digits
             if status in {Status.UNSEEN, Status.PENDING} or (verb in ALLOWS and status is not Status.APPROVED):
                 hint = f"Compare the fingerprint with its owner's, and give at least {LOG_ONLY_DIGITS} digits of it."
                 _refuse(

@@ -1,4 +1,4 @@
-"""The rules of a decision: small values that compose. Each says why it refuses, and which option insists.
+"""The rules of a decision: small values that compose. Each returns why it refuses, and which option overrides it.
 
     Approving(All((Unless("expired", NotExpired()), Unless("ca", NotAuthority()))))
 
@@ -24,12 +24,12 @@ WITHOUT_CERTIFICATE: Final = "without-certificate"
 EXPIRED: Final = "expired"
 CA: Final = "ca"
 OPTIONS: Final = frozenset({WITHOUT_CERTIFICATE, EXPIRED, CA})
-"""What a caller can insist on; eximcertctl has an option of each name."""
+"""The rules that a caller can override; eximcertctl has an option of each name."""
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One decision, and what is known of its fingerprint.
+    """One decision, and the facts about its fingerprint.
 
     certificate: from the directory, or None. has_issued: it is named as issuer by others of the directory.
     insist: of OPTIONS. now: aware. superseded: a later decision on this fingerprint is part of the same request.
@@ -45,7 +45,7 @@ class Case:
 
 
 class Rule(Protocol):
-    """Something that a decision must not break."""
+    """A rule that a decision must obey."""
 
     def refusal(self, case: Case) -> Refusal | None:
         """Return why the decision is refused, or None."""
@@ -53,7 +53,7 @@ class Rule(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class All:
-    """All of these rules; the first one that refuses speaks."""
+    """All of these rules; the result is that of the first one that refuses."""
 
     rules: tuple[Rule, ...]
 
@@ -75,7 +75,7 @@ class Allowing:
 
 @dataclass(frozen=True, slots=True)
 class NewlyApproved:
-    """The rule, where the decision, as the last one of its request, approves what is not approved yet."""
+    """The rule, if the decision is the last one of its request and approves a fingerprint that is not approved yet."""
 
     rule: Rule
 
@@ -87,7 +87,7 @@ class NewlyApproved:
 
 @dataclass(frozen=True, slots=True)
 class Unless:
-    """The rule, unless the caller insists."""
+    """The rule, unless the caller overrides it."""
 
     option: str
     rule: Rule
@@ -110,7 +110,7 @@ class PermittedByStatus:
 
 @dataclass(frozen=True, slots=True)
 class NotNever:
-    """The fingerprint is not one of those that stand for no certificate."""
+    """The fingerprint is not one of those that belong to no certificate."""
 
     def refusal(self, case: Case) -> Refusal | None:
         """See Rule."""
@@ -126,7 +126,7 @@ class HasCertificate:
         """See Rule."""
         if case.certificate is not None:
             return None
-        return Refusal("has no certificate in the directory: whose it is cannot be told")
+        return Refusal("has no certificate in the directory: its holder is unknown")
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,13 +169,13 @@ _CERTIFICATE: Final = NewlyApproved(
 )  # fmt: skip
 
 FOR_PERSONS: Final[Rule] = All((Allowing(NotNever()), PermittedByStatus(), _CERTIFICATE))
-"""What a person decides here and now."""
+"""The rules for a decision of a person."""
 
 FOR_IMPORTS: Final[Rule] = All((Allowing(All((NotNever(), PermittedByStatus()))), _CERTIFICATE))
-"""What was decided elsewhere or before. A rejection or revocation counts whatever the status is."""
+"""The rules for an import. A rejection or revocation counts whatever the status is."""
 
 FOR_OFFLINE: Final[Rule] = Allowing(All((NotNever(), PermittedByStatus())))
-"""What root decided while eximcertd was down."""
+"""The rules for a decision of root while eximcertd was down."""
 
 FOR_THE_REST: Final[Rule] = All((Allowing(NotNever()), PermittedByStatus()))
-"""What a policy decides, and what somebody put into the macro file by hand."""
+"""The rules for a policy, and for a manual edit of the macro file."""

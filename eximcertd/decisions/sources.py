@@ -1,4 +1,4 @@
-"""Where decisions come from, each as a request that ``Decider.decide`` takes. Pure."""
+"""The sources of decisions, each as a request for ``Decider.decide``. Pure."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Order(Enum):
     """Which of two decisions on a fingerprint counts.
 
     NOW: this one, made now. BY_TIME: the later one; an older one is left out. AS_GIVEN: this one, whatever its time.
-    With the last two a decision that the ledger has already is left out.
+    With the last two, a decision that the ledger already has is left out.
     """
 
     NOW = "now"
@@ -40,10 +40,10 @@ class Order(Enum):
 
 @dataclass(frozen=True, slots=True)
 class DecisionRequest:
-    """Decisions that somebody asks for, and what they must not break.
+    """Requested decisions, and the rules for them.
 
-    id: of the call, so that asking twice is asking once, or "". certificates: of the fingerprints, as far as there
-    are any. issuers: the fingerprints of those that have issued others of the directory. insist: of rules.OPTIONS.
+    id: of the call, so that a repeated call counts once, or "". certificates: of the fingerprints, as far as they are
+    known. issuers: the fingerprints of those that have issued others of the directory. insist: of rules.OPTIONS.
     all_or_none: a refusal refuses all of it. last: the last decision on a fingerprint, where there may be several.
     history_before: decisions older than this (ms since the epoch) are kept
     as history even where they change nothing. imported_by: who imports it, or "".
@@ -69,7 +69,7 @@ class DecisionRequest:
 
 @dataclass(frozen=True, slots=True)
 class KnownCertificates:
-    """What is known of certificates: as in DecisionRequest."""
+    """The known certificates and issuers: as in DecisionRequest."""
 
     certificates: Mapping[Fingerprint, Certificate] = field(default_factory=dict)
     issuers: Collection[Fingerprint] = ()
@@ -86,7 +86,7 @@ def by_person(
     insist: frozenset[str] = frozenset(),
     known: KnownCertificates | None = None,
 ) -> DecisionRequest:
-    """Return what a person asks for, now (ms since the epoch): all of it or none. Raises UsageError."""
+    """Return the request of a person, now (ms since the epoch): all of it or none. Raises UsageError."""
     known = known or KnownCertificates()
     if verb not in _PERSONS:
         raise UsageError(f"{verb} is not a decision that a person makes")
@@ -112,7 +112,7 @@ def imported(
 ) -> DecisionRequest:
     """Return decisions that ``by`` imports, now (ms since the epoch): all of them or none. Raises UsageError.
 
-    Who is said to have decided is kept as "X (imported by Y)": nobody speaks in another one's name.
+    The name in the record is kept as "X (imported by Y)", so that no user can decide in another user's name.
     """
     known = known or KnownCertificates()
     _check_options(insist)
@@ -139,7 +139,7 @@ def imported(
 
 
 def by_policy(verb: Verb, fingerprints: Iterable[Fingerprint], note: str, now: int) -> DecisionRequest:
-    """Return what a policy decides, now (ms since the epoch); what the status does not permit is left out."""
+    """Return the decisions of a policy, now (ms since the epoch); those that the status forbids are left out."""
     decisions = tuple(Decision(one, verb, BY_POLICY, now, note) for one in fingerprints)
     return DecisionRequest(decisions, rules.FOR_THE_REST, all_or_none=False)
 
@@ -151,14 +151,14 @@ def manual_edit(fingerprints: Iterable[Fingerprint], note: str, now: int) -> Dec
 
 
 def offline(decisions: Iterable[Decision]) -> DecisionRequest:
-    """Return what root decided while eximcertd was down, in the order in which it was written."""
+    """Return the decisions of root while eximcertd was down, in the order in which they were written."""
     return DecisionRequest(
         tuple(decisions), rules.FOR_OFFLINE, order=Order.AS_GIVEN, all_or_none=False, history_before=_ALWAYS
     )
 
 
 def decided_by(decision: Decision) -> str:
-    """Return who decided, without who imported it."""
+    """Return the name of the user who decided, without that of the user who imported it."""
     return decision.by.partition(IMPORTED)[0]
 
 

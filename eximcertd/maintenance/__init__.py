@@ -1,1 +1,1 @@
-"""What time brings: expiry, renewals, forgetting, health."""
+"""Periodic work: expiry, renewals, forgetting, health."""

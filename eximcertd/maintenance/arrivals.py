@@ -1,4 +1,4 @@
-"""Arrivals: certificates that come into the directory or go from it, and clients that are new in the queue."""
+"""Arrivals: certificates that appear in the directory or vanish from it, and clients that are new in the queue."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Arrivals:
-    """Notes who is there. watchers: called with the fingerprints that are new in the queue."""
+    """Keeps the ledger in step with the directory. watchers: called with the fingerprints that are new in the queue."""
 
     def __init__(self, ledger: Ledger, index: Index, issuers: Issuers, recorder: Recorder) -> None:
         self._ledger = ledger
@@ -29,7 +29,7 @@ class Arrivals:
         self.watchers: list[Callable[[Sequence[Fingerprint]], None]] = []
 
     def pending(self, fresh: Sequence[Fingerprint]) -> None:
-        """Tell of clients that were refused for the first time and have a certificate."""
+        """Record an event for each client that was refused for the first time and has a certificate."""
         details = self._index.details_of(fresh)
         for fingerprint in fresh:
             certificate = details.get(fingerprint)
@@ -43,14 +43,14 @@ class Arrivals:
             watcher(fresh)
 
     def match(self) -> None:
-        """Make full entries of those whose certificate has come. Raises LedgerError."""
+        """Mark the entries whose certificate has appeared. Raises LedgerError."""
         waiting = self._ledger.sightings.unmatched()
         fresh = self._ledger.sightings.match([one for one in waiting if one in self._index])
         if fresh:
             self.pending(fresh)
 
     async def gone(self, vanished: Collection[Fingerprint]) -> None:
-        """Tell of approved certificates that have gone from the directory and that Exim does not verify without it."""
+        """Record an event for each approved certificate that has vanished and that Exim needs to verify a client."""
         for fingerprint in await self.unverified(
             [one for one in vanished if self._ledger.entries.get(one).status is Status.APPROVED]
         ):
@@ -61,7 +61,7 @@ class Arrivals:
             )
 
     async def unverified(self, approved: Sequence[Fingerprint]) -> list[Fingerprint]:
-        """Return those of these approved ones that have gone from the directory, and whose CA is not there either."""
+        """Return the approved ones of these that have vanished from the directory, and whose CA is not in it either."""
         absent = [one for one in approved if one not in self._index]
         known = self._ledger.identities.among(absent)
         if any(of.issuer != of.subject for of in known.values()):

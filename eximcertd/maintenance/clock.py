@@ -1,4 +1,4 @@
-"""The wall clock, compared with the time that passes: a leap is told, and nothing is decided on account of it."""
+"""The wall clock, compared with the time that passes: a jump is reported, and no decision follows from it."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ if TYPE_CHECKING:
     from eximcertd.ledger.clock import RunningTime
 
 LEAP: Final = 300.0  # seconds; NTP slews what is less
-LONG_DOWN: Final = 30 * 86400.0  # seconds between two runs after which the clock is in doubt
+LONG_DOWN: Final = 30 * 86400.0  # seconds between two runs after which the clock is not trusted
 KEPT_EVERY: Final = 600.0  # seconds between two writes to the ledger
-TRUSTED_AFTER: Final = 86400.0  # seconds that a clock runs on without another leap
+TRUSTED_AFTER: Final = 86400.0  # seconds without another jump after which the clock is trusted again
 
 
 def _passed() -> float:
-    return time.clock_gettime(time.CLOCK_BOOTTIME)  # goes on while the machine is suspended, and is never set
+    return time.clock_gettime(time.CLOCK_BOOTTIME)  # advances while the machine is suspended, and is never set
 
 
 class Clock:
     """The wall clock. wall, passed: seconds, as time.time and CLOCK_BOOTTIME tell them.
 
-    trusted: False after a leap, until the clock is put right or has gone on for a day. What is decided on account of
-    the clock waits so long; what only follows from it does not.
+    trusted: False after a jump, until the clock is corrected or has run for a day without another one. Decisions that
+    depend on the clock wait so long; values that are derived from it do not.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class Clock:
         return self._running_time.read()
 
     def look(self) -> str:
-        """Compare wall clock and passed time; return a sentence about a leap since the last look, or "".
+        """Compare wall clock and passed time; return a sentence about a jump since the last look, or "".
 
         Raises LedgerError.
         """
@@ -67,19 +67,19 @@ class Clock:
         elif not self.trusted and passed - self._leapt_at >= TRUSTED_AFTER:
             self._off = 0.0
         if first or leap or passed - self._kept_at >= KEPT_EVERY:
-            # the ledger keeps the clock that was trusted last: a restart does not make a wrong one right
+            # the ledger keeps the clock that was trusted last: a restart does not make a wrong clock trusted
             kept = None if self.trusted else self._running_time.last_clock()
             self._running_time.advance(int((passed - self._kept_at) * 1000), int(wall * 1000) if kept is None else kept)
             self._kept_at = passed
         if not leap:
             return ""
         right = (
-            "It is right again." if self.trusted else "What ends by the clock is off the list until it is set right."
+            "It is right again." if self.trusted else "Expired certificates are off the list until it is corrected."
         )
-        return f"The clock leapt by {leap:+.0f} s, from {_date(before)} to {_date(wall)} (UTC). {right}"
+        return f"The clock jumped by {leap:+.0f} s, from {_date(before)} to {_date(wall)} (UTC). {right}"
 
     def _leap(self, wall: float, passed: float) -> tuple[float, float]:
-        """Return by how many seconds the clock leapt, 0.0 for not at all, and where it was before."""
+        """Return by how many seconds the clock jumped, 0.0 for no jump, and its value before."""
         if self._last_wall is not None:
             leap = (wall - self._last_wall) - (passed - self._last_passed)
             return (leap, self._last_wall) if abs(leap) >= LEAP else (0.0, wall)

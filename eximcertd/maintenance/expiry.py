@@ -1,4 +1,4 @@
-"""Expiry: which approved certificates have ended or soon will, and which are off the list for it.
+"""Expiry: which approved certificates have expired or soon will, and which are therefore off the list.
 
 All of it follows from the clock at the time of asking, and from what the ledger keeps of approved certificates.
 """
@@ -27,7 +27,7 @@ _PORTION: Final = 500
 
 
 class Expiry:
-    """Derives from the clock. within, drop_after: [certificates] expires_within, [allowlist] drop_expired_after."""
+    """Derives expiry from the clock. within, drop_after: the keys expires_within and drop_expired_after."""
 
     def __init__(self, ledger: Ledger, index: Index, recorder: Recorder) -> None:
         self._ledger = ledger
@@ -44,7 +44,7 @@ class Expiry:
             await asyncio.sleep(0)
 
     def derive(self, now: float, drop_after: timedelta | None) -> list[Fingerprint]:
-        """Put right who is off the list by the clock at ``now`` (seconds); return for whom that changed."""
+        """Update which entries are off the list at ``now`` (seconds); return those that changed."""
         gone, back = self._ledger.lapses.derive(_milliseconds(now), _span(drop_after))
         for names, what in (
             (gone, "is off the list: its time has ended"),
@@ -71,7 +71,7 @@ class Expiry:
         return self._ledger.lapses.ended(at, at + (_span(within) or 0))
 
     def tell(self, now: float, within: timedelta) -> None:
-        """Tell once of each approved certificate that has ended, and once of each that soon will."""
+        """Record an event, once, for each approved certificate that has expired, and for each that soon will."""
         self._tell(Event.CERTIFICATE_EXPIRED, "expired on", self.expired(now))
         self._tell(Event.CERTIFICATE_EXPIRES_SOON, "expires on", self.expiring(within, now))
 

@@ -1,4 +1,4 @@
-"""Forgetting: what waits too long for a decision, and what is too much to be kept."""
+"""Forgetting: pending entries that are too old, and unmatched fingerprints beyond the limit."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ class Forgetting:
         self._dropped = ledger.sightings.dropped()
 
     def forget(self, after: timedelta) -> int:
-        """Forget pending entries without an attempt for so long, and return how many.
+        """Forget pending entries without an attempt for the configured time, and return how many.
 
-        Counted is the time that eximcertd runs: a wrong clock, and the dates of an old log, forget nothing.
+        Only the time that eximcertd runs counts: a wrong clock, and the dates of an old log, forget nothing.
         """
         before = self._ledger.running_time.read() - int(after.total_seconds() * 1000)
         return self._ledger.sightings.forget(before) if before > 0 else 0
 
     def tell_dropped(self, limit: int) -> None:
-        """Tell how many fingerprints without a certificate were dropped since the last time. limit: that is kept."""
+        """Record how many fingerprints without a certificate were dropped since the last call. limit: the maximum."""
         dropped = self._ledger.sightings.dropped()
         if dropped > self._dropped:
             self._recorder.record(

@@ -1,4 +1,4 @@
-"""Health: what only eximcertd itself knows of how it fares, for `eximcertctl check`, and what it tells by itself."""
+"""Health: the findings that only eximcertd itself can make, for `eximcertctl check`, and events about problems."""
 
 from __future__ import annotations
 
@@ -50,9 +50,9 @@ class Health:
         self._log_problem: str | None = None
 
     def tell_log(self) -> None:
-        """Tell once that the log cannot be read, and once that it can again.
+        """Record an event, once, when the log cannot be read, and once when it can be read again.
 
-        A log that is not there is no problem: after a rotation with nocreate there is none until the next line.
+        A missing log is no problem: after a rotation with nocreate there is none until the next line.
         """
         progress = self._intake.progress()
         problem = progress.problem if progress.problem and NO_FILE not in progress.problem else None
@@ -73,7 +73,7 @@ class Health:
         if publication.live and state.ok:
             yield _line("ok", "Exim has loaded the list that was decided")
         else:
-            remedy = "Put right what it says; eximcertd tries again by itself, and with the next decision."
+            remedy = "Correct the cause; eximcertd tries again on a timer, and at the next decision."
             why = f"{state.message or state.outcome} {state.exim}".strip()
             yield _line("error", f"the last publication failed: {why}", remedy)
         if publication.unknown_files:
@@ -114,7 +114,7 @@ class Health:
             if names:
                 yield _line("warning", f"{len(names)} approved certificates {what}", "See eximcertctl list.")
         if not self._clock.trusted:
-            yield _line("warning", "the clock has leapt", "Set it right; until then what ends by it is off the list.")
+            yield _line("warning", "the clock has jumped", "Correct it; until then some certificates may be off the list.")
 
 
 def _line(verdict: str, sentence: str, remedy: str = "") -> dict[str, Any]:

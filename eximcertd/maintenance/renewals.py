@@ -1,4 +1,4 @@
-"""Renewals: which certificate follows which, and the end of the one that was replaced."""
+"""Renewals: which certificate renews which, and the revocation of the one that was replaced."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class Renewals:
-    """Knows what renews what."""
+    """Finds the certificates that others renew."""
 
     def __init__(self, ledger: Ledger, decider: Decider) -> None:
         self._ledger = ledger
@@ -63,7 +63,7 @@ class Renewals:
         self._ledger.lapses.schedule([(old, when) for old, when in times.items() if when is not None])
 
     def revoke_due(self, now: float) -> list[Fingerprint]:
-        """Revoke those whose time has come at ``now`` (seconds), and return them. Raises LedgerError."""
+        """Make the scheduled revocations that are due at ``now`` (seconds), and return them. Raises LedgerError."""
         due = self._ledger.lapses.due(int(now * 1000))
         if due:
             self._decider.decide(by_policy(Verb.REVOKE, due, "replaced by its successor", int(now * 1000)))

@@ -1,4 +1,4 @@
-"""The scheduler: does now and then what time asks for. Runs in the loop."""
+"""The scheduler of the periodic work. Runs in the loop."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """Seconds. soon: from the first round to the second, when everything has begun. tick: between two rounds.
+    """Seconds. soon: from the first round to the second, when all parts run. tick: between two rounds.
 
     verify: between two looks at the macro file. reconcile: between two looks at the directory.
     """
@@ -42,7 +42,7 @@ class Timing:
 
 @dataclass(frozen=True, slots=True)
 class Maintenance:
-    """What is done, each in its file."""
+    """The parts of the maintenance."""
 
     clock: Clock
     arrivals: Arrivals
@@ -53,7 +53,7 @@ class Maintenance:
 
 
 class Scheduler:
-    """Goes round. config: the running configuration, replaced at a reload."""
+    """Runs the rounds. config: the running configuration, replaced at a reload."""
 
     def __init__(
         self,
@@ -69,11 +69,11 @@ class Scheduler:
         self._recorder = recorder
         self._timing = timing or Timing()
         self._woken = asyncio.Event()
-        self._approved: set[Fingerprint] | None = None  # whose validity is not known yet; None: nobody's is
+        self._approved: set[Fingerprint] | None = None  # those whose validity is not known yet; None: all
         self._vanished: set[Fingerprint] = set()
         self._verified = self._reconciled = self._settled = (
             asyncio.get_running_loop().time()
-        )  # the start has just looked
+        )  # the start has just verified it
         self._problem = ""
 
     def configure(self, config: Config) -> None:
@@ -82,8 +82,8 @@ class Scheduler:
         self._woken.set()
 
     def certificates_changed(self, appeared: AbstractSet[Fingerprint], vanished: AbstractSet[Fingerprint]) -> None:
-        """Take note of certificates that came into the directory, or went."""
-        with contextlib.suppress(EximcertdError):  # a full disk: the next round does it, and tells
+        """Handle certificates that have appeared in the directory or vanished from it."""
+        with contextlib.suppress(EximcertdError):  # a full disk: the next round does it, and records an event
             self._parts.arrivals.match()
         self._vanished.update(vanished)
         if self._approved is not None:
@@ -91,7 +91,7 @@ class Scheduler:
         self._woken.set()
 
     def decided(self, changed: Sequence[Fingerprint]) -> None:
-        """Take note of what was decided, before it is published."""
+        """Handle decisions, before they are published."""
         if self._approved is not None:
             self._approved.update(changed)
         with contextlib.suppress(EximcertdError):  # the same
@@ -99,7 +99,7 @@ class Scheduler:
         self._woken.set()
 
     async def run(self) -> None:
-        """Go round for ever."""
+        """Run rounds until cancelled."""
         usual = self._timing.soon
         while True:
             self._woken.clear()
@@ -111,7 +111,7 @@ class Scheduler:
                     pause = max(0.2, min(pause, due - self._parts.clock.now()))
                 self._tell("")
             except EximcertdError as error:
-                self._tell(f"maintenance was left for later: {error.message}")
+                self._tell(f"maintenance is postponed: {error.message}")
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._woken.wait(), pause)
 
@@ -128,7 +128,7 @@ class Scheduler:
         await parts.expiry.learn(unknown)
         changed = self._derive()
         parts.expiry.tell(now, self._config.certificates.expires_within)
-        if parts.clock.trusted:  # else it is off the list already, and no decision follows from a wrong clock
+        if parts.clock.trusted:  # else the entry is off the list already, and no decision follows from a wrong clock
             changed += parts.renewals.revoke_due(now)
         parts.forgetting.forget(self._config.queue.forget_pending_after)
         parts.forgetting.tell_dropped(self._config.queue.unmatched_limit)
@@ -157,7 +157,7 @@ class Scheduler:
         return self._config.allowlist.drop_expired_after
 
     def _tell(self, problem: str) -> None:
-        """Tell once that the ledger cannot be written, and once that it can again."""
+        """Record an event, once, when the ledger cannot be written, and once when it can be written again."""
         if problem and problem != self._problem:
             self._recorder.record(Event.LEDGER_PROBLEM, problem)
         elif self._problem and not problem:

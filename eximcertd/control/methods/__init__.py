@@ -1,4 +1,4 @@
-"""The methods of the control socket: what eximcertd answers, by subject."""
+"""The methods of the control socket, by subject."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The methods that change something: decisions, and those carried over from elsewhere."""
+"""The methods that change something: decisions, export and import."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _PORTION: Final = 500
 _LONGEST_NAME: Final = 100
 _MOST_RECORDS: Final = 10_000
-_BREATH: Final = 0.005  # seconds between two portions of an import, in which others are answered
+_BREATH: Final = 0.005  # seconds between two portions of an import, for the calls of others
 _MOST_WITH_CERTIFICATES: Final = 1000  # entries of one reply that still fit with their certificates
 
 
@@ -37,7 +37,7 @@ class Changes:
         self._publishing: set[asyncio.Task[Any]] = set()
 
     async def decide(self, caller: Caller, given: dict[str, Any]) -> dict[str, Any]:
-        """Decide, and answer when Exim honours it or that failed."""
+        """Decide, and answer when Exim honours the decision or the publication has failed."""
         services, verb = self._services, Verb(given["verb"])
         fingerprints = await services.resolver.resolve(given["fingerprints"], verb=verb)
         if not fingerprints:
@@ -60,30 +60,30 @@ class Changes:
         outcome = services.decider.decide(request)
         try:
             services.maintenance.renewals.schedule(ends, replace_at)
-        finally:  # what is decided is published, whatever else goes wrong
+        finally:  # a decision is published, whatever else fails
             await services.publication.settle(fingerprints)
         entries = self._ledger.entries.among([one.fingerprint for one in outcome.decided])
         few = len(entries) <= _MOST_WITH_CERTIFICATES
         shown = await services.shown(entries, certificates=few)
         for entry in () if few else shown:
-            entry["decision"]["note"] = ""  # the caller's own: 10,000 times it would not fit into a reply
+            entry["decision"]["note"] = ""  # the caller knows the note; 10,000 copies would not fit into a reply
         return {"decided": shown, "publication": self._published()}
 
     async def retry(self, _: Caller, __: dict[str, Any]) -> dict[str, Any]:
-        """Publish what is due, now."""
+        """Publish now, if a publication is due."""
         await self._services.publication.verify()
         await self._services.publication.settle()
         return {"publication": self._published()}
 
     async def export(self, _: Caller, __: dict[str, Any]) -> AsyncIterator[dict[str, Any]]:
-        """Tell every decision, oldest first, in portions."""
+        """Return every decision, oldest first, in portions."""
         beyond = 0
         while rows := self._ledger.decisions.history(beyond=beyond, limit=_PORTION):
             beyond = rows[-1][0]
             yield {"records": [views.record(decision) for _, decision in rows]}
 
     async def import_(self, caller: Caller, given: dict[str, Any]) -> dict[str, Any]:
-        """Add decisions that were made elsewhere; they are published soon."""
+        """Add decisions of another ledger; they are published soon."""
         records, now = given["records"], _now()
         if len(records) > _MOST_RECORDS:
             raise UsageError(f"more than {_MOST_RECORDS} records at once")
@@ -147,7 +147,7 @@ def _precise(seconds: float) -> str:
 
 
 def _decision(record: dict[str, Any], importer: str, now: int) -> Decision:
-    """Return the decision of a DecisionRecord; what it leaves out is an approval by the importer, now."""
+    """Return the decision of a DecisionRecord; the defaults are an approval by the importer, now."""
     at = time_of(record.get("at"))
     return Decision(
         whole(record["fingerprint"]),
@@ -165,7 +165,7 @@ def _verb(text: str | None) -> Verb:
 
 
 def _by(caller: Caller, claimed: str | None) -> str:
-    """Return who decides: whom the kernel names, or the login user behind root as root's own program names it.
+    """Return the name of the user who decides: from the kernel, or, if root calls, from root's own program.
 
     In the service's sandbox the kernel hides the login user (loginuid) of other processes.
     """

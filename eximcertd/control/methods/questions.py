@@ -1,4 +1,4 @@
-"""The methods that tell: status, entries, history, health."""
+"""The methods that only read: status, entries, history, health."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Questions:
         self._ledger = services.ledger
 
     async def status(self, _: Caller, __: dict[str, Any]) -> dict[str, Any]:
-        """Tell how everything fares."""
+        """Return the state of eximcertd, the log and the allowlist."""
         services, config = self._services, self._services.config()
         await services.publication.look()
         progress, counts, certificates = (
@@ -96,7 +96,7 @@ class Questions:
                 for portion in self._ledger.entries.each(standing, beginning, _PORTION):
                     if portion:
                         yield {"entries": await self._services.shown(portion)}
-                    await asyncio.sleep(0)  # thousands of prefixes are many questions: others have their turn
+                    await asyncio.sleep(0)  # thousands of prefixes take long: the loop runs in between
 
     async def show(self, _: Caller, given: dict[str, Any]) -> dict[str, Any]:
         """Show one entry with its history, oldest first."""
@@ -109,7 +109,7 @@ class Questions:
         return {"entry": shown, "history": [views.record(decision) for _, decision in rows]}
 
     async def history(self, _: Caller, given: dict[str, Any]) -> AsyncIterator[dict[str, Any]]:
-        """Tell decisions, newest first, in portions."""
+        """Return decisions, newest first, in portions."""
         wanted = given.get("fingerprint")
         fingerprint = (await self._services.resolver.resolve([wanted]))[0] if wanted else None
         left = min(given.get("limit") or _MOST_RECORDS, 10_000_000)
@@ -122,7 +122,7 @@ class Questions:
             before, left = rows[-1][0], left - len(rows)
 
     async def check(self, _: Caller, __: dict[str, Any]) -> dict[str, Any]:
-        """Tell what only eximcertd knows of how it fares."""
+        """Return the findings that only eximcertd itself can make."""
         await self._services.publication.look()
         within = self._services.config().certificates.expires_within
         return {"lines": await self._services.maintenance.health.findings(within)}

@@ -1,4 +1,4 @@
-"""The methods of ``eximcertctl scan``: what was counted of log files, and what it found."""
+"""The methods of ``eximcertctl scan``: how far log files were counted, and new sightings."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ _PORTION: Final = 500
 
 
 class Scans:
-    """Counts what a scan found, once."""
+    """Counts the sightings of a scan, once."""
 
     def __init__(self, services: Services) -> None:
         self._services = services
         self._ledger = services.ledger
 
     async def segments(self, _: Caller, __: dict[str, Any]) -> AsyncIterator[dict[str, Any]]:
-        """Tell what was counted of log files."""
+        """Return how far log files were counted."""
         kept = list(self._ledger.sightings.files().values())
         for start in range(0, len(kept), _PORTION):
             yield {"segments": kept[start : start + _PORTION]}
 
     async def record(self, _: Caller, given: dict[str, Any]) -> dict[str, Any]:
-        """Count what a scan found in one file."""
+        """Count the sightings of a scan in one file."""
         try:
             cursor = from_json(given["segment"])
         except ValueError as error:
@@ -65,7 +65,7 @@ def _sighting(given: dict[str, Any]) -> Sighting:
 
 
 def _log_time(text: str | None) -> datetime | None:
-    """Return the time that a log tells, or None where no clock could have told it: the attempt counts all the same."""
+    """Return the time in a log line, or None if it is no possible time: the attempt counts all the same."""
     try:
         return time_of(text)
     except UsageError:

@@ -1,4 +1,4 @@
-"""What the methods work with, and what several of them do: show an entry."""
+"""The parts of the daemon that the methods use, and the functions that several methods share."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _PORTION: Final = 500
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """What the methods work with; all of it belongs to the loop. config: returns the running configuration."""
+    """The parts that the methods use, in the loop only. config: returns the running configuration."""
 
     ledger: Ledger
     index: Index
@@ -49,7 +49,7 @@ class Services:
     config: Callable[[], Config]
 
     async def known(self, fingerprints: Sequence[Fingerprint]) -> KnownCertificates:
-        """Return what the rules need to know of the certificates of these fingerprints."""
+        """Return the facts about the certificates of these fingerprints that the rules need."""
         certificates = await asyncio.to_thread(self.index.details_of, fingerprints)
         authorities = [one for one in certificates.values() if one.ca]
         if authorities:
@@ -85,7 +85,7 @@ class Services:
 
 
 def time_of(text: str | None) -> datetime | None:
-    """Return the aware time that RFC 3339 text tells, not before 1970. Raises UsageError."""
+    """Return the aware time of an RFC 3339 text, not before 1970. Raises UsageError."""
     if not text:
         return None
     try:

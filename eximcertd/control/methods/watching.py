@@ -1,4 +1,4 @@
-"""The method Watch: what happens, as it happens."""
+"""The method Watch: events, as they happen."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ _MOST_TOLD: Final = 500
 
 
 class Watching:
-    """Tells those who watch."""
+    """Sends events to the watchers."""
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
         self._watching: set[asyncio.Queue[dict[str, Any]]] = set()
 
     async def watch(self, _: Caller, __: dict[str, Any]) -> AsyncIterator[dict[str, Any]]:
-        """Tell what happens; a watcher that does not keep up is cut off."""
+        """Yield events; a watcher that reads too slowly is disconnected."""
         queue: asyncio.Queue[dict[str, Any]] = asyncio.Queue(_MOST_EVENTS)
         self._watching.add(queue)
         try:
@@ -38,11 +38,11 @@ class Watching:
             self._watching.discard(queue)
 
     def seen(self, fingerprints: Sequence[Fingerprint]) -> None:
-        """Tell, later, who is new in the queue."""
+        """Send, later, an event for each new pending entry."""
         self._later("seen", fingerprints)
 
     def decided(self, fingerprints: Sequence[Fingerprint]) -> None:
-        """Tell, later, what was decided: nothing that a watcher is told may keep a decision from being published."""
+        """Send, later, an event for each decision: a watcher must not delay the publication."""
         self._later("decided", fingerprints)
 
     def _later(self, kind: str, fingerprints: Sequence[Fingerprint]) -> None:
