@@ -1,4 +1,4 @@
-"""eximcertctl: one file per verb, loaded when it is asked for."""
+"""eximcertctl: one file per verb, loaded when the verb is called."""
 
 from __future__ import annotations
 

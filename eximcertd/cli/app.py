@@ -18,11 +18,11 @@ DEFAULT_CONFIG: Final = "/etc/eximcertd/eximcertd.toml"
 
 VERBS: Final[dict[str, str]] = {
     "pending": "Show the clients that were refused and wait for a decision.",
-    "show": "Show everything known of one fingerprint.",
+    "show": "Show one fingerprint with its certificate, attempts and decisions.",
     "approve": "Let Exim relay for the holder of a certificate.",
     "reject": "Keep a certificate refused and take it off the pending list.",
     "revoke": "Withdraw the approval of a certificate.",
-    "list": "List every fingerprint with its standing.",
+    "list": "List every fingerprint with its status.",
     "history": "Show the decisions: who made them, when and why.",
     "watch": "Print events as they happen.",
     "status": "Show the state of eximcertd, the log and Exim's list.",
@@ -63,7 +63,7 @@ class Verbs(click.Group):
         except EximcertdError as error:
             failure = error
         except (AttributeError, KeyError, TypeError, ValueError) as error:
-            # Verbs take apart what eximcertd answers, which may be another version, or taken over.
+            # Verbs unpack the answers of eximcertd, which may be of another version, or compromised.
             failure = EximcertdError(
                 f"the answer of eximcertd is not understood: {type(error).__name__}: {error}", hint=_VERSIONS
             )

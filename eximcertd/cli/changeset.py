@@ -1,12 +1,12 @@
-"""Changes to files that can be shown, made as one, put back, and taken out again later.
+"""Changes to files that can be shown, made all or none, restored on failure, and removed again later.
 
-A change is a file of our own, written whole, or a text put into somebody else's file: appended, or in the place of
-another text. A record, itself a file, lists what was written; with it the files can be seen as they would be without
-that. The plan for a new set of changes starts there, and undoing is the plan for no changes. The record is written
+A change is a file of our own, or a text inserted into a file of another owner: appended, or in the place of another
+text. A record, itself a file, lists what was written, so that the contents of the files without it can be computed. The
+plan for a new set of changes starts from these contents, and undoing is the plan for no changes. The record is written
 before the first file, with the old and the new changes, and after the last one: wherever a run is killed, the next run
 or an undo knows all that it may have written.
 
-This module knows nothing of what the changes are for.
+This module does not depend on the purpose of the changes.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One change. text: what is put in. mode, group: of a file that is made. secret: neither shown nor recorded.
+    """One change. text: the new text. mode, group: of a file that is made. secret: neither shown nor recorded.
 
-    replaces: None for a file of our own, else the text of somebody else's file in whose place ``text`` is put; "":
-    ``text`` is appended, to a new file if there is none.
+    replaces: None for a file of our own, else the text in a file of another owner that ``text`` replaces; "": ``text``
+    is appended, to a new file if there is none.
     """
 
     path: Path
@@ -61,7 +61,7 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """What stands: the changes, the files that were made only for a text to be appended, the directories made."""
+    """What was written: the changes, the files that were made only for a text to be appended, the directories made."""
 
     changes: tuple[Change, ...] = ()
     created: frozenset[Path] | set[Path] = frozenset()
@@ -91,9 +91,9 @@ class Record:
 
 
 class Changeset:
-    """The changes that stand, by their record, and the plan for others.
+    """The changes that were written, by their record, and the plan for others.
 
-    record: the file that tells what stands; its directory is made if it is missing.
+    record: the file that lists what was written; its directory is made if it is missing.
     """
 
     def __init__(self, record: Path) -> None:
@@ -101,16 +101,16 @@ class Changeset:
         self._record = _load(record)
 
     def __bool__(self) -> bool:
-        """Tell whether anything stands, as far as the record knows."""
+        """Tell whether the record lists any change."""
         return bool(self._record.changes)
 
     def standing(self, *paths: Path) -> list[Change]:
-        """Return the changes that stand in some files, our own with what they hold now: for a plan that keeps them."""
+        """Return the changes in some files, our own with their present contents: for a plan that keeps them."""
         found = {one.path: one for one in self._record.changes if one.path in paths}
         return [replace(one, text=read(one.path) or "") if one.replaces is None else one for one in found.values()]
 
     def without_us(self, path: Path) -> str | None:
-        """Return what a file would hold if nothing had been put into it, None for no file. Raises ChangeError."""
+        """Return the contents of a file without our changes, None for no file. Raises ChangeError."""
         contents = read(path)
         for change in reversed(self._record.changes):
             if change.path == path:
@@ -118,7 +118,7 @@ class Changeset:
         return contents or (None if path in self._record.created else contents)
 
     def plan(self, changes: Sequence[Change]) -> list[Step]:
-        """Return what has to be done so that ``changes`` stand and nothing else. Raises ChangeError.
+        """Return the steps after which ``changes`` are written and no others. Raises ChangeError.
 
         A file of our own that exists already and is not ours is not overwritten: that is an error.
         """
@@ -135,10 +135,10 @@ class Changeset:
         return steps
 
     def apply(self, changes: Sequence[Change], finish: Callable[[], None]) -> None:
-        """Make ``changes`` stand and nothing else, and call ``finish``; if anything fails, put all of it back.
+        """Write ``changes`` and no others, and call ``finish``; if anything fails, restore all files.
 
-        finish: what makes the changes count; it raises if they do not. Raises what failed, and ChangeError if
-        something could not be put back.
+        finish: makes the changes effective; it raises if that fails. Raises what failed, and ChangeError if a file
+        could not be restored.
         """
         steps = self.plan(changes)
         before = self._record
@@ -168,11 +168,11 @@ class Changeset:
             except ChangeError as error:
                 left.append(error.message)
         if left:
-            raise ChangeError(f"not everything could be put back: {'; '.join(left)}", hint="run it again with --undo")
+            raise ChangeError(f"not everything could be restored: {'; '.join(left)}", hint="run it again with --undo")
         self._keep(record)
 
     def _keep(self, record: Record) -> None:
-        """Write the record; with nothing to tell, remove it and the directories that were made."""
+        """Write the record; if it is empty, remove it and the directories that were made."""
         if record.changes:
             write(Step(self._file, None, record.encoded(), 0o600, "root", secret=True))
             self._record = record
@@ -180,7 +180,7 @@ class Changeset:
         write(Step(self._file, None, None, 0o600, "root", secret=True))
         beside(self._file).unlink(missing_ok=True)
         for directory in reversed(record.directories):
-            with contextlib.suppress(OSError):  # something of somebody else's lies in it
+            with contextlib.suppress(OSError):  # it holds a file of another owner
                 directory.rmdir()
         self._record = Record()
 
@@ -192,7 +192,7 @@ def _load(record: Path) -> Record:
     try:
         return Record.decoded(text)
     except (ValueError, TypeError, KeyError):
-        hint = "it tells what eximcertctl wrote where; restore it, or take that out by hand and remove it"
+        hint = "it lists what eximcertctl wrote where; restore it, or undo the changes by hand and remove it"
         raise ChangeError(f"{record} is damaged", hint=hint) from None
 
 

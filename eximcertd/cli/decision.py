@@ -86,7 +86,7 @@ def override_shrink(context: Context, answer: dict[str, Any], asked: Sequence[st
 
 
 def say_decision(answer: dict[str, Any]) -> None:
-    """Say what was decided, with whole fingerprints, and whether Exim honours it."""
+    """Print the decisions, with whole fingerprints, and whether Exim honours them."""
     publication = answer["publication"]
     died = publication["outcome"] == "died"
     if died:  # first, since Exim takes no mail

@@ -1,6 +1,6 @@
 """Entries, decisions and errors as text, in 80 columns where they fit.
 
-Names in certificates, HELO arguments and notes are chosen by strangers: each text is escaped and cut here.
+Names in certificates, HELO arguments and notes are text from outside: each is escaped and cut here.
 """
 
 from __future__ import annotations
@@ -109,7 +109,7 @@ def whole(entry: dict[str, Any], history: Iterable[dict[str, Any]]) -> Iterator[
 
 
 def attempts(entry: dict[str, Any]) -> str:
-    """Return how often and when the client was refused."""
+    """Return the number of refusals of the client, and when they were."""
     if not entry["attempts"]:
         return "none"
     return f"{entry['attempts']}, first {local(entry['first_seen'])}, last {local(entry['last_seen'])}"

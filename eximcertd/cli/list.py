@@ -36,7 +36,7 @@ _STANDINGS: Final = {
 @json_option
 @pass_context
 def command(context: Context, fingerprints: tuple[str, ...], chosen: tuple[str, ...], as_json: bool) -> None:
-    """List every fingerprint with its standing, or those that begin with FINGERPRINT."""
+    """List every fingerprint with its status, or those that begin with FINGERPRINT."""
     asked = prefixes(fingerprints) if fingerprints else []
     standings = [standing for standing in _STANDINGS if standing in chosen or not chosen]
     with context.client() as client:

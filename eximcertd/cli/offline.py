@@ -1,9 +1,9 @@
-"""What root's eximcertctl does by itself: revoke while eximcertd is down, and override the limit on large shrinks.
+"""The actions of eximcertctl as root without eximcertd: revoke while it is down, and override max_shrink.
 
-It acts on what root typed and on what the macro file holds, never on an answer of eximcertd.
+They depend on what root typed and on the macro file, never on an answer of eximcertd.
 
-A revocation is written down first, in STATE/offline, from which the ledger learns of it at the next start; then the
-list is published without it, and then the files in STATE/allowed are removed.
+A revocation is first written to STATE/offline, from which the ledger takes it at the next start; then the list is
+published without it, and then the files in STATE/allowed are removed.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class _RootPrograms:
 
 
 def override_shrink(context: Context, asked: Sequence[str]) -> bool:
-    """Write the list that stands, less what is asked for, whatever max_shrink says; tell whether anything was written.
+    """Write the present list without the given fingerprints, without max_shrink; tell whether it was written.
 
     To be called once eximcertd has decided and could not publish. Raises EximcertdError.
     """
@@ -138,12 +138,12 @@ def _check_down(context: Context) -> None:
     except NoAnswerError:
         return
     except EximcertdError:
-        pass  # it answers, whatever it says
+        pass  # any answer shows that it runs
     raise UsageError("eximcertd runs", hint="leave --offline out: it revokes at once")
 
 
 def _allowed(directory: Path) -> frozenset[Fingerprint]:
-    """Return the names in the directory that are fingerprints, whatever bears them."""
+    """Return the names in the directory that are fingerprints, of files of any type."""
     try:
         return frozenset(map(Fingerprint, filter(is_exact, os.listdir(directory))))  # noqa: PTH208 - names, a million
     except FileNotFoundError:
@@ -153,7 +153,7 @@ def _allowed(directory: Path) -> frozenset[Fingerprint]:
 
 
 def _resolve(asked: Iterable[str], known: Collection[Fingerprint], *, absent: bool = False) -> frozenset[Fingerprint]:
-    """Return the fingerprints that are asked for. absent: one that is not known is left out. Raises EximcertdError."""
+    """Return the requested fingerprints. absent: an unknown one is left out. Raises EximcertdError."""
     found = set()
     for prefix in prefixes(asked):
         matching = sorted(name for name in known if name.startswith(prefix))
@@ -187,7 +187,7 @@ def _write_down(file: Path, chosen: Iterable[str], note: str) -> list[dict[str, 
             there = os.fstat(number)
             if not stat.S_ISREG(there.st_mode) or there.st_uid != os.geteuid() or there.st_mode & 0o022:
                 raise EximcertdError(f"{file}: not a regular file that nobody but root can write", hint="look at it")
-            # What a power cut left of a line was never reported as done.
+            # An incomplete line, after a power cut, was never reported as done.
             whole = stream.read().rfind(b"\n") + 1
             stream.truncate(whole)
             stream.seek(whole)

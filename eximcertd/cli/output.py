@@ -1,4 +1,4 @@
-"""What eximcertctl prints. Every text is escaped here once more, wherever it came from."""
+"""The output of eximcertctl. Every text is escaped here once more, whatever its source."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def say(text: str, *, alarm: bool = False, bold: bool = False, err: bool = False) -> None:
-    """Print lines; a character that a terminal would obey is shown as its escape. alarm: in bold red."""
+    """Print lines; control characters are escaped. alarm: in bold red."""
     safe = "\n".join(clean(line) for line in text.split("\n"))
     click.echo(click.style(safe, fg="red" if alarm else None, bold=True) if alarm or bold else safe, err=err)
 

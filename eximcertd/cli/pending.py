@@ -25,8 +25,8 @@ _MOST_UNMATCHED: Final = 10
 def command(context: Context, everything: bool, as_json: bool) -> None:
     """Show the clients that were refused and wait for a decision.
 
-    Clients with a known certificate come first. Then come fingerprints without one, which strangers can
-    make Exim log at will.
+    Clients with a known certificate come first. Fingerprints without one follow; any client can make Exim log
+    such a fingerprint.
     """
     with context.client() as client:
         if as_json:

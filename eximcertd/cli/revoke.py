@@ -82,7 +82,7 @@ def _sessions(context: Context, publication: dict[str, Any], end_them: bool) -> 
     if not publication["live"]:
         found["problem"] = "it is not known when Exim loads the new one"
         return found
-    # To the second where no more is told: a session that began within that second counts as older.
+    # The time may be to the second only: a session that began within that second counts as older.
     than = loaded.timestamp() + (0 if loaded.microsecond else 1) if loaded else time.time()
     try:
         sessions = older(_facts(context), than)

@@ -1,4 +1,4 @@
-"""eximcertctl scan, as click knows it: for its help, and for what is wrong with a call (see scanrun.py)."""
+"""eximcertctl scan for click: its help, and the errors of a wrong call (see scanrun.py)."""
 
 from __future__ import annotations
 

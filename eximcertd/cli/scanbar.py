@@ -30,7 +30,7 @@ class Bar:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Leave no trace."""
+        """Erase the bar."""
         if self._drawn:
             self._stream.write("\r\x1b[K")
             self._stream.flush()

@@ -1,4 +1,4 @@
-"""What eximcertctl scan does: reads old logs, and hands what it finds to eximcertd, which counts nothing twice.
+"""eximcertctl scan: reads old logs, and sends the sightings to eximcertd, which counts nothing twice.
 
 Light to import: the start is a good part of what a scan costs.
 """
@@ -32,7 +32,7 @@ _TRIES: Final = 5
 
 
 class Known:
-    """What was counted of log files before, and Exim's time zone, as eximcertd tells. client: None asks nobody.
+    """How far log files were counted, and Exim's time zone, from eximcertd. client: None for neither.
 
     Raises EximcertdError.
     """
@@ -53,7 +53,7 @@ class Known:
 
 
 class Scan:
-    """Reads files and adds what they hold. client: None for a dry run. known: what was counted before.
+    """Reads files and adds their attempts. client: None for a dry run. known: how far files were counted before.
 
     After ``run``: attempts, of found fingerprints (others: how many fingerprint entries were beyond MOST_KEPT);
     problems: what could not be read, a sentence each; size: bytes of the files, as they lie there.

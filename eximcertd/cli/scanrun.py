@@ -29,7 +29,7 @@ _SHOWN: Final = 50
 
 
 class Asked(NamedTuple):
-    """What scan was asked to do. socket: given by hand, or None."""
+    """The arguments of scan. socket: of the option --socket, or None."""
 
     config: Path
     socket: Path | None
@@ -39,7 +39,7 @@ class Asked(NamedTuple):
 
 
 def asked(arguments: Sequence[str]) -> Asked | None:
-    """Return what the program's arguments ask of scan; None for another verb, and for whatever click knows better."""
+    """Return the arguments of scan; None for another verb, and for arguments that click handles."""
     config, socket, verb, files, flags = DEFAULT_FILE, None, False, [], set()
     rest = list(arguments)
     while rest:
@@ -79,7 +79,7 @@ def run_quickly(what: Asked) -> NoReturn:
     """Scan and print, print an error that a person has to know, and end the program."""
     status = _status(what)
     sys.stderr.flush()
-    os._exit(status)  # all is printed, and Python's own tidying up takes as long as a tenth of a gigabyte
+    os._exit(status)  # all is printed, and Python's own cleanup takes as long as reading a tenth of a gigabyte
 
 
 def _status(what: Asked) -> int:
@@ -92,7 +92,7 @@ def _status(what: Asked) -> int:
     except KeyboardInterrupt:
         sys.stderr.write("\nAborted!\n")
         return Exit.FAILED
-    except BrokenPipeError:  # whoever reads has had enough; Python would complain at its end
+    except BrokenPipeError:  # the reader of the output has gone; Python would print an error at its end
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return Exit.FAILED
     return status

@@ -1,9 +1,9 @@
 """SMTP sessions that began before Exim loaded its list: they use the old one until they end.
 
-Exim's daemon forks a process for each session (Exim specification, chapter "Starting the daemon"). What a process is
-follows from /proc alone, never from what eximcertd answers, which is no more than the time: root ends nothing but a
-process that has the command line of a daemon of this configuration, belongs to Exim's user, and holds a TCP
-connection on a port of that daemon.
+Exim's daemon forks a process for each session (Exim specification, chapter "Starting the daemon"). A session is
+identified from /proc only; the answer of eximcertd gives no more than the time. Root ends only a process that has the
+command line of a daemon of this configuration, belongs to Exim's user, and holds a TCP connection on a port of that
+daemon.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ def end(sessions: Iterable[OpenSession]) -> int:
                 continue
             waiting.add(handle)
             seen = processes.process(session.pid)
-            if seen is not None and seen.started == session.started:  # else its number is another process's by now
+            if seen is not None and seen.started == session.started:  # else the id is another process's
                 with suppress(ProcessLookupError):
                     signal.pidfd_send_signal(handle, signal.SIGTERM)
         return gone + _ended(waiting)

@@ -15,7 +15,7 @@ from eximcertd.cli.output import print_json, say
 @json_option
 @pass_context
 def command(context: Context, fingerprint: tuple[str, ...], as_json: bool) -> None:
-    """Show everything known of one fingerprint: certificate, attempts, decisions."""
+    """Show one fingerprint with its certificate, attempts and decisions."""
     asked = prefix(fingerprint)
     with context.client() as client:
         answer = client.call("Show", {"fingerprint": asked})

@@ -1,4 +1,4 @@
-r"""Messages in Exim's queue that a client with a certain certificate handed over.
+r"""Messages in Exim's queue that came from a client with a certain certificate.
 
 Exim keeps the client's certificate in each message's -H file, as ``-tls_peercert`` with its newlines
 written ``\n`` (Exim specification, chapter "Format of spool files"). What was accepted before a
@@ -39,7 +39,7 @@ def messages(spool: Path, fingerprints: Collection[str], limit: float = TIME_LIM
     """
     deadline = time.monotonic() + limit
     with os.scandir(spool / "input"):
-        pass  # for its error: what is below may come and go
+        pass  # for its error: the entries below may come and go
     found = {}
     for path in _headers(spool):
         if time.monotonic() >= deadline:

@@ -31,7 +31,7 @@ def command(context: Context, as_json: bool) -> None:
 
 
 def _lines(status: dict[str, Any]) -> Iterator[tuple[str, str, bool]]:
-    """Yield name, text, and whether it needs attention."""
+    """Yield the name and the text of each line, and whether it needs attention."""
     yield from _log(status["log"])
     certificates = status["certificates"]
     yield "certificates", f"{certificates['distinct']:,} in {count(certificates['files'], 'file')}", False

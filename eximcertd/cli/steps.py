@@ -1,4 +1,4 @@
-"""What is done to one file: read, shown as a diff, written at once and for good."""
+"""A change of one file: read it, show the diff, write it atomically and synced."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ LARGEST_FILE: Final = 1 << 20
 
 
 class ChangeError(EximcertdError):
-    """A change cannot be made; nothing of it stands."""
+    """A change cannot be made; no part of it was written."""
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What is done to one file. before, after: its contents, None for no file."""
+    """The change of one file. before, after: its contents, None for no file."""
 
     path: Path
     before: str | None
@@ -73,7 +73,7 @@ def read(path: Path) -> str | None:
 
 
 def write(step: Step) -> None:
-    """Write, replace or remove a file at once and for good. Raises ChangeError.
+    """Write, replace or remove a file, atomically and synced. Raises ChangeError.
 
     A file that exists keeps its owner and mode; through a link, the file that it leads to is changed.
     """

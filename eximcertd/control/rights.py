@@ -87,7 +87,7 @@ def _numbers(key: str, names: Iterable[str], wrong: list[str]) -> frozenset[int]
             continue
         if number == _overflow_gid():
             # In a user namespace every unmapped group appears as this one.
-            wrong.append(f"[control] {key} = {name!r}: the kernel uses this group for every group that it cannot name")
+            wrong.append(f"[control] {key} = {name!r}: this is the group for every group that the kernel cannot name")
             continue
         numbers.add(number)
     return frozenset(numbers)

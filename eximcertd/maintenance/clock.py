@@ -74,7 +74,7 @@ class Clock:
         if not leap:
             return ""
         right = (
-            "It is right again." if self.trusted else "Expired certificates are off the list until it is corrected."
+            "It is correct again." if self.trusted else "Expired certificates are off the list until it is corrected."
         )
         return f"The clock jumped by {leap:+.0f} s, from {_date(before)} to {_date(wall)} (UTC). {right}"
 

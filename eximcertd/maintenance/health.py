@@ -114,7 +114,9 @@ class Health:
             if names:
                 yield _line("warning", f"{len(names)} approved certificates {what}", "See eximcertctl list.")
         if not self._clock.trusted:
-            yield _line("warning", "the clock has jumped", "Correct it; until then some certificates may be off the list.")
+            yield _line(
+                "warning", "the clock has jumped", "Correct it; until then some certificates may be off the list."
+            )
 
 
 def _line(verdict: str, sentence: str, remedy: str = "") -> dict[str, Any]:

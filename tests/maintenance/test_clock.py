@@ -1,4 +1,4 @@
-"""A leap of the clock is told, undone when the clock is right again, and decides nothing."""
+"""A jump of the clock is reported, undone when the clock is correct again, and decides nothing."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def test_a_leap_is_told_and_distrusted_until_it_is_undone(machine: Machine, leap
     assert not machine.clock.trusted
     assert machine.wait(60) == "", "it is told once"
     assert not machine.clock.trusted
-    assert machine.set(-leap).endswith("It is right again.")
+    assert machine.set(-leap).endswith("It is correct again.")
     assert machine.clock.trusted
 
 

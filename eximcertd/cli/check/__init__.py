@@ -1,4 +1,4 @@
-"""eximcertctl check: one screen on the whole set-up, each line good, odd or bad with what to do."""
+"""eximcertctl check: the whole set-up on one screen, each line ok, warning or error, with what to do."""
 
 from __future__ import annotations
 

@@ -84,7 +84,7 @@ def find() -> MailSystem:
 
 
 def changes(system: MailSystem, server: Smarthost, read: Callable[[Path], str | None]) -> list[Change]:
-    """Return what to change in Debian's configuration. read: a file's contents without what we put into it.
+    """Return what to change in Debian's configuration. read: returns a file's contents without our changes.
 
     The unsplit configuration has no place for a router or a transport of our own: there its type becomes
     "smarthost", as dpkg-reconfigure would make it, and macros set the rest.
@@ -122,7 +122,7 @@ def generate() -> None:
 
 
 def load() -> None:
-    """Have Exim's daemon, if one runs, load its configuration. Raises EximcertdError if that is not seen.
+    """Have Exim's daemon, if one runs, load its configuration. Raises EximcertdError if that is not observed.
 
     Deliveries do not depend on it: each is a process that reads the configuration itself. What the daemon decides as
     it receives a message does.
@@ -134,7 +134,7 @@ def load() -> None:
 
 
 def validate(system: MailSystem, config: Path | None = None) -> None:
-    """See that Exim reads a configuration (None: its own), and sends mail to the pinned server and nowhere else.
+    """Verify that Exim reads a configuration (None: its own), and sends mail to the pinned server and nowhere else.
 
     Raises EximcertdError if it does not.
     """
@@ -146,7 +146,7 @@ def validate(system: MailSystem, config: Path | None = None) -> None:
     for option, value in lines.WANTED.items():
         if options.get(option, "") != value:
             raise EximcertdError(
-                f"another setting stands in the way: {option} of the transport {system.transport} would be "
+                f"another setting takes precedence: {option} of the transport {system.transport} would be "
                 f"{shown(options.get(option, ''))!r}, not {value!r}",
                 hint=f"look for what sets it in {ETC}",
             )
@@ -159,7 +159,7 @@ def validate(system: MailSystem, config: Path | None = None) -> None:
 
 
 def readable_key(system: MailSystem) -> None:
-    """See that Exim's user can read the key. Raises EximcertdError if it cannot."""
+    """Verify that Exim's user can read the key. Raises EximcertdError if it cannot."""
     if system.exim is None or os.geteuid() != 0:
         return
     user = system.exim.settings("exim_user").get("exim_user", "")

@@ -1,4 +1,4 @@
-"""The lines that make an Exim such a client: for Debian's configuration and for one written by hand."""
+"""The lines that make an Exim such a client: for Debian's configuration and for a hand-written one."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from eximcertd.fingerprint import Fingerprint
 
 RECIPIENT: Final = "eximcertd-probe@example.invalid"
-"""An address that is local nowhere (RFC 2606): a server takes it from those it relays for, and from nobody else."""
+"""An address that is local nowhere (RFC 2606): a server accepts it only from clients that it relays for."""
 _TOLD_DIGITS: Final = 16
 _REMEDIES: Final[dict[str, str]] = {
     "resolve": "check the name, and this machine's DNS",
@@ -37,7 +37,7 @@ _REMEDIES: Final[dict[str, str]] = {
 
 
 class ProbeStep(NamedTuple):
-    """One step. verdict: "ok" or "error". remedy: what to do, or "". status: what the program ends with for it."""
+    """One step. verdict: "ok" or "error". remedy: what to do, or "". status: the exit status for it."""
 
     verdict: str
     sentence: str
@@ -80,7 +80,7 @@ def probe(ctx: click.Context, host: str | None, recipient: str, as_json: bool) -
 
 
 def look(server: Smarthost, recipient: str) -> Iterator[ProbeStep]:
-    """Yield what is seen, step by step; the last one says whether the server relays. Raises EximcertdError."""
+    """Yield the result of each step; the last one says whether the server relays. Raises EximcertdError."""
     own = fingerprint_of(files.CERTIFICATE)
     pinned = fingerprint_of(files.SERVER_CERTIFICATE)
     name = machine_name()

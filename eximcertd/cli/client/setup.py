@@ -101,7 +101,7 @@ class _Setup:
         return shows
 
     def _same_server(self, shows: ServerCertificate, given: str | None) -> None:
-        """See that it is the server that is meant. Raises EximcertdError if not, or if nobody says so."""
+        """Have the server's certificate confirmed. Raises EximcertdError if it is another one, or is not confirmed."""
         self._say(f"The certificate of {self._server} has this SHA-256 fingerprint:\n  {grouped(shows.fingerprint)}")
         if given is not None:
             if shows.fingerprint != _fingerprint(given):
@@ -116,7 +116,7 @@ class _Setup:
         if pinned is not None:
             self._say(f"THIS IS NOT THE CERTIFICATE THAT WAS KEPT BEFORE:\n  {grouped(pinned)}")
         if self._yes:
-            raise UsageError("--yes needs --server-fingerprint HEX: somebody has to know that it is the right server")
+            raise UsageError("--yes needs --server-fingerprint HEX, which confirms the server's certificate")
         if not _ask("Is that what the server's setup printed?"):
             raise EximcertdError("nothing was changed: the server's fingerprint was not confirmed")
 
@@ -197,7 +197,7 @@ def _undo(*, yes: bool, dry_run: bool, as_json: bool) -> None:
     changeset = Changeset(files.RECORD)
     steps = changeset.plan([])
     exim = any(debian.ETC in step.path.parents for step in steps)
-    done = "Nothing to do: nothing of client setup stands."
+    done = "Nothing to do: client setup has written nothing."
     if changeset:
         if not as_json:
             say("\n".join(difference(steps)))

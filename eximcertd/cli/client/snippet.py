@@ -111,7 +111,7 @@ def snippet(mta: str, as_json: bool) -> None:
 
 
 def for_exim(system: MailSystem, server: Smarthost) -> str:
-    """Return the lines for a configuration written by hand, and where in it they go."""
+    """Return the lines for a hand-written configuration, and where in it they go."""
     places = []
     config = system.config
     if config is not None and config.is_file():

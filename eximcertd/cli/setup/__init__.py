@@ -1,4 +1,4 @@
-"""``eximcertctl setup``: this machine's Exim relays by certificate afterwards. ``--undo`` takes that out again."""
+"""``eximcertctl setup``: makes this machine's Exim relay by certificate. ``--undo`` removes the set-up again."""
 
 from __future__ import annotations
 

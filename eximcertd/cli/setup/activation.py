@@ -1,4 +1,4 @@
-"""Making the new configuration live: validated beside the live one, loaded by every daemon, tried, or put back."""
+"""Making the new configuration live: validate it, have every daemon load it, try it; restore the old one on failure."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _TEMPORARY: Final = 451
 class Activation:
     """The step from files that Exim does not read yet to daemons that use them.
 
-    names: None where the lines are taken out. running: whether a daemon was found, once ``make_live`` is done. down:
+    names: None if the lines are removed. running: whether a daemon was found, once ``make_live`` is done. down:
     whether there was one before, and it ended.
     """
 
@@ -117,7 +117,7 @@ class Activation:
         for option, value in self._wanted().items():
             if found.get(option) != value:
                 raise EximcertdError(
-                    f"another setting stands in the way: {option} would be {quoted(found.get(option, ''), 200)!r}, "
+                    f"another setting takes precedence: {option} would be {quoted(found.get(option, ''), 200)!r}, "
                     f"not {value!r}",
                     hint=f"look for what sets it in {debian.ETC}",
                 )

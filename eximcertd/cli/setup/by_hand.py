@@ -1,4 +1,4 @@
-"""A configuration that is written by hand: which lines it needs, and where in it each goes. Pure."""
+"""A hand-written configuration: which lines it needs, and the place of each. Pure."""
 
 from __future__ import annotations
 

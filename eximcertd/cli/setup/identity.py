@@ -66,7 +66,7 @@ def changes(files: CertificateFiles, site: Site, changeset: Changeset) -> list[C
 
 
 def works(files: CertificateFiles, site: Site) -> None:
-    """See that certificate and key belong together and Exim's user can read them. Raises EximcertdError."""
+    """Verify that certificate and key belong together and Exim's user can read them. Raises EximcertdError."""
     try:
         certificate = x509.load_pem_x509_certificate(_read(files.certificate))
         key = serialization.load_pem_private_key(_read(files.key), None)
@@ -93,7 +93,7 @@ def _spki(key: Any) -> bytes:
     return raw
 
 
-_HINT: Final = "mend it, or move both files away and run this again: then a new pair is made"
+_HINT: Final = "correct it, or move both files away and run this again: then a new pair is made"
 
 
 def fingerprint(path: Path) -> Fingerprint:

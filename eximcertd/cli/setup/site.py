@@ -60,9 +60,9 @@ def standing_recipe(changeset: Changeset) -> Recipe:
 
 
 def current() -> None:
-    """See that Debian's sources are what Exim's configuration was generated from. Raises EximcertdError if not.
+    """Verify that Exim's configuration was generated from Debian's present sources. Raises EximcertdError if not.
 
-    Else setup would make somebody's unfinished edit live.
+    Else setup would make an unfinished edit live.
     """
     with tempfile.TemporaryDirectory(prefix="eximcertctl-") as directory:
         candidate = Path(directory) / "exim.conf"
@@ -114,7 +114,7 @@ def _defined(site: Site, names: SiteNames, changeset: Changeset) -> list[str]:
             if wanted[macro] not in {None, value}:
                 raise EximcertdError(
                     f"{path} sets {macro} = {value}, and it has to be {wanted[macro]}",
-                    hint="change it there, or take the line out, and run this again; eximcertd(8), SETTING UP EXIM, "
+                    hint="change it there, or remove the line, and run this again; eximcertd(8), SETTING UP EXIM, "
                     "tells what each line is for",
                 )
             found.append(macro)

@@ -1,4 +1,4 @@
-"""``eximcertctl setup``: what is written is shown, validated, loaded, tried, and put back if any of it fails."""
+"""``eximcertctl setup``: shows, validates, loads and tries the new configuration, or restores the old one."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _PAUSE: Final = 0.2
 )
 @click.option("--yes", is_flag=True, help="Ask nothing.")
 @click.option("--dry-run", is_flag=True, help="Show what would be written, and write nothing.")
-@click.option("--undo", is_flag=True, help="Take out what this command put in, and nothing else.")
+@click.option("--undo", is_flag=True, help="Remove what this command has written, and nothing else.")
 @json_option
 @click.pass_context
 def command(ctx: click.Context, recipe: Recipe | None, *, yes: bool, dry_run: bool, undo: bool, as_json: bool) -> None:
@@ -96,7 +96,7 @@ class _ServerSetup:
             f"Recipe: {names.recipe}."
         )
         if not steps and not Activation(self._site, names).unfinished():
-            self._say("Nothing to do: all of it stands.")
+            self._say("Nothing to do: Exim is set up.")
         elif not self._confirmed(steps, "This is written:" if steps else "An earlier run was interrupted: it goes on."):
             return {**self._told(names, steps), "written": False}, True
         else:
@@ -104,18 +104,18 @@ class _ServerSetup:
         return self._report(names, files, steps)
 
     def undo(self) -> tuple[dict[str, Any], bool]:
-        """Take out what ``run`` put in. Raises EximcertdError."""
+        """Remove what ``run`` has written. Raises EximcertdError."""
         from eximcertd.cli.setup.activation import Activation  # noqa: PLC0415 - loads what only this verb needs
 
         changeset = self._changeset
         steps = changeset.plan([])
         answer = {"changed": [str(step.path) for step in steps], "written": False}
         if not changeset:
-            self._say("Nothing to do: setup has put in nothing.")
+            self._say("Nothing to do: setup has written nothing.")
             return answer, True
         if any(step.secret for step in steps):
-            self._say("Exim's key goes too. A later setup makes another one, which each client has to pin again.")
-        if not self._confirmed(steps, "This is taken out:"):
+            self._say("Exim's key is removed too. A later setup makes another one, which each client has to pin again.")
+        if not self._confirmed(steps, "This is removed:"):
             return answer, True
         # Exim must not use a file any more before it is removed.
         needed = changeset.standing(*(step.path for step in steps if self._needed(step)))
@@ -126,7 +126,7 @@ class _ServerSetup:
             activation.revive()
             raise
         changeset.apply([], lambda: None)
-        self._say("Done. Exim runs without what setup had put in.")
+        self._say("Done. Exim runs without what setup had written.")
         return {**answer, "written": True}, True
 
     def _needed(self, step: Step) -> bool:
@@ -259,7 +259,7 @@ class _ServerSetup:
         if self._yes:
             return True
         try:
-            agreed = click.confirm("Take this out?" if "out" in what else "Go on?")
+            agreed = click.confirm("Remove this?" if "out" in what else "Go on?")
         except click.Abort:
             raise EximcertdError("nothing was changed: no answer was given", hint="--yes asks nothing") from None
         if not agreed:
