@@ -1,1 +1,1 @@
-"""Fingerprint -> certificate, over a directory that others rewrite."""
+"""Fingerprint -> certificate, over a directory that other programs rewrite."""

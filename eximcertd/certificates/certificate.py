@@ -1,7 +1,7 @@
 """A certificate as people see it: a value, with what there is to say about it at a given time.
 
-Pure: no I/O, no clock. Texts are as in the certificate, from strangers: ``as_json`` and ``warnings`` escape them;
-whoever else shows them uses eximcertd.text.
+Pure: no I/O, no clock. Texts are as in the certificate, and so from outside: ``as_json`` and ``warnings`` escape them;
+other code that shows them uses eximcertd.text.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class Certificate:
         return self.not_after is not None and now <= self.not_after < now + span
 
     def warnings(self, now: datetime) -> list[str]:
-        """Return what a person should be told before approving it at ``now``, one clause each, escaped."""
+        """Return the warnings for a person who approves it at ``now``, one clause each, escaped."""
         found = []
         if self.not_after is not None and self.expired(now):
             found.append(f"expired on {self.not_after:%Y-%m-%d}")
@@ -74,7 +74,7 @@ class Certificate:
         return [clean(text) for text in (*found, *self.static_warnings)]
 
     def as_json(self, now: datetime) -> dict[str, Any]:
-        """Return the object that ``--json`` shows: times RFC 3339 in UTC, strangers' text escaped.
+        """Return the object that ``--json`` shows: times RFC 3339 in UTC, text from outside escaped.
 
         Beyond subject, issuer, serial, not_before, not_after, names, key, ca and files: expired (at ``now``),
         spki, warnings (a list of clauses) and problem (null, or why not all of it could be read).

@@ -1,4 +1,4 @@
-"""What a person is warned of before approving a certificate, as clauses that follow "it".
+"""The warnings about a certificate before its approval, as clauses that follow "it".
 
 Certificate.warnings adds those that depend on the time (expired, not yet valid). Pure.
 """
@@ -62,7 +62,7 @@ def of_files(files: Sequence[str], targets: Sequence[str]) -> list[str]:
 
 
 def of_mode(name: str, mode: int, uid: int, gid: int, directory_uid: int) -> list[str]:
-    """Return the warnings about who else than root and the owner of the directory can write a file.
+    """Return the warnings about a file that users other than root and the owner of the directory can write.
 
     mode, uid, gid: of the file that ``name`` leads to.
     """

@@ -1,8 +1,8 @@
 """Keeps an index up to date with its directory: looks when something changes, and every few minutes.
 
-An event only tells which name to look at; what counts is what is found there. A whole look every few minutes is needed
+An event only names a file to look at; the result depends on the file alone. A whole look every few minutes is needed
 because events get lost: queues overflow without notice, a directory that is removed and made again reports nothing,
-targets of links lie elsewhere, and network file systems report no changes of other machines.
+targets of links are in other directories, and network file systems report no changes of other machines.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The little of DER (X.690) that tells a certificate from something else, and reads what a library refuses.
+"""The part of DER (X.690) that distinguishes a certificate from other data, and reads what a library refuses.
 
 RFC 5280, section 4.1:
 
@@ -45,7 +45,7 @@ Name = tuple[tuple[Attribute, ...], ...]
 
 
 class DerError(ValueError):
-    """The bytes are not what X.690 and RFC 5280 say; the message names what was expected."""
+    """The bytes do not follow X.690 and RFC 5280; the message names what was expected."""
 
 
 class Element(NamedTuple):

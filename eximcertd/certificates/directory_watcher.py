@@ -2,8 +2,8 @@
 
 Faults of watchdog, each seen with 2.2.1 or 7.1: a watch on a link to a directory reports nothing, so the directory is
 resolved first; a directory that is removed and made again is not watched any more while the observer still counts as
-alive, so every ``open`` compares; newer versions report that we opened a file ourselves unless they are told what to
-report; removing a watch can raise in its thread, so the whole observer is replaced.
+alive, so every ``open`` compares; newer versions report that we opened a file ourselves unless the events are selected;
+removing a watch can raise in its thread, so the whole observer is replaced.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _OURS: Final = {"opened", "closed_no_write"}
 
 
 class DirectoryWatcher(events.FileSystemEventHandler):
-    """Calls ``heard`` with the names that may have changed in ``directory``, None for any; in its thread."""
+    """Calls ``heard``, in its thread, with the names that may have changed in ``directory``, None for any."""
 
     def __init__(self, directory: Path, heard: Callable[[Iterable[bytes] | None], None]) -> None:
         self._directory = directory

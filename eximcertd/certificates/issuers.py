@@ -1,6 +1,6 @@
-"""Who issued which certificates of the directory, by the names that they bear (RFC 5280, 4.1.2.4 and 4.1.2.6).
+"""Which certificates of the directory issued others, by issuer and subject (RFC 5280, 4.1.2.4 and 4.1.2.6).
 
-Read when it is first asked for, and then only what has come since: most questions never need it.
+All certificates are read at the first question, then only new ones: most calls never need this.
 """
 
 from __future__ import annotations

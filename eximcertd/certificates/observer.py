@@ -1,4 +1,4 @@
-"""An observer of watchdog that closes no descriptors of others.
+"""An observer of watchdog that closes no descriptors of other files.
 
 Old versions of watchdog close their inotify descriptor while a thread may still read from it, and twice if the
 directory is removed while the watch is being removed (seen with strace, with 2.2.1, at each try). By then the number

@@ -2,10 +2,10 @@
 
 The fields that every certificate has are read by ``der``, so that they are the same under every version of
 ``cryptography``: newer ones refuse whole certificates that TLS libraries accept (a serial number of zero or less, an
-extension that is broken). ``cryptography`` reads the rest: the key and the alternative names. Nothing in a stranger's
-certificate raises anything here.
+extension that is broken). ``cryptography`` reads the rest: the key and the alternative names. No certificate makes this
+module raise an exception.
 
-``cryptography`` is imported at the first use: it costs 80 ms and 10 MiB, and only who shows certificates needs it.
+``cryptography`` is imported at the first use: it costs 80 ms and 10 MiB, and is needed only to show certificates.
 No I/O, no clock.
 """
 
@@ -60,7 +60,7 @@ def _attempt(read: Callable[[], T], otherwise: T) -> T:
     """Return what ``read`` reads, or ``otherwise`` where the bytes cannot be read so."""
     try:
         return read()
-    except Exception:  # noqa: BLE001 - strangers' bytes make parsers raise anything; the fallback is the answer
+    except Exception:  # noqa: BLE001 - bytes from outside make parsers raise anything; the fallback is the answer
         return otherwise
     except BaseException as panic:  # a panic of cryptography's Rust part is no Exception
         if type(panic).__name__ != "PanicException":

@@ -1,6 +1,6 @@
 """One name in the directory: whether it is a file to read, and which certificates it holds.
 
-Reading neither blocks nor changes anything, whatever a name leads to: only a regular file is opened, without blocking,
+Reading never blocks and changes nothing, whatever a name leads to: only a regular file is opened, without blocking,
 and its type is checked again once it is open.
 """
 

@@ -1,4 +1,4 @@
-"""Is a new certificate the successor of one that is approved: the same key, or the same name with a new key.
+"""Whether a new certificate is the successor of an approved one: the same key, or the same name with a new key.
 
 A hint for the person who decides: two certificates with one name are always two entries, and nothing here approves
 anything. Pure.
@@ -23,7 +23,7 @@ _SHOWN_DIGITS: Final = 16
 
 @dataclass(frozen=True, slots=True)
 class Approved:
-    """What a successor is recognised by, and who approved it when. spki, subject, issuer: as in Certificate."""
+    """The facts by which a successor is recognised, and the approval. spki, subject, issuer: as in Certificate."""
 
     fingerprint: Fingerprint
     spki: str

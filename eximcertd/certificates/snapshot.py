@@ -1,4 +1,4 @@
-"""What a look at the directory found: a value that is never changed, and a draft of the next one.
+"""The result of a look at the directory: a value that is never changed, and a draft of the next one.
 
 Readers hold a snapshot while a worker thread makes the next one; it is put in place by one assignment. A draft copies
 the tables of the snapshot that it begins with at its first change, and shares everything in them.

@@ -1,4 +1,4 @@
-"""What is known of one name in the directory, packed into one bytes object.
+"""The state of one name in the directory, packed into one bytes object.
 
     device, inode, mtime, ctime, size    40 bytes, of the file that the name leads to
     finding                              1 byte: a Finding, and AGAIN where the next whole look reads it again

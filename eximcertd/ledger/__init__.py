@@ -1,4 +1,4 @@
-"""What was seen and what was decided."""
+"""The ledger: the database of sightings and decisions."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ class Ledger:
         self.running_time: Final = RunningTime(self._store)
 
     def close(self) -> None:
-        """Close it; everything is on the disk already."""
+        """Close it; everything is synced already."""
         self._store.close()
 
 
 @dataclass(frozen=True, slots=True)
 class Damage:
-    """What was wrong with a ledger that was moved aside. message: for people, with what became of it."""
+    """The damage of a ledger that was renamed. message: for people, with its new name."""
 
     aside: Path
     message: str

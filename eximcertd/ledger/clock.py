@@ -1,4 +1,4 @@
-"""The clock as the ledger knows it: how long eximcertd has run in all, and when it last looked at the wall clock."""
+"""The times that the ledger keeps: how long eximcertd has run in all, and its last reading of the wall clock."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ class RunningTime:
         return self._fact("running_ms") or 0
 
     def last_clock(self) -> int | None:
-        """Return what the wall clock said at the last ``advance`` (ms since the epoch), or None."""
+        """Return the wall clock at the last ``advance`` (ms since the epoch), or None."""
         return self._fact("clock")
 
     def advance(self, by: int, clock: int) -> None:
-        """Add to the running time (ms), and keep what the wall clock says (ms since the epoch)."""
+        """Add to the running time (ms), and keep the wall clock (ms since the epoch)."""
         with self._store.transaction() as db:
             db.execute(
                 "INSERT INTO fact VALUES ('running_ms', ?1)"

@@ -1,6 +1,6 @@
 """Decisions: appended, never edited. The status of each entry, and so the allowlist, follows from them.
 
-What may be decided is no matter of the ledger: see eximcertd.decisions.
+The rules of decisions are in eximcertd.decisions.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Decision:
 
 
 class Decisions:
-    """The part of the ledger that holds what was decided."""
+    """The part of the ledger that holds the decisions."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -107,7 +107,7 @@ class Decisions:
         return [(row[0], _decision(row[1:])) for row in rows]
 
     def withhold(self, fingerprints: Iterable[Fingerprint]) -> None:
-        """Keep approved fingerprints that somebody took out of the macro file from being published again."""
+        """Withhold approved fingerprints that a manual edit removed from the macro file from publication."""
         with self._store.transaction() as db:
             db.executemany(
                 "UPDATE entry SET withheld = 1 WHERE fingerprint = ? AND standing = 'approved'",
@@ -115,7 +115,7 @@ class Decisions:
             )
 
     def withheld(self) -> list[Fingerprint]:
-        """Return the approved fingerprints that somebody took out of the macro file."""
+        """Return the approved fingerprints that a manual edit removed from the macro file."""
         with self._store.reading() as db:
             rows = db.execute("SELECT fingerprint FROM entry WHERE withheld = 1 ORDER BY fingerprint").fetchall()
         return [Fingerprint(row[0]) for row in rows]

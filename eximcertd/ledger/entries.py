@@ -1,4 +1,4 @@
-"""Entries: how each fingerprint stands, with what was seen of it and the decision it follows from."""
+"""Entries: the status of each fingerprint, with its sightings and its last decision."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _COLUMNS = (
 class Entry:
     """One fingerprint. Times in milliseconds since the epoch. live: it is in the list that was last confirmed.
 
-    withheld: approved, and taken out of the macro file by hand. lapsed: approved, and off the list by the clock.
+    withheld: approved, and removed from the macro file by hand. lapsed: approved, and off the list by its dates.
     """
 
     fingerprint: Fingerprint
@@ -46,7 +46,7 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """How many fingerprints stand how. pending: with a certificate; unmatched: pending without one."""
+    """The number of fingerprints of each status. pending: with a certificate; unmatched: pending without one."""
 
     pending: int
     unmatched: int
@@ -56,13 +56,13 @@ class Counts:
 
 
 class Entries:
-    """The part of the ledger that answers questions."""
+    """The part of the ledger that reads entries."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
 
     def counts(self) -> Counts:
-        """Return how many fingerprints stand how."""
+        """Return the number of fingerprints of each status."""
         with self._store.reading() as db:
             rows = db.execute("SELECT standing, matched, count(*) FROM entry GROUP BY standing, matched").fetchall()
         many: dict[str, int] = {}
@@ -83,7 +83,7 @@ class Entries:
         return [found.get(one) or Entry(one, Status.UNSEEN) for one in fingerprints]
 
     def statuses(self, fingerprints: Sequence[Fingerprint]) -> dict[Fingerprint, tuple[Status, bool]]:
-        """Return status, and whether it was taken out of the macro file by hand, of each that there is an entry of."""
+        """Return status, and whether a manual edit removed it from the macro file, of each that has an entry."""
         statement = "SELECT fingerprint, standing, withheld FROM entry WHERE fingerprint IN (%s)"
         with self._store.reading() as db:
             rows = list(in_portions(db, statement, fingerprints))
@@ -102,8 +102,7 @@ class Entries:
         """Yield the entries of a status, or of "unmatched", in portions, of which some are empty.
 
         Those without a certificate when they were seen come first, each kind ascending by fingerprint: so every
-        portion is found by the index, at a million too. What changes meanwhile is seen as it stands when its
-        portion is read.
+        portion is found by the index, at a million too. Each portion has the state at the time at which it is read.
         """
         kinds = {"unmatched": (0,), Status.PENDING.value: (1,)}.get(standing, (0, 1))
         name = Status.PENDING.value if standing == "unmatched" else standing

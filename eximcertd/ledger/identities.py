@@ -1,6 +1,6 @@
-"""Identities: key, names and validity of approved certificates, kept though their files go.
+"""Identities: key, names and validity of approved certificates, kept after their files are removed.
 
-A renewal is known by them, and when a certificate ends.
+They show which certificate a new one renews, and when a certificate expires.
 """
 
 from __future__ import annotations

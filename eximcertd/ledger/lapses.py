@@ -1,7 +1,7 @@
-"""Lapses: approved fingerprints that are off the allowlist by the clock alone.
+"""Lapses: approved fingerprints that are off the allowlist because of their dates, without a decision.
 
-A lapse is derived from the end of the certificate (table identity) and from a revocation that a person has
-scheduled, at the time of asking. It is no decision: when the clock is put right, it is undone.
+A lapse is derived from the expiry of the certificate (table identity) and from a revocation that a person has
+scheduled, each time. It is undone when the clock is corrected.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ _LONG_AGO: Final = -(1 << 62)
 
 
 class Lapses:
-    """The part of the ledger that knows what ends by the clock. Times are milliseconds since the epoch."""
+    """The part of the ledger that holds expiry and scheduled revocations. Times are milliseconds since the epoch."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
 
     def derive(self, now: int, drop_after: int | None) -> tuple[list[Fingerprint], list[Fingerprint]]:
-        """Put right which entries have lapsed at ``now``; return those that did, and those that do no longer.
+        """Update which entries have lapsed at ``now``; return those that now have, and those that no longer have.
 
         drop_after: ms after its end that a certificate leaves the list, or None: it stays.
         """
@@ -81,7 +81,7 @@ class Lapses:
         return [Fingerprint(row[0]) for row in rows]
 
     def first_time(self, what: str, fingerprints: Sequence[Fingerprint]) -> list[Fingerprint]:
-        """Return those for which ``what`` was not asked before, and remember that it was: to tell people once."""
+        """Return those for which this was not called with ``what`` before, so that an event is recorded once."""
         if not fingerprints:
             return []
         with self._store.transaction() as db:

@@ -35,9 +35,9 @@ _ADD = (
 
 
 class Sightings:
-    """The part of the ledger that holds what was seen.
+    """The part of the ledger that holds sightings.
 
-    unmatched_limit: how many fingerprints that match no certificate are kept; the least recently seen go first.
+    unmatched_limit: maximum number of fingerprints that match no certificate; the least recently seen are dropped.
     """
 
     def __init__(self, store: Store, unmatched_limit: int) -> None:
@@ -85,8 +85,8 @@ class Sightings:
     ) -> int | None:
         """Count what a scan found in a file (key, JSON), if ``before`` is what is kept of it.
 
-        now: ms since the epoch. Return the number of attempts added; None, with nothing done, if somebody counted
-        more of the file meanwhile. Raises LedgerError.
+        now: ms since the epoch. Return the number of attempts added; None, with nothing done, if more of the file was
+        counted meanwhile. Raises LedgerError.
         """
         with self._store.transaction() as db:
             row = db.execute("SELECT segment FROM segment WHERE key = ?", file[:1]).fetchone()
@@ -102,7 +102,7 @@ class Sightings:
             return dict(db.execute("SELECT key, segment FROM segment ORDER BY at").fetchall())
 
     def match(self, appeared: Iterable[Fingerprint]) -> list[Fingerprint]:
-        """Note that the certificates of these fingerprints are there now; return those that were waiting for it."""
+        """Mark these fingerprints as having a certificate; return those that had none before."""
         with self._store.transaction() as db:
             return [
                 fingerprint

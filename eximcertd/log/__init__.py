@@ -1,1 +1,1 @@
-"""Where rejections come from: a followed file, the journal, old logs."""
+"""The sources of rejections: a followed file, the journal, old logs."""

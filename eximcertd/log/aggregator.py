@@ -1,4 +1,4 @@
-"""Rejections added up by fingerprint, each with the peer that the log names a little later.
+"""The rejections of each fingerprint, counted, with the peer that a later line of the log names.
 
 Times become ms since the epoch here. A time without a zone is in Exim's own.
 """
@@ -31,7 +31,7 @@ _TRIES: Final = 4
 
 @dataclass(slots=True)
 class _Wait:
-    """A rejection whose peer is looked for. pid: its process. left: bytes in which it may still come."""
+    """A rejection whose peer is not known yet. pid: its process. left: bytes in which the peer's line may follow."""
 
     pid: int
     fingerprint: Fingerprint
@@ -40,11 +40,11 @@ class _Wait:
 
 
 class Waiting(dict[int, _Wait]):
-    """The rejections of one file whose peers may come in its next lines, by process id."""
+    """The rejections of one file whose peers may follow in its next lines, by process id."""
 
 
 class Aggregator:
-    """Takes whole lines, gives sightings. zone: Exim's."""
+    """Takes whole lines and returns sightings. zone: Exim's."""
 
     def __init__(self, grammar: Grammar, zone: tzinfo) -> None:
         self._grammar = grammar

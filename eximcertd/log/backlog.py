@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 MOST_FINGERPRINTS: Final = 300
-"""So many fingerprints go into one portion at most, for the control socket to take it."""
+"""Maximum number of fingerprints in one portion, so that it fits into a call of the control socket."""
 
 
 LENGTH: Final = 1 << 20

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 BUFFER_LENGTH: Final = 256 * 1024
 LONGEST: Final = 16 * 1024
-"""Longer lines are of no interest: Exim's own limit of an entry is 8 KiB."""
+"""Longer lines are ignored: Exim's own limit of an entry is 8 KiB."""
 
 
 class Buffer:

@@ -1,4 +1,4 @@
-"""The source that the configuration asks for; what it does not name, Exim is asked."""
+"""Makes the source that the configuration names; Exim is asked for settings that it leaves out."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def source_of(
 
 
 def main_log(config: Config) -> Path:
-    """Return Exim's main log: what Exim says (log_file_path), else where it usually lies.
+    """Return Exim's main log: from log_file_path, or else the usual path.
 
     Exim specification, chapter "Log files": a colon-separated list of paths with %s for "main" and of the word
     syslog; an empty item is the path that Exim was built with, and that defaults to SPOOL/log/%slog. Raises

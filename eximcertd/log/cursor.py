@@ -134,7 +134,7 @@ class FileCursor:
             self._keep(os.pread(fd, min(self.end, HEAD_LENGTH), 0), tail)
 
     def begin_packed(self) -> None:
-        """Tell everybody that more will be counted of it, though no plain file is held."""
+        """Mark it as live, so that a scan leaves it out, though no plain file is held."""
         self.live = self.dirty = True
 
     def note_found(self, *, found: bool = True) -> None:
@@ -163,7 +163,7 @@ class FileCursor:
     def read(self, buffer: Buffer) -> tuple[int, int] | None:
         """Read a piece of the held plain file into the buffer; return where what follows ``end`` begins and ends there.
 
-        None: what stands before ``end`` is not what was read: the file was truncated, perhaps filled again.
+        None: the bytes before ``end`` are not those that were read: the file was truncated, perhaps filled again.
         Raises OSError.
         """
         before = self.text_tail
@@ -175,7 +175,7 @@ class FileCursor:
     def whole_lines(self, buffer: Buffer, begin: int, have: int) -> tuple[int, int]:
         """Return which part of [begin, have) of the buffer is whole lines that follow ``end``.
 
-        A part line is left for later. An entry that is longer than the buffer is passed over, up to its end.
+        An incomplete line is left for the next piece. An entry longer than the buffer is skipped, up to its end.
         """
         low = begin
         if self.middle:
@@ -242,11 +242,11 @@ class FileCursor:
         return digest(tail[-self.tail_length :] if self.tail_length else b"") == self._tail()
 
     def _tail(self) -> str:
-        """Return the digest of the bytes before ``end``; it is made when asked for, which most pieces never are."""
+        """Return the digest of the bytes before ``end``; it is computed only when needed, for few pieces."""
         return digest(self.text_tail) if self.text_tail else self.tail
 
     def is_copy(self, fd: int, text: bytes, size: int) -> bool | None:
-        """Tell whether what was read of this file stands in another plain one; None: as far as that one goes.
+        """Tell whether another plain file holds what was read of this one; None: it is shorter, and holds a part.
 
         text: its first HEAD_LENGTH bytes. size: in bytes. Raises OSError.
         """

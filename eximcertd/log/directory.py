@@ -4,7 +4,7 @@
     main.log -> main.log.1, main-20261122.log.xz        (logrotate's ``extension``)
     mainlog-%D -> mainlog-20261122 is the log of a day, the latest name is the current one
 
-%D stands for YYYYMMDD and %M for YYYYMM, as in Exim's log_file_path (Exim specification, chapter "Log
+%D is YYYYMMDD and %M is YYYYMM, as in Exim's log_file_path (Exim specification, chapter "Log
 files"). Exim's clock and zone are not asked: the name that sorts last is the current log.
 """
 
@@ -59,7 +59,7 @@ class Names:
 
 
 class NoRegularFileError(OSError):
-    """There is something under the name that is not read: a directory, a FIFO, a device, a socket."""
+    """The name is that of a file that is not read: a directory, a FIFO, a device, a socket."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +74,7 @@ class Sibling:
 
     @property
     def version(self) -> tuple[int, int, int, int]:
-        """What is another when somebody has written to the file."""
+        """The part of the status that changes when the file is written to."""
         return (self.dev, self.ino, self.size, self.mtime)
 
     @property

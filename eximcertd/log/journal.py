@@ -1,7 +1,7 @@
-"""Following Exim in systemd's journal: the same lines, wherever syslog puts them.
+"""Following Exim in systemd's journal: the same lines, logged by syslog.
 
-The position is the journal's own cursor. Anybody on the machine can log under Exim's name; as in a file, what
-is read is a hint and no proof.
+The position is the journal's own cursor. Every user of the machine can log under Exim's name; as in a file, an entry
+is a hint and no proof.
 """
 
 from __future__ import annotations
@@ -121,7 +121,7 @@ class JournalSource:
             reader.process()
 
     def _read(self, reader: Any) -> Iterator[Batch]:
-        """Read all there is."""
+        """Read all new entries."""
         self._beat += 1
         while not self._stopped.is_set() and (entry := reader.get_next()):
             self._take(entry)

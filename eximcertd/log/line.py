@@ -89,7 +89,7 @@ class Grammar:
     def match(self, line: bytes | bytearray, start: int = 0, end: int = sys.maxsize) -> Rejection | None:
         """Return the rejection that a whole line, without its newline, is; None for every other line.
 
-        start, end: where the line stands in a longer text.
+        start, end: offsets of the line in a longer text.
         """
         found = self._line.fullmatch(line, start, end)
         if found is None:
@@ -103,7 +103,7 @@ class Grammar:
 
 
 def match_refusal(line: bytes) -> RejectLine | None:
-    """Return what a line tells about the peer of a rejection by the same process; None: nothing.
+    """Return what a line says about the peer of a rejection by the same process; None: nothing.
 
     Nothing but the process id ties such a line to its rejection, so a line without one tells nothing.
     """

@@ -1,10 +1,10 @@
 """When to look at the log next: when its directory changes, by the clock, or both.
 
-An event only means "go and look", and costs more than the look itself once lines come by the thousand. So
-after a look that found something comes a second one 10 ms later; if that finds more, the watch is removed
-and the clock calls for looks, at growing distances, until one finds nothing; then the watch is set up again,
-and one more look makes sure. There is a slow look in any case. Where no events can be had, or the slow look
-finds what no event reported, the clock calls every quarter of a second.
+An event only triggers a look, and costs more than the look itself if there are thousands of lines a second. So a look
+that found something is followed by a second one 10 ms later. If that finds more, the watch is removed, and the clock
+triggers looks at growing intervals until one finds nothing. Then the watch is set up again, and one more look finds
+what was missed meanwhile. There is a slow look in any case. If there are no events, or the slow look finds a change
+that no event reported, the clock triggers a look every quarter of a second.
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ class LogWatcher:
     def wait(self, directories: Sequence[Path], *, found: bool, expected: bool) -> None:
         """Wait until it is time for the next look.
 
-        found: whether the last one found anything; expected: anything that an event should have told.
+        found: whether the last one found anything; expected: a change that an event should have reported.
         """
         if self._no_events is not None and time.monotonic() < self._no_events_until:
             self._stopped.wait(POLL)
@@ -161,7 +161,7 @@ class LogWatcher:
         self._no_events, self._polling, self._again, self._woken, self._slept = None, 0.0, False, False, False
 
     def _check(self) -> None:
-        """Make sure that it is still these directories that are watched."""
+        """Check that these directories are still the watched ones."""
         for directory, watcher in self._watchers.items():
             watcher.open()
             if watcher.problem is not None:

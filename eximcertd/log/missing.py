@@ -1,4 +1,4 @@
-"""Files that were followed and are not where they were: the directory they went to is looked for, or a loss is told."""
+"""Followed files that have disappeared: the directory that they were moved to is searched, or a loss is reported."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _LOSS_TOLD: Final = 86_400.0
 
 
 class MissingFiles:
-    """What is looked for. path: of the log. belongs: tells whether a part of the log may lie under a name."""
+    """The missing files. path: of the log. belongs: tells whether a name may be that of a part of the log."""
 
     def __init__(self, path: Path, reader: Reader, belongs: Callable[[str], bool]) -> None:
         self._path = path
@@ -42,7 +42,7 @@ class MissingFiles:
         self._missing.append(cursor)
 
     def look(self, known: list[Path]) -> Path | None:
-        """Return a directory, beside or below the known ones, that holds one of the files; else tell the loss."""
+        """Return a directory, beside or below the known ones, that holds one of the files; else report the loss."""
         missing = [cursor for cursor in self._missing if not cursor.found and cursor.end]
         for near in {near.parent for near in known} | set(known) if missing else ():
             for directory in subdirectories(near):
@@ -50,7 +50,7 @@ class MissingFiles:
                     return directory
         for cursor in missing:
             if cursor.fd >= 0:
-                continue  # all of it was read, whatever became of its name
+                continue  # all of it was read
             name = clean(cursor.name or str(self._path))
             what = f"{name}: deleted or truncated, and no copy of it was found: attempts at its end may not be counted"
             self._lost = [*self._lost[1 - _MOST_LOST :], (time.monotonic() + _LOSS_TOLD, what)]

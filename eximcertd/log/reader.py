@@ -1,4 +1,4 @@
-"""Reading files through one buffer into one aggregator: what following a log and scanning old ones share."""
+"""Reading files through one buffer into one aggregator, for following a log and for scanning old ones."""
 
 from __future__ import annotations
 
@@ -53,9 +53,9 @@ class Reader:
         return self._take(cursor, begin, have, datetime.now(UTC) if now else changed_at(cursor.mtime))
 
     def read_ahead(self, cursor: FileCursor, wanted: Callable[[str], bool]) -> Iterator[int]:
-        """Count the attempts of some fingerprints in what was not read yet of a held plain file, before all others.
+        """Count the attempts of some fingerprints in the unread part of a held plain file, before all others.
 
-        Yield the bytes of each piece; the cursor remembers what is not to be counted again. Raises OSError.
+        Yield the bytes of each piece; the cursor records what must not be counted again. Raises OSError.
         """
         start = cursor.ahead[-1][0] if cursor.ahead else cursor.end
         if cursor.middle or len(cursor.ahead) >= _MOST_REGIONS:
@@ -78,7 +78,7 @@ class Reader:
     def read_text(
         self, cursor: FileCursor, text: Text, end: int = END, *, wanted: Callable[[str], bool] | None = None
     ) -> Iterator[int]:
-        """Read a text that stands at ``cursor.end`` on, up to ``end``; yield how many bytes each piece consumed.
+        """Read a text from ``cursor.end``, its present offset, up to ``end``; yield how many bytes each piece consumed.
 
         wanted: tells which fingerprints count. The buffer may be used for something else between two pieces.
         Raises UnpackError, OSError.
@@ -99,9 +99,9 @@ class Reader:
         return bytes(self._buffer.view[: text.readinto(self._buffer.view[:HEAD_LENGTH])])
 
     def skip(self, text: Text, at: int, end: int, tail: bytes = b"") -> Generator[int, None, tuple[int, bytes]]:
-        """Pass over a text that stands at ``at`` up to ``end``; yield the bytes of each piece.
+        """Skip a text from ``at``, its present offset, up to ``end``; yield the bytes of each piece.
 
-        Return where it stands then, and the bytes before that (``tail`` before ``at``). Raises UnpackError, OSError.
+        Return the new offset, and the bytes before it (``tail`` before ``at``). Raises UnpackError, OSError.
         """
         while at < end and (got := text.readinto(self._buffer.view[: min(len(self._buffer), end - at)])):
             tail = (tail + self._buffer.bytes[max(0, got - TAIL_LENGTH) : got])[-TAIL_LENGTH:]

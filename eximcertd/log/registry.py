@@ -1,8 +1,8 @@
-"""The log files that were met so far, and which of them a file is: what a reader remembers.
+"""The cursors of all known log files, and which of them belongs to a file.
 
-Which file is which: an inode that is held open is sure. Otherwise the content decides, and where the
-content is all of one second (so that another file could have the same), only together with a reason why
-there should be a copy: the file was packed, or truncated in place, or its inode is gone.
+An inode that is held open identifies a file. Otherwise the content decides. If all lines have the same second (so that
+another file could have the same content), a reason for a copy is needed too: the file was packed, or truncated in
+place, or its inode is gone.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _MOST_OLDDIRS: Final = 4
 
 
 class Registry:
-    """All cursors, oldest first, and where our time begins.
+    """All cursors, oldest first, and the time from which files are read.
 
     current: of the file that Exim writes to now. last: of the one before. since, horizon: what begins at or before
     this time stamp (where it has none: was last changed at or before this time, ns) lay there before the very first
@@ -83,7 +83,7 @@ class Registry:
         self.horizon = max(self.horizon, mtime)
 
     def is_new(self, first: str, mtime: int) -> bool:
-        """Tell whether a file that none of the cursors knows is of our time."""
+        """Tell whether a file without a cursor is newer than the very first start."""
         if not (first and self.since):
             return mtime > self.horizon
         return first > self.since or (first == self.since and mtime > self.horizon)

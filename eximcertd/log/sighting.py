@@ -1,4 +1,4 @@
-"""What was seen of one certificate: the one value that goes from the log's lines to the ledger.
+"""The sighting of one certificate: the value that goes from the log's lines to the ledger.
 
 Pure: no I/O, no clock.
 """

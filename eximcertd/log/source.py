@@ -1,8 +1,7 @@
-"""What every source of rejections is to the daemon: batches out, stop in, progress to look at.
+"""The interface of every source of rejections: batches, stop, progress.
 
-A source runs in a thread of its own and shares nothing with the daemon but the values below. Whoever takes a
-batch stores all of it in one transaction before the next one is asked for, so that each line counts exactly
-once whatever is killed.
+A source runs in its own thread and shares only the values below with the daemon. The daemon stores a batch in one
+transaction before it requests the next one, so that each line counts exactly once even after a kill.
 """
 
 from __future__ import annotations

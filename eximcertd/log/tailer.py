@@ -1,9 +1,8 @@
-"""Following Exim's main log, whatever happens to it: each line counts once.
+"""Following Exim's main log over every kind of rotation: each line counts once.
 
-Every look goes the same way, whether an event or the clock called for it: read on in what is held open; see
-what lies under the log's name now, and in its directories; read what is found there and not known yet, piece by
-piece, with the log itself first. Rotated files are held open for a while, since Exim's processes may still write
-to them.
+Every look has the same steps, whether an event or the clock triggered it: read the open files; open the file that now
+has the log's name, and list its directories; read new files, piece by piece, with the log itself first. Rotated files
+are held open for a while, since Exim's processes may still write to them.
 """
 
 from __future__ import annotations
@@ -31,12 +30,12 @@ if TYPE_CHECKING:
     from eximcertd.log.line import Grammar
 
 NO_FILE: Final = "there is no such file now"
-"""How the problem ends that is none: between a rotation and Exim's next line there is no log."""
+"""The end of a message that is not a problem: between a rotation and Exim's next line there is no log."""
 HOLD: Final = 600.0
 """Seconds that a file which Exim has left is held open for late lines."""
 MOST_HELD: Final = 8
 MOST_BYTES: Final = 1 << 20
-"""So much log goes into one batch at most."""
+"""Maximum number of bytes of log in one batch."""
 MOST_FINGERPRINTS: Final = 2000
 FAR: Final = 64 << 20
 LONG: Final = 60.0
@@ -124,7 +123,7 @@ class Tailer:
         return Progress(current.name, current.end, behind + current.unread(), self._last, problem, self._beat)
 
     def look(self) -> Iterator[Batch]:
-        """Look once at everything, read all there is, and yield what is to be stored."""
+        """Look once at all files, read everything new, and yield the batches to be stored."""
         self._beat += 1
         self._tell()
         rounds = consumed = 0
@@ -193,7 +192,7 @@ class Tailer:
                 self._registry.turn_to(None)
 
     def _turn(self) -> bool:
-        """See whether another file lies under the log's name, and take it up."""
+        """Check whether another file has the log's name, and follow it."""
         log, current = self._log(), self._registry.current
         try:
             status = log.stat()
@@ -249,7 +248,7 @@ class Tailer:
         return self._consumed - self._found_at >= MOST_BYTES or len(self._reader) >= MOST_FINGERPRINTS
 
     def _flush(self, *, force: bool = False) -> Iterator[Batch]:
-        """Deliver what is found, and the position where it is time; force: in any case."""
+        """Deliver the sightings, and the position when it is due; force: in any case."""
         moved = self._consumed != self._delivered
         old = time.monotonic() - self._delivered_at > LONG
         if len(self._reader) or self._registry.changed or self._is_due() or (moved and (force or old)):
@@ -262,7 +261,7 @@ class Tailer:
         return Batch(self._reader.take(), position, files)
 
     def _tell(self) -> None:
-        """Make known to other threads what is wrong."""
+        """Publish the problems to other threads."""
         problems = (self._log_problem, *self._rotated.problems.values(), self._watch.problem, *self._rotated.lost)
         self._problem = next((problem for problem in problems if problem is not None), None)
         self._path_now = str(self._log())

@@ -1,7 +1,6 @@
 """Old logs as rotation left them: plain, or packed by gzip, xz, bzip2 or zstd, told by their first bytes.
 
-Whoever owns Exim's log directory chooses what lies in it: the ratio, the time and the memory of unpacking are
-bounded.
+The owner of Exim's log directory chooses its files, so the ratio, the time and the memory of unpacking are bounded.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
 LARGEST_RATIO: Final = 2000
 """gzip cannot reach more than 1,032; the most monotonous log that xz was tried on reached some hundreds."""
 FREE: Final = 16 << 20
-"""So many bytes may be unpacked before the ratio counts."""
+"""Number of bytes that may be unpacked before the ratio is checked."""
 LONGEST: Final = 600.0
 """Seconds of work that unpacking one file may take."""
 _MEMORY: Final = 96 << 20
