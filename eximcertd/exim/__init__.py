@@ -1,4 +1,4 @@
-"""The Exim room: how Exim is run and asked, which of its daemons run, and what they listen on.
+"""Running and asking Exim, its daemons, and their listening sockets.
 
-Standard library only. eximcertd, eximcertctl and eximcertd-reload use it; eximcertd-publish, root's part, does not.
+Standard library only. eximcertd, eximcertctl and eximcertd-reload use it; eximcertd-publish does not.
 """

@@ -1,1 +1,1 @@
-"""Carrying a publication through until Exim honours it."""
+"""Publication: making Exim honour the decisions."""

@@ -1,8 +1,8 @@
 """The directory of the ``directory`` form: one empty file per approved fingerprint.
 
 Exim looks a fingerprint up with ``dsearch,filter=file`` (Exim specification, chapter "File and database lookups"):
-only a regular file counts. eximcertd makes and removes the files. Beside it, in published/revision, stands the number
-of the publication that last changed it.
+only a regular file counts. eximcertd makes and removes the files. The file published/revision holds
+the number of the publication that last changed it.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class AllowedDirectory:
                     os.fchmod(directory, _MODE)
 
     def contents(self) -> Contents:
-        """Return what lies there. Raises DirectoryError: never taken for an empty directory."""
+        """Return the contents. Raises DirectoryError: an unreadable directory never counts as empty."""
         found: set[Fingerprint] = set()
         foreign: list[str] = []
         with self._errors(), self._opened() as directory, os.scandir(directory) as entries:

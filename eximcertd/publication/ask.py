@@ -1,7 +1,7 @@
-"""Asking the two programs that carry a publication out: over their sockets, or by running them.
+"""Calling the two programs of a publication: over their sockets, or by running them.
 
-Whatever goes wrong is an answer too: "unreachable" where nothing can have been done, "unknown" where it may have been.
-eximcertd-reload runs as Exim's user: its answer is checked field by field, and nothing but what it says is believed.
+A failure is an answer too: "unreachable" if nothing can have been done, "unknown" if it may have been.
+eximcertd-reload runs as Exim's user, who could forge its answer: every field is checked.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""One attempt at a publication: validate, write, load; put the previous file back where Exim does not take the new one.
+"""One attempt at a publication: validate, write, load; restore the previous file if Exim does not accept the new one.
 
-It keeps nothing and decides nothing: what came of it is returned.
+It keeps no state and makes no decision; it returns the result.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Keeping STATE/allowed in step with the ledger, in every form: open sessions may still use it after a change of form.
 
 The directory says how new it is (allowed_directory.revision): the number of the publication that last changed it. A
-ledger with a smaller number is older than the directory, a backup for example. It then removes no file and makes none,
-and what differs is reported for a person to settle.
+ledger with a smaller number is older than the directory, a backup for example. Then no file is removed or made, and the
+differences are reported for a person to decide on.
 """
 
 from __future__ import annotations

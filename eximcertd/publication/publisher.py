@@ -1,10 +1,10 @@
 """Publishing: making Exim honour the allowlist that follows from the decisions.
 
-One publication at a time; whoever asks while one runs shares the next. What is decided and could not be published
-waits, with the reason, and is tried again: at the next decision, when a file of Exim's configuration changes, and on a
-timer that backs off (a validation that Exim refuses may leave a line in its panic log).
+One publication runs at a time; calls during one share the next. A publication that failed is tried again: at the next
+decision, when a file of Exim's configuration changes, and on a timer that backs off (a validation that Exim refuses may
+leave a line in its panic log).
 
-A publication is due until the ledger has seen it confirmed for the file that stands (digest, inode, change time).
+A publication is due until the ledger has a confirmation for the present file (digest, inode, change time).
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ class Publisher:
         self._lock = asyncio.Lock()
         self._asked = self._served = 0
 
-    # What others ask
+    # For other parts
 
     @property
     def live(self) -> bool:
@@ -97,7 +97,7 @@ class Publisher:
         return self._retry.waiting
 
     async def start(self) -> None:
-        """Look at what stands, adopt what was added by hand, and publish what is due."""
+        """Read the macro file, adopt manual additions, and publish if a publication is due."""
         async with self._lock:
             self._edits.note_age()
             looked = await self._look()
@@ -131,7 +131,7 @@ class Publisher:
             await self.verify()
 
     async def verify(self) -> None:
-        """Look at what stands, adopt or report manual edits, and check that Exim accepts its configuration."""
+        """Read the macro file, adopt or report manual edits, and check that Exim accepts its configuration."""
         async with self._lock:
             looked = await self._look()
             due = not self.live
@@ -147,7 +147,7 @@ class Publisher:
     async def reconcile(self) -> None:
         """Make the directory hold the allowlist and nothing else.
 
-        Nothing is done by a new ledger that has not yet seen what stands: it would know none of the files.
+        A new ledger does nothing before it has read the macro file: it would know none of the files.
         """
         async with self._lock:
             if self._found is not None or self._publications.last_confirmed().form:
@@ -273,7 +273,7 @@ class Publisher:
             retry_at=self._retry.schedule(self.settle),
         )
 
-    # What stands
+    # The macro file
 
     async def _look(self) -> Attempt:
         """Read the macro file and take manual edits; return what came of it."""

@@ -1,4 +1,4 @@
-"""How the last publication ended, as others are told. Pure."""
+"""The result of the last publication. Pure."""
 
 from __future__ import annotations
 

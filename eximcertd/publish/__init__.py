@@ -1,4 +1,4 @@
-"""eximcertd-publish: root's part. It writes one file. Standard library, the fingerprint and the settings only."""
+"""eximcertd-publish, which runs as root and writes one file. It imports the standard library and two modules only."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The one exception of root's part, and how text from outside is shown in messages."""
+"""The one exception of eximcertd-publish, and how text from outside is shown in messages."""
 
 from __future__ import annotations
 

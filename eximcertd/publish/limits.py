@@ -1,7 +1,7 @@
 """The limits that root sets in [publish]: they bound what a compromised eximcertd can do.
 
-Up to FEW fingerprints may always go, the last one too, so that a client can be revoked at any time. More may go while
-at most max_shrink percent of the list goes and something remains. Root's own call overrides this.
+A request may always remove up to FEW fingerprints, the last one too, so that a client can be revoked at any time. It
+may remove more if they are at most max_shrink percent of the list and some remain. Root can override this limit.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The macro file: what stands in it, and what is written into it. Pure.
+"""The macro file: parsing and rendering it. Pure.
 
 Exim reads it line by line (Exim specification, chapter "The runtime configuration file"): a line that ends in a
 backslash continues in the next one, comment lines in between are skipped, a blank line ends it. A file that holds
@@ -67,7 +67,7 @@ def value_digest(value: str) -> str:
 
 
 def parse(macro: str, raw: bytes | None, inode: int = 0, ctime_ns: int = 0) -> MacroFile:
-    """Return what stands in a macro file (None: there is none). Raises PublishError that shows the line at fault."""
+    """Return the contents of a macro file (None: there is none). Raises PublishError that shows the wrong line."""
     if raw is None:
         return MacroFile(None, Found("absent"))
     value: str | None = None

@@ -49,7 +49,7 @@ def _answer(file: Path, *, allow_shrink: bool) -> Answer:
         return Answer(REFUSED, step, str(error))
     except OSError as error:
         return Answer(FAILED, step, f"{error.filename or 'standard input'}: {error.strerror}")
-    except Exception as error:  # noqa: BLE001 - whoever asked must be told
+    except Exception as error:  # noqa: BLE001 - the caller must get an answer
         import traceback  # noqa: PLC0415 - for faults alone
 
         traceback.print_exc()

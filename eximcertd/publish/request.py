@@ -1,4 +1,4 @@
-"""What eximcertd-publish is asked and what it answers: see eximcertd-publish(8), "PROTOCOL".
+"""The requests and answers of eximcertd-publish: see eximcertd-publish(8), "PROTOCOL".
 
 A request consists of ASCII lines, each with its newline:
 
@@ -54,7 +54,7 @@ class Request(NamedTuple):
 
 
 class Found(NamedTuple):
-    """The macro file as it stands.
+    """The present macro file.
 
     form: "list", "directory" or "absent" (no file, or no definition in it). fingerprints: of the list form, in the
     file's order. digest: SHA-256 of the file, lower-case hex, or ABSENT. inode, ctime_ns: stat(2)'s, 0 without a file.
@@ -73,11 +73,11 @@ class Found(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """What came of a request, as JSON on one line.
+    """The result of a request, as JSON on one line.
 
     outcome: "done"; "changed": the file does not have the expected digest, nothing was done; "refused": a limit, the
-    protocol or an unsafe file, nothing was done; "failed": a step failed, see found for what stands.
-    step: the step that failed, or "". message: what is wrong, where, and what to do. found: the file as it stands now,
+    protocol or an unsafe file, nothing was done; "failed": a step failed, see found for the present file.
+    step: the step that failed, or "". message: what is wrong, where, and what to do. found: the file as it is now,
     None if it cannot be read. file: its path. changed: whether this request replaced it. retry_after: seconds after
     which the same request is within the limits. timings: seconds per step.
     """

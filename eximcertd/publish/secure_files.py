@@ -1,6 +1,6 @@
 """Files that nobody but root can write: opened name by name from /, no link followed, every directory checked.
 
-Whoever can write the macro file, or replace a directory above it, can configure a program that starts as root: Exim
+A user who can write the macro file, or replace a directory above it, can configure a program that starts as root: Exim
 checks neither owner nor mode of an included file. If a user other than root runs the program, that user is trusted too.
 """
 

@@ -3,7 +3,7 @@
 Beside the macro file FILE there are only:
     FILE.lock         one request at a time
     FILE.candidate    a file while it is written
-    FILE.previous     what stood before the last write; restore puts it back
+    FILE.previous     the file before the last write; the action restore renames it back
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ LOCK_SECONDS: Final = 20.0
 
 
 def answer(config: Config, request: Request, *, allow_shrink: bool = False) -> Answer:
-    """Do what is asked; return what came of it. Raises nothing that a file, a limit or a full disk can cause."""
+    """Serve a request; return the answer. Raises nothing that a file, a limit or a full disk can cause."""
     steps, end = _StepTimer(), PublishError(DONE, "")
     transaction = _Transaction(config, request, steps, allow_shrink=allow_shrink)
     with ExitStack() as stack:
@@ -63,7 +63,7 @@ class _StepTimer:
 
 
 class _Transaction:
-    """A request being served. found: the file as it stands. changed: whether this request replaced it."""
+    """A request being served. found: the present file. changed: whether this request replaced it."""
 
     def __init__(self, config: Config, request: Request, steps: _StepTimer, *, allow_shrink: bool) -> None:
         self._config = config
@@ -117,12 +117,12 @@ class _Transaction:
         if form == "list":
             value = macrofile.list_value(request.fingerprints)
         else:
-            os.close(open_directory(config.state.directory))  # whoever can replace it decides who relays
+            os.close(open_directory(config.state.directory))  # its owner controls which clients relay
             value = macrofile.lookup_value(config.allowed)
         return macrofile.render(config.allowlist.macro, value, found.comments)
 
     def _write(self, directory: SecureDirectory, name: str, raw: bytes | None, text: bytes) -> None:
-        """Keep what stands, then replace it. Each of the two names changes by one rename of a synced file."""
+        """Keep the present file as the previous one, then replace it. Each change is one rename of a synced file."""
         limits.check_interval(self._config, self.found or Found("absent"))
         directory.write(f"{name}.candidate", raw or b"")
         directory.rename(f"{name}.candidate", f"{name}.previous")

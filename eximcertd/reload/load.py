@@ -1,9 +1,9 @@
-"""Signalling every daemon of our configuration, and seeing that each has loaded it.
+"""Signalling every daemon of our configuration, and confirming that each has loaded it.
 
 On SIGHUP a daemon closes its sockets and executes itself under the same process id. It then reads its configuration,
 opens its sockets, and handles SIGHUP again (seen with strace on 4.96; Exim specification, chapter "The Exim runtime
 configuration file"). So once SIGHUP is seen handled after the macro file was written, a socket that appears later
-belongs to a daemon that has read the file, whoever sent the signal. The kernel notes who opened a socket: other users
+belongs to a daemon that has read the file. The kernel notes who opened a socket: other users
 than root and Exim's cannot forge this sign.
 
 A signal may be lost: Exim ignores SIGHUP while it executes itself, and one that comes before it waits for connections
@@ -169,7 +169,7 @@ class _Reload:
         return ReloadAnswer(LOADED, daemons=tuple(self.states.values()))
 
     def _listening(self) -> set[Listener]:
-        """Return what listens on a port that is named, whoever opened it."""
+        """Return what listens on a port that is named, of any user."""
         return sockets.listeners([1, "self", *self.states], sockets.named_ports(self._endpoints, self._facts.tls_ports))
 
     def _are_successors(self, targets: Collection[_Target]) -> bool:

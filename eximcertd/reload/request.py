@@ -1,10 +1,10 @@
-"""What eximcertd-reload is asked and what it answers: see eximcertd-reload(8), "PROTOCOL".
+"""The requests and answers of eximcertd-reload: see eximcertd-reload(8), "PROTOCOL".
 
 A request has the frame of eximcertd-publish's (publish/request.py) with these actions:
 
     validate list                does Exim accept its configuration with this list? count and fingerprints follow
     validate directory           the same for the lookup in the directory
-    load DIGEST                  the macro file stands: validate, signal every daemon, confirm that each has loaded it
+    load DIGEST                  the file is written: validate, signal every daemon, confirm that each has loaded it
     check DIGEST                 the same without signals
 
 DIGEST: SHA-256, lower-case hex, of the macro's value as publish/macrofile.py renders it.
@@ -41,7 +41,7 @@ class DaemonState(NamedTuple):
 
 
 class ReloadAnswer(NamedTuple):
-    """What came of a request.
+    """The result of a request.
 
     outcome, one of OUTCOMES:
         valid        validate, check: Exim accepts the configuration
@@ -69,7 +69,7 @@ class ReloadAnswer(NamedTuple):
 
 
 class ReloadError(EximcertdError):
-    """A request ends early. answer: what is told of it."""
+    """A request ends early. answer: its answer."""
 
     def __init__(self, outcome: str, message: str, **fields: Any) -> None:
         super().__init__(message)

@@ -64,7 +64,7 @@ def candidate(config: Config, value: str) -> Validated:
 
 
 def live(config: Config, digest: str) -> Validated:
-    """Validate the configuration as it stands, with a macro of this SHA-256. Raises ReloadError and EximError."""
+    """Validate the present configuration, with a macro of this SHA-256. Raises ReloadError and EximError."""
     import hashlib  # noqa: PLC0415 - not for a candidate
 
     validated, macros = _read(config, _ask(config))
