@@ -127,8 +127,8 @@ class Scheduler:
         unknown, self._approved = self._approved, set()
         await parts.expiry.learn(unknown)
         changed = self._derive()
-        parts.expiry.tell(now, self._config.certificates.expires_within)
-        if parts.clock.trusted:  # else the entry is off the list already, and no decision follows from a wrong clock
+        if parts.clock.trusted:  # a wrong clock leads to no decision, and to no report that is given only once
+            parts.expiry.tell(now, self._config.certificates.expires_within)
             changed += parts.renewals.revoke_due(now)
         parts.forgetting.forget(self._config.queue.forget_pending_after)
         parts.forgetting.tell_dropped(self._config.queue.unmatched_limit)

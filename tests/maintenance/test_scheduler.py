@@ -237,3 +237,21 @@ def test_a_full_disk_is_told_once_and_maintenance_goes_on_when_there_is_room(hou
     run(house, FAST, make_room, fill)
     assert house.records.events().count(Event.LEDGER_PROBLEM) == 1
     assert house.records.events().count(Event.CERTIFICATE_EXPIRED) == 3000
+
+
+@pytest.mark.parametrize("years", [0, 11])
+def test_after_a_leap_of_the_clock_no_expiry_is_reported(house: House, years: int) -> None:
+    decide(house.ledger, Verb.APPROVE, ONE)
+    house.ledger.identities.keep([Identity(ONE, "key", "CN=a", "CN=a", 1)])
+    year = 365 * 86_400
+    house.ledger.running_time.advance(0, int((time.time() - years * year) * 1000))
+    rounds = 0
+
+    def done() -> bool:
+        nonlocal rounds
+        rounds += 1
+        return Event.CERTIFICATE_EXPIRED in house.records.events() or rounds > 40
+
+    run(house, FAST, done)
+    assert (Event.CLOCK_CHANGED in house.records.events()) is bool(years)
+    assert (Event.CERTIFICATE_EXPIRED in house.records.events()) is not bool(years)
