@@ -95,7 +95,7 @@ class Unless:
     def refusal(self, case: Case) -> Refusal | None:
         """See Rule."""
         found = None if self.option in case.insist else self.rule.refusal(case)
-        return None if found is None else Refusal(f"{found.sentence}; --{self.option} insists", self.option)
+        return None if found is None else Refusal(f"{found.sentence}; --{self.option} overrides this", self.option)
 
 
 @dataclass(frozen=True, slots=True)

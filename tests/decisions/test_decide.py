@@ -148,9 +148,9 @@ def test_a_repeated_request_is_answered_and_decides_nothing_again(desk: Desk) ->
 
 
 def test_an_approval_without_a_certificate_takes_insistence_from_person_and_import(desk: Desk) -> None:
-    with pytest.raises(RefusedError, match="--without-certificate insists"):
+    with pytest.raises(RefusedError, match="--without-certificate overrides this"):
         desk.decider.decide(by_person(Verb.APPROVE, [ONE], "alice", NOW, request="1"))
-    with pytest.raises(RefusedError, match="--without-certificate insists"):
+    with pytest.raises(RefusedError, match="--without-certificate overrides this"):
         desk.bring(Decision(ONE, Verb.APPROVE, "root", NOW - 5), insist=frozenset())
     assert desk.bring(Decision(ONE, Verb.APPROVE, "root", NOW - 5)).added == 1
 

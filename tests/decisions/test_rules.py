@@ -49,7 +49,7 @@ def test_a_certificate_that_is_not_known_is_refused_unless_insisted_on(tmp_path:
     refusal = FOR_PERSONS.refusal(of)
     assert refusal is not None
     assert refusal.option == WITHOUT_CERTIFICATE
-    assert refusal.sentence.endswith("--without-certificate insists")
+    assert refusal.sentence.endswith("--without-certificate overrides this")
     assert FOR_PERSONS.refusal(replace(of, insist=frozenset({WITHOUT_CERTIFICATE}))) is None
     assert FOR_PERSONS.refusal(replace(of, insist=frozenset({EXPIRED, CA}))) is not None
 

@@ -189,5 +189,5 @@ def test_the_certificate_of_a_ca_that_has_issued_others_is_approved_by_insistenc
     with Eximcertd(exim) as daemon:
         refused = daemon.ctl("approve", authority.fingerprint)
         assert refused.returncode == 7
-        assert "--ca insists" in refused.stderr
+        assert "--ca overrides this" in refused.stderr
         assert daemon.ctl("approve", "--ca", authority.fingerprint).returncode == 0
