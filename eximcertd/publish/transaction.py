@@ -20,7 +20,6 @@ from eximcertd.publish.secure_files import SecureDirectory, open_directory
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from eximcertd.settings import Config
 
@@ -50,13 +49,11 @@ class _StepTimer:
     @contextmanager
     def __call__(self, name: str) -> Iterator[None]:
         """Do one step. An OSError in it becomes a PublishError that names the file."""
-        began = time.monotonic()
+        self.failed, began = name, time.monotonic()
         try:
             yield
-        except (OSError, PublishError) as error:
-            self.failed = name
-            if isinstance(error, PublishError):
-                raise
+            self.failed = ""
+        except OSError as error:
             raise PublishError(FAILED, f"{error.filename or 'a file'}: {error.strerror} (step {name})") from None
         finally:
             self.timings[name] = round(time.monotonic() - began, 6)
@@ -66,10 +63,8 @@ class _Transaction:
     """A request being served. found: the present file. changed: whether this request replaced it."""
 
     def __init__(self, config: Config, request: Request, steps: _StepTimer, *, allow_shrink: bool) -> None:
-        self._config = config
-        self._request = request
-        self._step = steps
-        self._allow_shrink = allow_shrink
+        self._config, self._request = config, request
+        self._step, self._allow_shrink = steps, allow_shrink
         self.found: Found | None = None
         self.changed = False
 
@@ -98,14 +93,14 @@ class _Transaction:
         self.found = None
         raw, status = directory.read(name, macrofile.LARGEST) or (None, None)
         inode, ctime_ns = (status.st_ino, status.st_ctime_ns) if status else (0, 0)
-        self.found = self._parsed(directory.path / name, raw, inode, ctime_ns)
+        self.found = self._parsed(directory, name, raw, inode, ctime_ns)
         return raw
 
-    def _parsed(self, path: Path, raw: bytes | None, inode: int = 0, ctime_ns: int = 0) -> Found:
+    def _parsed(self, where: SecureDirectory, name: str, raw: bytes | None, inode: int = 0, ctime: int = 0) -> Found:
         try:
-            return macrofile.parse(self._config.allowlist.macro, raw, inode, ctime_ns).found
+            return macrofile.parse(self._config.allowlist.macro, raw, inode, ctime).found
         except PublishError as error:
-            raise PublishError(error.outcome, f"{path}: {error.message}") from None
+            raise PublishError(error.outcome, f"{where.path / name}: {error.message}") from None
 
     def _wanted(self) -> bytes:
         """Return the text of the file that is asked for, if it is within the limits."""
@@ -135,7 +130,7 @@ class _Transaction:
         previous = directory.read(f"{name}.previous", macrofile.LARGEST)
         if previous is None:
             raise refused(f"there is no {directory.path / name}.previous to restore")
-        self._parsed(directory.path / f"{name}.previous", previous[0])
+        self._parsed(directory, f"{name}.previous", previous[0])
         self._replace(directory, f"{name}.previous", name)
 
     def _replace(self, directory: SecureDirectory, new: str, name: str) -> None:
