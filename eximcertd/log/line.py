@@ -125,7 +125,7 @@ def match_refusal(line: bytes) -> RejectLine | None:
 def missing_selectors(log_selector: str) -> tuple[str, ...]:
     """Return which selectors a value of Exim's ``log_selector`` lacks for the log to tell who made an attempt.
 
-    Empty: ``pid`` ties the peer's line to the rejection, and ``tls_certificate_verified`` marks it (CV=yes).
+    Empty: ``pid`` ties the peer's line to the rejection, and ``tls_certificate_verified`` marks it (CV=).
     Words count in their order (Exim specification, chapter "Log files", section "Reducing or increasing what is
     logged"); by default ``pid`` is off and ``tls_certificate_verified`` is on.
     """
@@ -151,7 +151,8 @@ def _peer(line: bytes, start: int) -> Peer | None:
     fields, at = _fields(rest, address.end())
     refused = _REFUSED.match(rest, at)
     sender = fields.get(b"F", b"")
-    if refused is None or fields.get(b"CV") != b"yes" or not sender.startswith(b"<"):
+    # "no" is what an attempt has under the pinned recipe, which asks for no verified certificate
+    if refused is None or fields.get(b"CV") not in {b"yes", b"no"} or not sender.startswith(b"<"):
         return None
     host = name["host"] + b" [" + address["ip"] + b"]" if name["host"] else address["ip"]
     texts = (host, name["helo"] or b"", sender[1:-1], refused["recipient"] or b"")

@@ -67,7 +67,7 @@ def test_a_demo_that_is_left_up_ends_at_once_when_it_is_told_to(environment: dic
     with shown.open("wb") as stream:
         demo = subprocess.Popen([*DEMO, "--stay"], env=environment, stdout=stream, stderr=stream)
     try:
-        until(lambda: demo.poll() is not None or "until you press" in shown.read_text(), "the demo stays", limit=60)
+        until(lambda: demo.poll() is not None or "until you press" in shown.read_text(), "the demo stays", limit=200)
         assert demo.poll() is None, shown.read_text()
         demo.send_signal(signal.SIGINT)
         assert demo.wait(20) == 0
