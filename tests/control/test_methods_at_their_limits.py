@@ -153,4 +153,4 @@ def test_a_call_at_its_limits_leaves_others_answered_within_a_second(
             if not reply.get("continues"):
                 break
     assert ("error" in reply) is (parameters.get("verb") == "approve"), reply
-    assert max(took) < 1
+    assert max(took, default=0.0) < 1  # a short call may be over before anybody else has asked

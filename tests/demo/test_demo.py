@@ -70,7 +70,7 @@ def test_a_demo_that_is_left_up_ends_at_once_when_it_is_told_to(environment: dic
         until(lambda: demo.poll() is not None or "until you press" in shown.read_text(), "the demo stays", limit=200)
         assert demo.poll() is None, shown.read_text()
         demo.send_signal(signal.SIGINT)
-        assert demo.wait(20) == 0
+        assert demo.wait(120) == 0
     finally:
         demo.terminate()
         demo.wait(20)
