@@ -1,6 +1,6 @@
 """The rotated files of a log: which of them hold lines that were not counted yet, and their reading.
 
-Reading is done by generators: each yields after every piece, so that whoever runs them can read the log itself
+Reading is done by generators: each yields after every piece, so that the caller can read the log itself
 in between, however much there is.
 """
 

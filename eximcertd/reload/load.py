@@ -142,7 +142,7 @@ class _Reload:
         check_command_lines(found, self._macro)  # at the end: the others have loaded the list by then
 
     def answer(self) -> ReloadAnswer:
-        """Return the answer once all daemons have loaded. Raises ReloadError for whoever else listens."""
+        """Return the answer once all daemons have loaded. Raises ReloadError if another process listens."""
         if not self.states:
             found = self._listening()
             if not found and not processes.read(1, "net/tcp"):
