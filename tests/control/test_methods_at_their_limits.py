@@ -66,11 +66,12 @@ def another_caller(daemon: Eximcertd) -> Iterator[list[float]]:
 
     def ask() -> None:
         with Control(daemon.socket) as control:
-            while not done.is_set():
+            while True:
                 began = worked()
                 control.call("Status")
                 took.append(worked() - began)
-                done.wait(0.01)
+                if done.wait(0.01):
+                    break
 
     thread = threading.Thread(target=ask)
     thread.start()
@@ -153,4 +154,4 @@ def test_a_call_at_its_limits_leaves_others_answered_within_a_second(
             if not reply.get("continues"):
                 break
     assert ("error" in reply) is (parameters.get("verb") == "approve"), reply
-    assert max(took, default=0.0) < 1  # a short call may be over before anybody else has asked
+    assert max(took) < 1
