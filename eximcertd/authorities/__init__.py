@@ -1,0 +1,1 @@
+"""Certificate authorities that were approved, and the certificates that they have signed."""

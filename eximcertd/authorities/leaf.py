@@ -1,0 +1,156 @@
+"""Whether an approved authority has issued a client's certificate, and for a purpose and a name that it may have.
+
+All of it is read from the bytes of the certificate. What Exim logs about an issuer is not used: anybody can make a
+certificate that names any issuer. Pure: no I/O, no clock.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from cryptography import x509
+from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID, NameOID
+
+from eximcertd.authorities.authority import read_certificate, value_of
+from eximcertd.authorities.crl import Crl
+from eximcertd.authorities.signature import SignatureError, load_key, verify_signature
+from eximcertd.certificates import der as walk
+from eximcertd.text import clean
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from datetime import datetime
+
+    from eximcertd.authorities.authority import Authority
+    from eximcertd.fingerprint import Fingerprint
+
+LARGEST_LEAF: Final = 6 << 10
+MOST_NAMES: Final = 100
+_ANY_PURPOSE: Final = "2.5.29.37.0"
+_CLIENT: Final = ExtendedKeyUsageOID.CLIENT_AUTH.dotted_string
+_UNDERSTOOD: Final = frozenset(
+    {
+        ExtensionOID.BASIC_CONSTRAINTS,
+        ExtensionOID.KEY_USAGE,
+        ExtensionOID.EXTENDED_KEY_USAGE,
+        ExtensionOID.SUBJECT_ALTERNATIVE_NAME,
+        ExtensionOID.CERTIFICATE_POLICIES,
+    }
+)
+"""The extensions that may be critical (RFC 5280, section 4.2)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Enrolled:
+    """The certificate is the authority's. serial: of the certificate. not_before, not_after: aware; when both hold."""
+
+    authority: Authority
+    serial: int
+    not_before: datetime
+    not_after: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class NotEnrolled:
+    """No approved authority vouches for the certificate. reason: a clause; "" if none of them has the issuer's name."""
+
+    reason: str = ""
+
+
+def verify(
+    der: bytes,
+    authorities: Sequence[Authority],
+    now: datetime,
+    crls: Mapping[Fingerprint, Crl | str],
+) -> Enrolled | NotEnrolled:
+    """Return which of the authorities has issued a certificate. now: aware.
+
+    crls: of the authorities that have one: the CRL, or why it cannot be used.
+    """
+    try:
+        where = walk.fields(der)
+        issuer = walk.raw(der, where.issuer)
+        named = [one for one in authorities if one.subject == issuer]
+        if not named:
+            return NotEnrolled()
+        begins, ends = walk.validity(der, where.validity)
+        serial = _check(der, begins, ends, now)
+        load_key(walk.raw(der, where.key))
+        authority = _issuer(der, named)
+    except (SignatureError, walk.DerError) as error:
+        return NotEnrolled(str(error))
+    problem = authority.problem(now) or _revoked(authority, serial, now, crls) or _outside(der, authority.patterns)
+    if problem:
+        return NotEnrolled(problem)
+    return Enrolled(authority, serial, max(begins, authority.not_before), min(ends, authority.not_after))
+
+
+def _check(der: bytes, begins: datetime, ends: datetime, now: datetime) -> int:
+    """Check what concerns the certificate alone; return its serial number. Raises SignatureError."""
+    if len(der) > LARGEST_LEAF:
+        raise SignatureError(f"it is larger than {LARGEST_LEAF} bytes")
+    certificate, extensions = read_certificate(der)
+    if certificate.version is not x509.Version.v3:
+        raise SignatureError("it is not X.509 version 3")
+    constraints = value_of(extensions, x509.BasicConstraints)
+    if constraints is not None and constraints.ca:
+        raise SignatureError("it is the certificate of a CA, not of a client")
+    for extension in extensions:
+        if extension.critical and extension.oid not in _UNDERSTOOD:
+            raise SignatureError(f"it has a critical extension that is not understood: {extension.oid.dotted_string}")
+    purposes = value_of(extensions, x509.ExtendedKeyUsage)
+    if purposes is not None and not {one.dotted_string for one in purposes} & {_CLIENT, _ANY_PURPOSE}:
+        raise SignatureError("its extended key usage does not permit the authentication of a client")
+    if now > ends:
+        raise SignatureError(f"it has expired on {ends:%Y-%m-%d}")
+    if now < begins:
+        raise SignatureError(f"it is not valid before {begins:%Y-%m-%d}")
+    return certificate.serial_number
+
+
+def _issuer(der: bytes, named: Iterable[Authority]) -> Authority:
+    """Return the one of several authorities of a name whose key has signed it. Raises SignatureError."""
+    failure = SignatureError("")
+    for authority in named:
+        try:
+            verify_signature(der, authority.key)
+        except SignatureError as error:
+            failure = error
+        else:
+            return authority
+    raise failure
+
+
+def _revoked(authority: Authority, serial: int, now: datetime, crls: Mapping[Fingerprint, Crl | str]) -> str:
+    if not authority.crl:
+        return ""
+    crl = crls.get(authority.fingerprint, "it was not read yet")
+    problem = crl if isinstance(crl, str) else crl.problem(now)
+    if problem:
+        return f"the CRL {clean(authority.crl)} cannot be used: {problem}"
+    return "it is on the CRL of its authority" if isinstance(crl, Crl) and serial in crl.serials else ""
+
+
+def _outside(der: bytes, patterns: Sequence[str]) -> str:
+    """Return which name no pattern matches, a clause, or "".
+
+    DNS names and mail addresses among the alternative names count; where there are none, each CN of the subject.
+    """
+    if not patterns:
+        return ""
+    certificate, extensions = read_certificate(der)
+    alternative = value_of(extensions, x509.SubjectAlternativeName) or ()
+    names = [one.value for one in alternative if isinstance(one, x509.DNSName | x509.RFC822Name)]
+    names = names or [str(one.value) for one in certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
+    if not names or len(names) > MOST_NAMES:
+        return "it has no name to compare with the authority's patterns" if not names else "it has too many names"
+    matchers = [pattern_of(one) for one in patterns]
+    outside = next((name for name in names if not any(one.fullmatch(name) for one in matchers)), None)
+    return "" if outside is None else f"the authority is not approved for the name {clean(outside[:100])}"
+
+
+def pattern_of(text: str) -> re.Pattern[str]:
+    """Return the expression for a pattern: ``*`` stands for any characters but ``@``, and case does not matter."""
+    return re.compile("[ -?A-~]*".join(re.escape(part) for part in text.split("*")), re.IGNORECASE | re.ASCII)
