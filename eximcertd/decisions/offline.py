@@ -60,6 +60,8 @@ def _read(file: Path) -> bytes:
         there = os.fstat(descriptor)
         if not stat.S_ISREG(there.st_mode) or there.st_uid not in {0, os.getuid()} or there.st_mode & 0o022:
             raise _untrusted(file, "it is not a regular file that root alone can write")
+        if there.st_size > LARGEST:
+            raise _untrusted(file, f"it is larger than {LARGEST >> 20} MiB")
         return stream.read(LARGEST)
 
 
