@@ -9,12 +9,11 @@ def main() -> None:
 
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr] # a terminal without UTF-8
-    if "scan" in sys.argv:
-        from eximcertd.cli.scanrun import asked, run_quickly  # noqa: PLC0415 - a scan starts without click
+    from eximcertd.cli.quick import asked, run  # noqa: PLC0415 - each verb imports this package
 
-        what = asked(sys.argv[1:])
-        if what is not None:
-            run_quickly(what)
+    call = asked(sys.argv[1:])
+    if call is not None:
+        run(call)
     from eximcertd.cli.app import program  # noqa: PLC0415 - the same
 
     program(prog_name="eximcertctl")

@@ -10,11 +10,8 @@ import click
 
 from eximcertd import __version__
 from eximcertd.cli.context import Context
-from eximcertd.cli.formatting import complaint
-from eximcertd.cli.output import say
-from eximcertd.errors import EximcertdError, Exit
-
-DEFAULT_CONFIG: Final = "/etc/eximcertd/eximcertd.toml"
+from eximcertd.cli.quick import DEFAULT_CONFIG, MISUNDERSTOOD, failed
+from eximcertd.errors import EximcertdError
 
 VERBS: Final[dict[str, str]] = {
     "pending": "Show the clients that were refused and wait for a decision.",
@@ -60,19 +57,9 @@ class Verbs(click.Group):
         """Run a verb; an error ends it with its message and its exit status."""
         try:
             return super().invoke(ctx)
-        except EximcertdError as error:
-            failure = error
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
-            # Verbs unpack the answers of eximcertd, which may be of another version, or compromised.
-            failure = EximcertdError(
-                f"the answer of eximcertd is not understood: {type(error).__name__}: {error}", hint=_VERSIONS
-            )
-        say(complaint(failure, ctx.invoked_subcommand or ""), err=True)
-        status = Exit.FAILED if failure.exit_status is Exit.CONFIGURATION else failure.exit_status
-        return ctx.exit(int(status))
-
-
-_VERSIONS: Final = "eximcertd and eximcertctl must be of the same version: restart eximcertd after an upgrade"
+        except (EximcertdError, *MISUNDERSTOOD) as error:
+            status = failed(error, ctx.invoked_subcommand or "")
+        return ctx.exit(status)
 
 
 @click.group(

@@ -1,48 +1,17 @@
-"""What every verb needs: the configuration and a client of eximcertd."""
+"""What every verb needs: the configuration, a client of eximcertd, and the options that all verbs have."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import Final
 
 import click
 
-from eximcertd.control.client import Client
+from eximcertd.cli.connection import Context, each
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
-    from eximcertd.config import Config
+__all__ = ["Context", "each", "json_option", "pass_context"]
 
 json_option: Final = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 """The option that every verb has."""
 
 pass_context: Final = click.pass_obj
 """Gives a verb its Context."""
-
-
-class Context:
-    """The options before the verb. config_file: path of the configuration. socket: from --socket, or None."""
-
-    def __init__(self, config_file: Path, socket: Path | None) -> None:
-        self.config_file: Final = config_file
-        self.socket: Final = socket
-        self._config: Config | None = None
-
-    def config(self) -> Config:
-        """Return the configuration. Raises ConfigurationError."""
-        if self._config is None:
-            from eximcertd.config import load  # noqa: PLC0415 - many calls need no configuration
-
-            self._config = load(self.config_file)
-        return self._config
-
-    def client(self) -> Client:
-        """Return a client of eximcertd, not yet connected. Raises ConfigurationError."""
-        return Client(self.socket or self.config().control.socket)
-
-
-def each(client: Client, method: str, key: str, **parameters: Any) -> Iterator[dict[str, Any]]:
-    """Yield the objects of a method that answers in portions. key: under which a portion has them."""
-    for portion in client.stream(method, parameters):
-        yield from portion[key]

@@ -5,9 +5,9 @@ Names in certificates, HELO arguments and notes are text from outside: each is e
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
+from eximcertd.cli.times import local, moment
 from eximcertd.errors import EximcertdError, NoSuchFingerprintError
 from eximcertd.fingerprint import grouped
 from eximcertd.text import clean, columns, shown
@@ -34,21 +34,6 @@ def complaint(error: EximcertdError, verb: str = "") -> str:
 def digits(fingerprint: str) -> str:
     """Return a fingerprint in groups of eight digits."""
     return grouped(clean(fingerprint))
-
-
-def local(time: str | None) -> str:
-    """Return an RFC 3339 time as local time, to the minute; "-" for None."""
-    at = moment(time)
-    return "-" if at is None else f"{at.astimezone():%Y-%m-%d %H:%M}"
-
-
-def moment(time: str | None) -> datetime | None:
-    """Return an RFC 3339 time as an aware datetime; None for None and for other text."""
-    try:
-        at = datetime.fromisoformat(time or "")
-    except ValueError:
-        return None
-    return at if at.tzinfo else at.replace(tzinfo=UTC)
 
 
 def pending(entry: dict[str, Any]) -> Iterator[str]:

@@ -6,13 +6,15 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from eximcertd.cli import table
 from eximcertd.cli.arguments import prefixes
 from eximcertd.cli.context import Context, each, json_option, pass_context
 from eximcertd.cli.formatting import decided, pending
 from eximcertd.cli.output import print_json_array, say
+from eximcertd.cli.pendingrun import print_table, width
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from eximcertd.control.client import Client
 
@@ -31,29 +33,54 @@ _STANDINGS: Final = {
     "chosen",
     type=click.Choice(tuple(_STANDINGS)),
     multiple=True,
-    help="List this standing only. Can be repeated.",
+    help="List this standing. Can be repeated.",
 )
+@click.option("--all", "everything", is_flag=True, help="List every standing.")
+@click.option("--long", is_flag=True, help="Show several lines of each, with the warnings.")
 @json_option
 @pass_context
-def command(context: Context, fingerprints: tuple[str, ...], chosen: tuple[str, ...], as_json: bool) -> None:
-    """List every fingerprint with its status, or those that begin with FINGERPRINT."""
+def command(  # noqa: PLR0917 - an argument for each option
+    context: Context,
+    fingerprints: tuple[str, ...],
+    chosen: tuple[str, ...],
+    everything: bool,
+    long: bool,
+    as_json: bool,
+) -> None:
+    """List the approved certificates, with who approved them, when and why.
+
+    With FINGERPRINT, every fingerprint that begins so is listed, whatever its standing. With --json every standing is
+    listed, unless --standing names some.
+    """
     asked = prefixes(fingerprints) if fingerprints else []
-    standings = [standing for standing in _STANDINGS if standing in chosen or not chosen]
+    every = everything or asked or as_json
+    standings = [
+        standing for standing in _STANDINGS if standing in (chosen or (_STANDINGS if every else ("approved",)))
+    ]
     with context.client() as client:
         if as_json:
             print_json_array(entry for standing in standings for entry in _entries(client, standing, asked))
             return
-        if not sum([_show(client, standing, asked) for standing in standings]):
-            say("Nothing to list.")
+        found = {standing: list(_entries(client, standing, asked)) for standing in standings}
+    for standing, entries in found.items():
+        if entries:
+            _show(standing, entries, long=long)
+    if not any(found.values()):
+        say("Nothing to list." if every or chosen else "No certificate is approved.")
 
 
-def _show(client: Client, standing: str, asked: list[str]) -> int:
-    number = 0
-    for number, entry in enumerate(_entries(client, standing, asked), 1):
-        if number == 1:
-            say(f"{standing.capitalize()}:\n", bold=True)
-        say("\n".join((pending if standing == "pending" else decided)(entry)) + "\n")
-    return number
+def _show(standing: str, entries: Sequence[dict[str, Any]], *, long: bool) -> None:
+    say(f"{standing.capitalize()}:\n", bold=True)
+    if long:
+        for entry in entries:
+            say("\n".join((pending if standing == "pending" else decided)(entry)) + "\n")
+        return
+    if standing == "pending":
+        print_table(table.waiting(entries, width(), None))
+    else:
+        latest = sorted(entries, key=lambda entry: str((entry["decision"] or {}).get("at")), reverse=True)
+        print_table(table.decided(latest, width()))
+    say(f"{legend}\n" if (legend := table.legend(entries)) else "")
 
 
 def _entries(client: Client, standing: str, asked: list[str]) -> Iterator[dict[str, Any]]:

@@ -1,33 +1,49 @@
-"""The output of eximcertctl. Every text is escaped here once more, whatever its source."""
+"""The output of eximcertctl. Every text is escaped here once more, whatever its source. Without click (see quick.py).
+
+Styles are printed to a terminal only, and not if NO_COLOR is set (https://no-color.org) or TERM is "dumb".
+"""
 
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
-
-import click
+import os
+import sys
+from typing import TYPE_CHECKING, Any, Final
 
 from eximcertd.text import clean
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from typing import TextIO
+
+_ALARM: Final = "1;31"  # bold red: ECMA-48, 8.3.117 (SGR)
+_BOLD: Final = "1"
 
 
 def say(text: str, *, alarm: bool = False, bold: bool = False, err: bool = False) -> None:
     """Print lines; control characters are escaped. alarm: in bold red."""
+    stream = sys.stderr if err else sys.stdout
+    style = _ALARM if alarm else _BOLD
+    styled = (alarm or bold) and coloured(stream)
     safe = "\n".join(clean(line) for line in text.split("\n"))
-    click.echo(click.style(safe, fg="red" if alarm else None, bold=True) if alarm or bold else safe, err=err)
+    stream.write(f"\x1b[{style}m{safe}\x1b[0m\n" if styled else f"{safe}\n")
+    stream.flush()
+
+
+def coloured(stream: TextIO) -> bool:
+    """Tell whether styles may be printed."""
+    return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
 def print_json(value: Any) -> None:
     """Print one value as JSON in ASCII."""
-    click.echo(json.dumps(value, indent=2))
+    sys.stdout.write(json.dumps(value, indent=2) + "\n")
 
 
 def print_json_array(values: Iterable[Any]) -> None:
     """Print a JSON array, an element a line, as the elements come."""
     separator = "["
     for value in values:
-        click.echo(f"{separator}\n{json.dumps(value)}", nl=False)
+        sys.stdout.write(f"{separator}\n{json.dumps(value)}")
         separator = ","
-    click.echo("[]" if separator == "[" else "\n]")
+    sys.stdout.write("[]\n" if separator == "[" else "\n]\n")

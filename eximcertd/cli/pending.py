@@ -1,60 +1,30 @@
-"""eximcertctl pending."""
+"""eximcertctl pending for click (see quick.py)."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from datetime import UTC, datetime
 
 import click
 
-from eximcertd.cli.context import Context, each, json_option, pass_context
-from eximcertd.cli.formatting import count, pending
-from eximcertd.cli.output import print_json_array, say
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from eximcertd.control.client import Client
-
-_MOST_UNMATCHED: Final = 10
+from eximcertd.cli.context import Context, json_option, pass_context
+from eximcertd.cli.pendingrun import MOST, PendingFilter, run
+from eximcertd.cli.times import earlier
 
 
 @click.command("pending")
-@click.option("--all", "everything", is_flag=True, help="Show every fingerprint without a certificate too.")
+@click.option("--all", "everything", is_flag=True, help=f"Show all: more than {MOST}, and those without a certificate.")
+@click.option("--long", is_flag=True, help="Show several lines of each, with the warnings.")
+@click.option("--since", metavar="TIME", help="Show those refused since: 2d, 12h, 30min ago, or a date.")
+@click.option("--from", "peer", metavar="HOST", help="Show those whose host's name or address contains HOST.")
 @json_option
 @pass_context
-def command(context: Context, everything: bool, as_json: bool) -> None:
-    """Show the clients that were refused and wait for a decision.
+def command(  # noqa: PLR0917 - an argument for each option
+    context: Context, everything: bool, long: bool, since: str | None, peer: str | None, as_json: bool
+) -> None:
+    """Show the clients that were refused and wait for a decision, the latest first.
 
-    Clients with a known certificate come first. Fingerprints without one follow; any client can make Exim log
-    such a fingerprint.
+    Clients with a known certificate are shown. Any client can make Exim log the fingerprint of a certificate that
+    is not known: those are only counted.
     """
-    with context.client() as client:
-        if as_json:
-            print_json_array(_entries(client, "pending", "unmatched"))
-            return
-        known, peers = _show(_entries(client, "pending"), None)
-        unmatched, _ = _show(_entries(client, "unmatched"), None if everything else _MOST_UNMATCHED)
-    if unmatched > _MOST_UNMATCHED and not everything:
-        say(f"... and {unmatched - _MOST_UNMATCHED:,} more without a certificate: --all shows them.\n")
-    if known and not peers:
-        say("The log does not tell which hosts these are: eximcertctl check says what log_selector lacks.\n")
-    if not known + unmatched:
-        say("No client is waiting.")
-    elif not known:
-        say(f"{count(unmatched, 'fingerprint')} without a certificate; no other client is waiting.")
-    else:
-        say("Decide with: eximcertctl approve|reject FINGERPRINT (the first 8 digits suffice)")
-
-
-def _entries(client: Client, *standings: str) -> Iterator[dict[str, Any]]:
-    return each(client, "List", "entries", standings=standings, prefixes=[])
-
-
-def _show(entries: Iterator[dict[str, Any]], most: int | None) -> tuple[int, int]:
-    """Show the first entries; return how many there are, and of how many the host is known."""
-    number = peers = 0
-    for number, entry in enumerate(entries, 1):
-        peers += entry["from"] is not None
-        if most is None or number <= most:
-            say("\n".join(pending(entry)) + "\n")
-    return number, peers
+    start = since and f"{earlier(since, datetime.now(UTC)):%Y-%m-%dT%H:%M:%SZ}"
+    run(context, PendingFilter(everything, long, start, peer), as_json=as_json)

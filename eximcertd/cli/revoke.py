@@ -11,8 +11,9 @@ import click
 from eximcertd.cli.arguments import fingerprints_argument, prefixes
 from eximcertd.cli.context import Context, json_option
 from eximcertd.cli.decision import ask, check_root, exit_status, note_option, override_shrink, say_decision
-from eximcertd.cli.formatting import count, moment
+from eximcertd.cli.formatting import count
 from eximcertd.cli.output import print_json, say
+from eximcertd.cli.times import moment
 from eximcertd.errors import EximcertdError, Exit
 from eximcertd.text import shown
 

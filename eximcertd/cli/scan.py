@@ -5,7 +5,8 @@ from __future__ import annotations
 import click
 
 from eximcertd.cli.context import Context, json_option
-from eximcertd.cli.scanrun import Asked, run
+from eximcertd.cli.quick import Asked
+from eximcertd.cli.scanrun import run
 
 
 @click.command("scan")
@@ -20,4 +21,5 @@ def command(ctx: click.Context, files: tuple[str, ...], dry_run: bool, as_json: 
     eximcertd as it followed the log, is not counted again. With --dry-run eximcertd need not run.
     """
     context: Context = ctx.obj
-    ctx.exit(run(Asked(context.config_file, context.socket, files, dry_run, as_json)))
+    given = {"--dry-run": dry_run, "--json": as_json}
+    ctx.exit(run(Asked(context, "scan", files, {flag for flag, there in given.items() if there})))

@@ -1,18 +1,11 @@
-"""eximcertctl status."""
+"""eximcertctl status for click (see quick.py)."""
 
 from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any
 
 import click
 
 from eximcertd.cli.context import Context, json_option, pass_context
-from eximcertd.cli.formatting import count, digits, local
-from eximcertd.cli.output import print_json, say
-from eximcertd.text import clean
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from eximcertd.cli.statusrun import run
 
 
 @click.command("status")
@@ -20,64 +13,4 @@ if TYPE_CHECKING:
 @pass_context
 def command(context: Context, as_json: bool) -> None:
     """Show the state of eximcertd, the log and Exim's list."""
-    with context.client() as client:
-        status = client.call("Status")["status"]
-    if as_json:
-        print_json(status)
-        return
-    say(f"eximcertd {clean(status['version'])}, process {status['pid']}\n")
-    for name, line, alarm in _lines(status):
-        say(f"{name:<13}{line}", alarm=alarm)
-
-
-def _lines(status: dict[str, Any]) -> Iterator[tuple[str, str, bool]]:
-    """Yield the name and the text of each line, and whether it needs attention."""
-    yield from _log(status["log"])
-    certificates = status["certificates"]
-    yield "certificates", f"{certificates['distinct']:,} in {count(certificates['files'], 'file')}", False
-    if certificates["problem"]:
-        yield "", clean(certificates["problem"]), True
-    counts = status["counts"]
-    approved = f"{counts['approved']:,}"
-    if certificates["expired"] or certificates["expiring"]:
-        approved += f" ({certificates['expired']} expired, {certificates['expiring']} will expire soon)"
-    yield "approved", approved, False
-    pending = f"{counts['pending']:,}"
-    if counts["unmatched"]:
-        pending += f", and {counts['unmatched']:,} without a certificate"
-    if counts["unmatched_dropped"]:
-        pending += f" ({counts['unmatched_dropped']:,} dropped: see unmatched_limit)"
-    yield "pending", pending, False
-    yield "rejected", f"{counts['rejected']:,}", False
-    yield "revoked", f"{counts['revoked']:,}", False
-    yield from _allowlist(status["allowlist"])
-
-
-def _log(log: dict[str, Any]) -> Iterator[tuple[str, str, bool]]:
-    behind = log["behind_bytes"]
-    read = "read to its end" if not behind else f"{behind:,} bytes still to read"
-    yield "log", f"{clean(log['path'])}, {read}", False
-    yield "", f"last line {local(log['last_line_at'])}", False
-    if log["problem"]:
-        yield "", clean(log["problem"]), True
-
-
-def _allowlist(allowlist: dict[str, Any]) -> Iterator[tuple[str, str, bool]]:
-    if allowlist["exim_is_down"]:
-        yield "allowlist", "EXIM IS DOWN: it ended at the last reload", True
-    elif allowlist["live"]:
-        yield "allowlist", f"live, {_form(allowlist)} since {local(allowlist['published_at'])}", False
-    else:
-        yield "allowlist", f"NOT LIVE: Exim does not honour every decision; {_form(allowlist)}", True
-    if allowlist["error"]:
-        yield "", clean(allowlist["error"]), True
-    if allowlist["retry_at"]:
-        yield "", f"next attempt by {local(allowlist['retry_at'])}", False
-    for fingerprint in allowlist["removed_by_hand"]:
-        yield "", digits(fingerprint), False
-        yield "", "was removed from the macro file by hand: approve or revoke it", True
-
-
-def _form(allowlist: dict[str, Any]) -> str:
-    revision = f", revision {allowlist['revision']}" if allowlist["revision"] else ""
-    return f"{clean(allowlist['form'] or 'no')} form{revision}"
+    run(context, as_json=as_json)

@@ -7,8 +7,9 @@ import json
 import click
 
 from eximcertd.cli.context import Context, json_option, pass_context
-from eximcertd.cli.formatting import local, pending
+from eximcertd.cli.formatting import pending
 from eximcertd.cli.output import say
+from eximcertd.cli.times import local
 from eximcertd.control.client import LostError
 from eximcertd.text import clean
 

@@ -32,6 +32,7 @@ TABLE: Final[dict[str, Right]] = {
     "org.varlink.service.GetInterfaceDescription": Right.ANYBODY,
     "org.eximcertd.Status": Right.READ,
     "org.eximcertd.List": Right.READ,
+    "org.eximcertd.Count": Right.READ,
     "org.eximcertd.Show": Right.READ,
     "org.eximcertd.History": Right.READ,
     "org.eximcertd.Check": Right.READ,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from eximcertd.fingerprint import Fingerprint
 from eximcertd.ledger.decisions import Decision
@@ -16,6 +16,13 @@ if TYPE_CHECKING:
 
     from eximcertd.ledger.store import Store
 
+_NAMED = {"unmatched": (Status.PENDING.value, (0,)), Status.PENDING.value: (Status.PENDING.value, (1,))}
+"""Names of listings that are not a status alone: the status, and whether a certificate is known."""
+
+_SELECTED = (
+    " FROM entry WHERE standing = ?1 AND matched IN (?2, ?3) AND (?4 IS NULL OR last_seen >= ?4)"
+    " AND (?5 IS NULL OR instr(lower(host || ' ' || helo), lower(?5)) > 0)"
+)
 _COLUMNS = (
     "SELECT e.fingerprint, e.standing, e.attempts, e.first_seen, e.last_seen, e.host, e.helo, e.sender, e.recipient,"
     " e.matched, e.withheld, e.confirmed, e.revoke_at, e.lapsed, d.verb, d.by, d.at, d.note"
@@ -53,6 +60,22 @@ class Counts:
     approved: int
     rejected: int
     revoked: int
+
+
+class Selection(NamedTuple):
+    """Entries of a status, or "unmatched". since: of the last attempt (ms since the epoch), or None.
+
+    peer: a part of the client's host or HELO argument, in any case, or None.
+    """
+
+    standing: str
+    since: int | None = None
+    peer: str | None = None
+
+    def values(self) -> tuple[object, ...]:
+        """Return the values for _SELECTED."""
+        name, kinds = _NAMED.get(self.standing, (self.standing, (0, 1)))
+        return (name, kinds[0], kinds[-1], self.since, self.peer)
 
 
 class Entries:
@@ -104,8 +127,7 @@ class Entries:
         Those without a certificate when they were seen come first, each kind ascending by fingerprint: so every
         portion is found by the index, at a million too. Each portion has the state at the time at which it is read.
         """
-        kinds = {"unmatched": (0,), Status.PENDING.value: (1,)}.get(standing, (0, 1))
-        name = Status.PENDING.value if standing == "unmatched" else standing
+        name, kinds = _NAMED.get(standing, (standing, (0, 1)))
         for matched in kinds:
             last = prefix
             while True:
@@ -119,6 +141,20 @@ class Entries:
                 if len(rows) < portion:
                     break
                 last = rows[-1][0] + "0"
+
+    def newest(self, of: Selection, most: int) -> list[Fingerprint]:
+        """Return the first ``most`` of these entries, the latest attempt first."""
+        with self._store.reading() as db:
+            rows = db.execute(
+                f"SELECT fingerprint{_SELECTED} ORDER BY last_seen DESC, fingerprint LIMIT ?6",
+                (*of.values(), most),
+            ).fetchall()
+        return [Fingerprint(row[0]) for row in rows]
+
+    def count(self, of: Selection) -> int:
+        """Return the number of these entries."""
+        with self._store.reading() as db:
+            return int(db.execute(f"SELECT count(*){_SELECTED}", of.values()).fetchone()[0])
 
     def candidates(self, prefix: str, most: int) -> list[Fingerprint]:
         """Return the first ``most`` fingerprints of the ledger that begin with ``prefix``."""

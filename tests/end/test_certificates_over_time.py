@@ -57,7 +57,7 @@ def test_a_renewal_that_overwrites_the_old_file_is_known_by_its_key_and_replaces
         until(lambda: new.fingerprint in daemon.entries("pending"), "the new one is pending")
         renews = daemon.entries("pending")[new.fingerprint]["renews"]
         assert (renews["fingerprint"], renews["same_key"]) == (old.fingerprint, True)
-        assert "same key" in daemon.ctl("pending").stdout
+        assert "same key" in daemon.ctl("pending", "--long").stdout
         soon = (datetime.now(UTC) + timedelta(seconds=4)).strftime("%Y-%m-%dT%H:%M:%SZ")
         done = daemon.ctl("approve", "--replace", "--at", soon, new.fingerprint)
         assert done.returncode == 0, done.stderr
@@ -76,7 +76,7 @@ def test_the_same_name_with_another_key_is_another_entry_and_says_so(exim: EximS
         assert ask(exim.port, two).refused
         until(lambda: two.fingerprint in daemon.entries("pending"), "it is pending")
         assert daemon.entries("pending")[two.fingerprint]["renews"]["same_key"] is False
-        assert "NEW key" in daemon.ctl("pending").stdout
+        assert "NEW key" in daemon.ctl("pending", "--long").stdout
 
 
 def test_expired_and_expiring_ones_are_shown_and_told_once_and_leave_the_list_by_policy_alone(

@@ -86,6 +86,7 @@ class Twin:
         own: dict[str, Handler] = {
             "Status": self._status,
             "List": self._list,
+            "Count": self._count,
             "Show": self._show,
             "History": self._history,
             "Check": self._check,
@@ -217,8 +218,15 @@ class Twin:
             for entry in self.entries.values()
             if not parameters["standings"] or _standing(entry) in parameters["standings"]
         ]
+        if parameters["newest"] is not None:
+            found = _selected(found, parameters)[: parameters["newest"]]
         for start in range(0, len(found), PORTION):
             yield {"entries": found[start : start + PORTION]}
+
+    async def _count(self, caller: Caller, parameters: dict[str, Any]) -> dict[str, Any]:
+        self._note("Count", caller, parameters)
+        found = [entry for entry in self.entries.values() if _standing(entry) in parameters["standings"]]
+        return {"count": len(_selected(found, parameters))}
 
     async def _show(self, caller: Caller, parameters: dict[str, Any]) -> dict[str, Any]:
         self._note("Show", caller, parameters)
@@ -296,6 +304,13 @@ class Twin:
         for event in self.events:
             yield {"events": [event]}
         await asyncio.Event().wait()
+
+
+def _selected(entries: list[dict[str, Any]], given: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return those that were seen since, from this host, the latest first."""
+    since, peer = given["since"] or "", given["from"] or ""
+    found = [entry for entry in entries if entry["last_seen"] >= since and peer in str(entry["from"])]
+    return sorted(found, key=lambda entry: str(entry["last_seen"]), reverse=True)
 
 
 def _standing(entry: dict[str, Any]) -> str:

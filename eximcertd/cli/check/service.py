@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from eximcertd.cli.check.access import User
 from eximcertd.cli.check.finding import CheckLine, Verdict, error, ok, unknown
 from eximcertd.cli.context import each
-from eximcertd.cli.formatting import moment
+from eximcertd.cli.times import moment
 from eximcertd.errors import EximcertdError, NoAnswerError, NotPermittedError
 from eximcertd.fingerprint import FingerprintError, parse
 

@@ -22,6 +22,7 @@ def handlers(services: Services, watching: Watching) -> dict[str, Handler]:
     return {
         "Status": questions.status,
         "List": questions.entries,
+        "Count": questions.count,
         "Show": questions.show,
         "History": questions.history,
         "Check": questions.check,

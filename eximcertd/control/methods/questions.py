@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 from eximcertd import __version__
 from eximcertd.control.methods import views
+from eximcertd.control.methods.services import time_of
 from eximcertd.decisions.resolve import prefix
 from eximcertd.errors import NoSuchFingerprintError, UsageError
 from eximcertd.intake import milliseconds
+from eximcertd.ledger.entries import Selection
 from eximcertd.status import Status
 
 if TYPE_CHECKING:
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 
 _PORTION: Final = 500
 _MOST_RECORDS: Final = 10_000
+_MOST_NEWEST: Final = 100_000
 _STANDINGS: Final = ("pending", "unmatched", "approved", "rejected", "revoked")
 
 
@@ -86,10 +89,14 @@ class Questions:
 
     async def entries(self, _: Caller, given: dict[str, Any]) -> AsyncIterator[dict[str, Any]]:
         """List entries, with their certificates, in portions."""
-        standings = dict.fromkeys(given["standings"] or _STANDINGS)
-        unknown = standings.keys() - set(_STANDINGS)
-        if unknown:
-            raise UsageError(f"no such standing: {', '.join(sorted(unknown))}; there are {', '.join(_STANDINGS)}")
+        standings = _standings(given)
+        if given.get("newest") is not None:
+            for of in _selections(given):
+                names = self._ledger.entries.newest(of, min(max(given["newest"], 0), _MOST_NEWEST))
+                for start in range(0, len(names), _PORTION):
+                    portion = self._ledger.entries.among(names[start : start + _PORTION])
+                    yield {"entries": await self._services.shown(portion)}
+            return
         prefixes = _distinct(prefix(text) for text in given["prefixes"]) or [""]
         for standing in standings:
             for beginning in prefixes:
@@ -97,6 +104,10 @@ class Questions:
                     if portion:
                         yield {"entries": await self._services.shown(portion)}
                     await asyncio.sleep(0)  # thousands of prefixes take long: the loop runs in between
+
+    async def count(self, _: Caller, given: dict[str, Any]) -> dict[str, Any]:
+        """Count entries."""
+        return {"count": sum(map(self._ledger.entries.count, _selections(given)))}
 
     async def show(self, _: Caller, given: dict[str, Any]) -> dict[str, Any]:
         """Show one entry with its history, oldest first."""
@@ -126,6 +137,19 @@ class Questions:
         await self._services.publication.look()
         within = self._services.config().certificates.expires_within
         return {"lines": await self._services.maintenance.health.findings(within)}
+
+
+def _standings(given: dict[str, Any]) -> list[str]:
+    standings = dict.fromkeys(given["standings"] or _STANDINGS)
+    unknown = standings.keys() - set(_STANDINGS)
+    if unknown:
+        raise UsageError(f"no such standing: {', '.join(sorted(unknown))}; there are {', '.join(_STANDINGS)}")
+    return list(standings)
+
+
+def _selections(given: dict[str, Any]) -> list[Selection]:
+    since = milliseconds(time_of(given.get("since")))
+    return [Selection(standing, since, given.get("from") or None) for standing in _standings(given)]
 
 
 def _distinct(prefixes: Iterable[str]) -> list[str]:

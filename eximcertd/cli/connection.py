@@ -1,0 +1,40 @@
+"""The configuration and a client of eximcertd, for every verb. Without click: the quick verbs start without it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from eximcertd.control.client import Client
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from eximcertd.config import Config
+
+
+class Context:
+    """The options before the verb. config_file: path of the configuration. socket: from --socket, or None."""
+
+    def __init__(self, config_file: Path, socket: Path | None) -> None:
+        self.config_file: Final = config_file
+        self.socket: Final = socket
+        self._config: Config | None = None
+
+    def config(self) -> Config:
+        """Return the configuration. Raises ConfigurationError."""
+        if self._config is None:
+            from eximcertd.config import load  # noqa: PLC0415 - many calls need no configuration
+
+            self._config = load(self.config_file)
+        return self._config
+
+    def client(self) -> Client:
+        """Return a client of eximcertd, not yet connected. Raises ConfigurationError."""
+        return Client(self.socket or self.config().control.socket)
+
+
+def each(client: Client, method: str, key: str, **parameters: Any) -> Iterator[dict[str, Any]]:
+    """Yield the objects of a method that answers in portions. key: under which a portion has them."""
+    for portion in client.stream(method, parameters):
+        yield from portion[key]

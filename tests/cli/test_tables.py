@@ -1,0 +1,201 @@
+"""The tables of pending and list, as they are seen: at 80 and 120 columns, in a pipe, on a terminal."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import pty
+import struct
+import subprocess
+import termios
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from lab.ctl import ctl
+from lab.daemon import program
+from lab.twins import Twin, certificate
+
+from eximcertd.text import columns
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+SNAPSHOTS = Path(__file__).with_name("snapshots")
+WRITE = os.environ.get("SNAPSHOTS") == "write"
+"""SNAPSHOTS=write pytest tests/cli/test_tables.py writes the snapshots anew; read the difference before a commit."""
+
+NAMES = (
+    "laptop.alice.example",
+    "x" * 200,
+    "\u05dc\u05d0\u05e4\u05d8\u05d5\u05e4 \u05e9\u05dc \u05d3\u05e0\u05d4",
+    "\u6771\u4eac\u306e\u30ce\u30fc\u30c8\u30d1\u30bd\u30b3\u30f3",
+    "\U0001f4bb laptop \U0001f680\U0001f1e9\U0001f1ea \U0001f468\u200d\U0001f4bb",
+    "e\u0301clair\\, a comma",
+    "\x1b[31mred\u202egnp.exe",
+)
+HOSTS = ("[192.0.2.17]", "mail.example.org [2001:db8:1234:5678:9abc:def0:1234:5678]", "[198.51.100.255]:52011")
+
+
+@pytest.fixture(autouse=True)
+def utc(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Show times in UTC."""
+    monkeypatch.setenv("TZ", "UTC")
+    time.tzset()
+    yield
+    monkeypatch.undo()
+    time.tzset()
+
+
+@pytest.fixture
+def twin(tmp_path: Path) -> Iterator[Twin]:
+    """Run a twin of the daemon."""
+    with Twin(tmp_path / "control") as twin:
+        yield twin
+
+
+def fill(twin: Twin, many: int, standing: str = "pending") -> None:
+    """Have so many entries, of which one in ten has warnings and some have no known host."""
+    begin = datetime(2026, 11, 22, 17, 3, tzinfo=UTC)
+    for number in range(many):
+        at = f"{begin - timedelta(minutes=7 * number):%Y-%m-%dT%H:%M:%SZ}"
+        host = {"host": HOSTS[number % 3], "helo": "h", "sender": "a@x.example", "recipient": "b@y.example"}
+        decision = {
+            "verb": "approve",
+            "by": f"alice{number % 4}",
+            "at": at,
+            "note": "the night shift's, asked by phone",
+        }
+        twin.see(
+            f"{number * 0x9E3779B97F4A7C15 % 2**64:016X}{number:048X}",
+            certificate(f"CN={NAMES[number % len(NAMES)]},O=Site"),
+            standing=standing,
+            last_seen=at,
+            attempts=number * number + 1,
+            warnings=["has a short key"] if number % 10 == 3 else [],
+            renews={"fingerprint": "B0", "same_key": True, "by": "bob", "at": at} if number % 10 == 4 else None,
+            decision=None if standing == "pending" else decision,
+            **{"from": host if number % 5 else None},
+        )
+
+
+def check(name: str, text: str) -> None:
+    """Compare a text with its snapshot."""
+    file = SNAPSHOTS / f"{name}.txt"
+    if WRITE:
+        SNAPSHOTS.mkdir(exist_ok=True)
+        file.write_text(text, encoding="utf-8")
+    assert text == file.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("width", [80, 120])
+@pytest.mark.parametrize("many", [0, 1, 50, 10_000])
+@pytest.mark.parametrize("verb", ["pending", "list"])
+def test_a_table_is_as_wide_as_the_terminal(
+    twin: Twin, monkeypatch: pytest.MonkeyPatch, verb: str, many: int, width: int
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    fill(twin, many, "approved" if verb == "list" else "pending")
+    done = ctl("--socket", twin.path, verb)
+    assert done.status == 0
+    lines = done.out.splitlines()
+    assert all(columns(line) <= width for line in lines)
+    if verb == "list" and many == 10_000:
+        lines = lines[:100]
+    check(f"{verb}-{many}-{width}", "\n".join(lines) + "\n")
+
+
+def test_in_a_pipe_times_are_exact_and_nothing_but_text_is_printed(twin: Twin) -> None:
+    fill(twin, 7)
+    twin.see("F" * 64)
+    done = subprocess.run(
+        [program("eximcertctl"), "--socket", str(twin.path), "pending"],
+        capture_output=True,
+        timeout=30,
+        check=True,
+        env={"PATH": os.environ["PATH"], "TZ": "UTC", "LC_ALL": "C.UTF-8"},
+    )
+    assert b"\x1b" not in done.stdout
+    check("pending-pipe", done.stdout.decode())
+
+
+def test_fifty_that_wait_are_one_screen(twin: Twin) -> None:
+    fill(twin, 50)
+    assert ctl("--socket", twin.path, "pending").out.count("\n") <= 54
+
+
+def on_a_terminal(twin: Twin, *arguments: str, width: int = 80, **environment: str) -> str:
+    """Run eximcertctl on a terminal of its own and return what it printed there."""
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("4H", 24, width, 0, 0))
+    with subprocess.Popen(
+        [program("eximcertctl"), "--socket", str(twin.path), *arguments],
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        env={"PATH": os.environ["PATH"], "TZ": "UTC", "LC_ALL": "C.UTF-8", "TERM": "xterm", **environment},
+    ):
+        os.close(theirs)
+        raw = b""
+        try:
+            while portion := os.read(ours, 1 << 16):
+                raw += portion
+        except OSError:
+            pass  # Linux says EIO at the end of a terminal's output
+        os.close(ours)
+    return raw.decode().replace("\r\n", "\n")
+
+
+def test_on_a_terminal_times_are_how_long_ago(twin: Twin) -> None:
+    def before(**span: float) -> str:
+        return f"{datetime.now(UTC) - timedelta(seconds=5, **span):%Y-%m-%dT%H:%M:%SZ}"
+
+    for number, span in enumerate(({"minutes": 3}, {"hours": 5}, {"days": 12}, {"days": 100}, {}), 1):
+        twin.see(f"{number:064X}", certificate("CN=laptop"), last_seen=before(**span))
+    shown = on_a_terminal(twin, "pending")
+    for text in ("3 min ago", "5 h ago", "12 days ago", "just now", before(days=100)[:10]):
+        assert text in shown
+
+
+def test_a_terminal_gets_styles_unless_no_color_is_set(twin: Twin) -> None:
+    fill(twin, 3)
+    assert on_a_terminal(twin, "pending").startswith("\x1b[1mFINGERPRINT")
+    assert "\x1b" not in on_a_terminal(twin, "pending", NO_COLOR="1")
+    assert "\x1b" not in on_a_terminal(twin, "pending", TERM="dumb")
+
+
+def test_the_table_grows_with_the_terminal(twin: Twin) -> None:
+    fill(twin, 2)
+    wide = on_a_terminal(twin, "pending", "--all", width=200)
+    assert max(map(columns, wide.splitlines())) > 120
+
+
+def test_since_and_from_narrow_the_list(twin: Twin) -> None:
+    fill(twin, 40)
+    at = ("--socket", twin.path)
+    assert ctl(*at, "pending", "--since", "2026-11-22T16:50").out.count("2026-11-22") == 2
+    [sent] = twin.called("List")
+    assert sent["since"] == "2026-11-22T16:50:00Z"
+    assert ctl(*at, "pending", "--from", "192.0.2.17").status == 0
+    assert twin.called("List")[-1]["from"] == "192.0.2.17"
+    assert len(ctl(*at, "pending", "--since", "2026-11-22T16:50", "--json").json) == 2
+    assert ctl(*at, "pending", "--since", "yesterday").status == 2
+
+
+@pytest.mark.parametrize("verb", ["pending", "status"])
+@pytest.mark.parametrize("flags", [[], ["--json"]])
+def test_a_quick_verb_says_the_same_as_by_click(twin: Twin, verb: str, flags: list[str]) -> None:
+    fill(twin, 20)
+    call = [program("eximcertctl"), "--socket", str(twin.path), verb, *flags]
+    done = subprocess.run(call, capture_output=True, text=True, timeout=30, check=True, env={**os.environ, "TZ": "UTC"})
+    assert done.stdout == ctl("--socket", twin.path, verb, *flags).out
+
+
+@pytest.mark.parametrize("verb", ["pending", "status"])
+def test_a_quick_verb_that_fails_says_why_and_ends_with_its_status(tmp_path: Path, verb: str) -> None:
+    call = [program("eximcertctl"), "--socket", str(tmp_path / "none"), verb]
+    done = subprocess.run(call, capture_output=True, text=True, timeout=30, check=False)
+    assert done.returncode == 4
+    assert done.stderr.startswith(f"eximcertctl {verb}: eximcertd does not answer at")
