@@ -9,7 +9,6 @@ Standard library only: eximcertd-publish, which runs as root, imports this modul
 
 from __future__ import annotations
 
-import hashlib
 import re
 from typing import Final, NewType
 
@@ -69,6 +68,8 @@ def parse(text: str) -> Fingerprint:
 
 def of_der(der: bytes) -> Fingerprint:
     """Return the fingerprint of a certificate in DER form, as Exim and ``openssl x509`` compute it."""
+    import hashlib  # noqa: PLC0415 - it loads OpenSSL, and most programs make no fingerprint
+
     return Fingerprint(hashlib.sha256(der).hexdigest().upper())
 
 

@@ -16,10 +16,17 @@ if TYPE_CHECKING:
 class Context:
     """The options before the verb. config_file: path of the configuration. socket: from --socket, or None."""
 
-    def __init__(self, config_file: Path, socket: Path | None) -> None:
-        self.config_file: Final = config_file
+    def __init__(self, config_file: Path | str, socket: Path | str | None) -> None:
+        self._config_file = config_file
         self.socket: Final = socket
         self._config: Config | None = None
+
+    @property
+    def config_file(self) -> Path:
+        """The path of the configuration."""
+        from pathlib import Path  # noqa: PLC0415 - a twentieth of a call that gets the socket's path
+
+        return Path(self._config_file)
 
     def config(self) -> Config:
         """Return the configuration. Raises ConfigurationError."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
+import os
 import sys
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -88,4 +88,9 @@ def print_table(lines: Iterable[str]) -> None:
 
 def width() -> int:
     """Return how wide a table may be, in columns: COLUMNS, else the terminal's width, else 120."""
-    return max(_NARROWEST, shutil.get_terminal_size((_WITHOUT_TERMINAL, 0)).columns)
+    given = os.environ.get("COLUMNS", "")
+    try:  # shutil has this too, and imports five compressors
+        found = int(given) if given.isdecimal() else os.get_terminal_size(sys.stdout.fileno()).columns
+    except (OSError, ValueError):
+        found = 0
+    return max(_NARROWEST, found or _WITHOUT_TERMINAL)

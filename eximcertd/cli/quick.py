@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple, NoReturn
 
 from eximcertd.cli.connection import Context
@@ -41,13 +40,13 @@ class Asked(NamedTuple):
 
 def asked(arguments: Sequence[str]) -> Asked | None:
     """Return the call; None if it is another verb's, and for arguments that click handles."""
-    paths: dict[str, Path] = {}
+    paths: dict[str, str] = {}
     verb, files, flags = "", [], set()
     rest = list(arguments)
     while rest:
         argument = rest.pop(0)
         if not verb and argument in {"--config", "--socket"} and rest:
-            paths[argument] = Path(rest.pop(0))
+            paths[argument] = rest.pop(0)
         elif not verb and argument in _FLAGS:
             verb = argument
         elif verb and argument in _FLAGS[verb]:
@@ -58,7 +57,7 @@ def asked(arguments: Sequence[str]) -> Asked | None:
             return None
     if not verb or (verb == "scan" and not files):
         return None
-    return Asked(Context(paths.get("--config", Path(DEFAULT_CONFIG)), paths.get("--socket")), verb, files, flags)
+    return Asked(Context(paths.get("--config", DEFAULT_CONFIG), paths.get("--socket")), verb, files, flags)
 
 
 def run(call: Asked) -> NoReturn:

@@ -49,7 +49,7 @@ class Client:
     was sent, and the errors that the daemon reports (eximcertd.errors).
     """
 
-    def __init__(self, path: Path, *, timeout: float = TIMEOUT) -> None:
+    def __init__(self, path: Path | str, *, timeout: float = TIMEOUT) -> None:
         self._path = path
         self._timeout = timeout
         self._socket: socket.socket | None = None
