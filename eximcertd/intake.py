@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from eximcertd.fingerprint import Fingerprint
     from eximcertd.journal import Recorder
     from eximcertd.ledger import Ledger
+    from eximcertd.log.sighting import Sighting
     from eximcertd.log.source import Batch, Progress, Source
 
 _PAUSE: Final = 5.0
@@ -37,7 +38,8 @@ class Stopped(Exception):  # noqa: N818 - no error: the reader is asked to end
 class Intake:
     """Runs a source in a thread and stores what it delivers. name: under which the ledger keeps its position.
 
-    seen: called in the loop with fingerprints that are new in the queue.
+    seen: called in the loop with fingerprints that are new in the queue. shown: these are called in the loop with the
+    sightings that brought a certificate, after they were stored: known certificates and decided ones too.
     """
 
     def __init__(
@@ -56,6 +58,7 @@ class Intake:
         self._index = index
         self._recorder = recorder
         self._seen = seen
+        self.shown: Final[list[Callable[[Sequence[Sighting]], None]]] = []
         self._loop = asyncio.get_running_loop()
         self._stopping = threading.Event()
         self._waits = 0
@@ -130,6 +133,9 @@ class Intake:
         )
         if fresh:
             self._loop.call_soon(self._seen, fresh)  # later: the batch is stored even if this fails
+        shown = [sighting for sighting in batch.sightings if sighting.certificate is not None]
+        for watcher in self.shown if shown else ():
+            self._loop.call_soon(watcher, shown)
 
 
 def milliseconds(at: datetime | None) -> int | None:

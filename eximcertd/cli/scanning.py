@@ -5,6 +5,7 @@ Light to import: the start is a good part of what a scan costs.
 
 from __future__ import annotations
 
+import base64
 import sys
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -22,12 +23,13 @@ if TYPE_CHECKING:
     from eximcertd.control.client import Client
     from eximcertd.log.backlog import Portion
     from eximcertd.log.line import Grammar
-    from eximcertd.log.sighting import Sighting
+    from eximcertd.log.sighting import ShownCertificate, Sighting
 
 MOST_KEPT: Final = 10_000
 """Fingerprints that are kept to be shown; attempts of more are counted all the same."""
 
 _LONGEST_TEXT: Final = 400
+_MOST_CERTIFICATES: Final = 100  # in one call of the control socket
 _TRIES: Final = 5
 
 
@@ -113,15 +115,24 @@ class Scan:
             }
             if self._client.call("Record", given)["added"] is None:
                 return False
+            self._send_certificates(self._client, text, [one for one in sightings if one.fingerprint not in self.found])
         self._known.keep(text, from_json(text))
         return True
+
+    @staticmethod
+    def _send_certificates(client: Client, segment: str, sightings: Sequence[Sighting]) -> None:
+        """Send the certificates that came with attempts, after these were counted: a call cannot hold all of both."""
+        found = [_certificate(one.fingerprint, one.certificate) for one in sightings if one.certificate is not None]
+        for start in range(0, len(found), _MOST_CERTIFICATES):
+            given = {"segment": segment, "before": segment, "sightings": found[start : start + _MOST_CERTIFICATES]}
+            client.call("Record", given)
 
     def _keep(self, sighting: Sighting) -> None:
         self.attempts += sighting.attempts
         if sighting.fingerprint in self.found:
             self.found[sighting.fingerprint].merge(sighting)
         elif len(self.found) < MOST_KEPT:
-            self.found[sighting.fingerprint] = replace(sighting)
+            self.found[sighting.fingerprint] = replace(sighting, certificate=None)
         else:
             self.others += 1
 
@@ -149,6 +160,12 @@ def to_json(sighting: Sighting) -> dict[str, Any]:
         if peer is None
         else {name: getattr(peer, name)[:_LONGEST_TEXT] for name in ("host", "helo", "sender", "recipient")},
     }
+
+
+def _certificate(fingerprint: str, of: ShownCertificate) -> dict[str, Any]:
+    """Return a sighting without attempts that brings a certificate."""
+    shown = {"der": base64.b64encode(of.der).decode(), "issuer_hash": of.issuer_hash}
+    return {"fingerprint": fingerprint, "attempts": 0, "first_seen": None, "last_seen": None, "shown": shown}
 
 
 def _time(at: int | None) -> str | None:

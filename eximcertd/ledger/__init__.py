@@ -12,6 +12,7 @@ from eximcertd.ledger.entries import Entries
 from eximcertd.ledger.identities import Identities
 from eximcertd.ledger.lapses import Lapses
 from eximcertd.ledger.publications import Publications
+from eximcertd.ledger.shown import ShownCertificates
 from eximcertd.ledger.sightings import Sightings
 from eximcertd.ledger.store import DamagedError, Store, move_aside
 
@@ -26,7 +27,8 @@ class Ledger:
 
     def __init__(self, directory: Path, unmatched_limit: int = 10_000) -> None:
         self._store = Store(directory)
-        self.sightings: Final = Sightings(self._store, unmatched_limit)
+        self.shown: Final = ShownCertificates(self._store)
+        self.sightings: Final = Sightings(self._store, self.shown, unmatched_limit)
         self.decisions: Final = Decisions(self._store)
         self.publications: Final = Publications(self._store)
         self.identities: Final = Identities(self._store)

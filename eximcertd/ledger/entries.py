@@ -16,12 +16,14 @@ if TYPE_CHECKING:
 
     from eximcertd.ledger.store import Store
 
-_NAMED = {"unmatched": (Status.PENDING.value, (0,)), Status.PENDING.value: (Status.PENDING.value, (1,))}
-"""Names of listings that are not a status alone: the status, and whether a certificate is known."""
+_KINDS = (1, 2, 0)
+"""The values of ``matched``, in the order in which entries are listed: see schema.py."""
+_NAMED = {"unmatched": (Status.PENDING.value, (0,)), Status.PENDING.value: (Status.PENDING.value, (1, 2))}
+"""Names of listings that are not a status alone: the status, and the values of ``matched``."""
 
 _SELECTED = (
-    " FROM entry WHERE standing = ?1 AND matched IN (?2, ?3) AND (?4 IS NULL OR last_seen >= ?4)"
-    " AND (?5 IS NULL OR instr(lower(host || ' ' || helo), lower(?5)) > 0)"
+    " FROM entry WHERE standing = ?1 AND (?2 IS NULL OR last_seen >= ?2)"
+    " AND (?3 IS NULL OR instr(lower(host || ' ' || helo), lower(?3)) > 0) AND matched IN (?4, ?5, ?6)"
 )
 _COLUMNS = (
     "SELECT e.fingerprint, e.standing, e.attempts, e.first_seen, e.last_seen, e.host, e.helo, e.sender, e.recipient,"
@@ -74,8 +76,8 @@ class Selection(NamedTuple):
 
     def values(self) -> tuple[object, ...]:
         """Return the values for _SELECTED."""
-        name, kinds = _NAMED.get(self.standing, (self.standing, (0, 1)))
-        return (name, kinds[0], kinds[-1], self.since, self.peer)
+        name, kinds = _NAMED.get(self.standing, (self.standing, _KINDS))
+        return (name, self.since, self.peer, *kinds, *(kinds[-1:] * (len(_KINDS) - len(kinds))))
 
 
 class Entries:
@@ -124,10 +126,11 @@ class Entries:
     def each(self, standing: str, prefix: str = "", portion: int = 500) -> Iterator[list[Entry]]:
         """Yield the entries of a status, or of "unmatched", in portions, of which some are empty.
 
-        Those without a certificate when they were seen come first, each kind ascending by fingerprint: so every
-        portion is found by the index, at a million too. Each portion has the state at the time at which it is read.
+        Those whose certificate was in the directory when they were seen come first, then those that have only shown
+        it, each kind ascending by fingerprint: so every portion is found by the index, at a million too. Each portion
+        has the state at the time at which it is read.
         """
-        name, kinds = _NAMED.get(standing, (standing, (0, 1)))
+        name, kinds = _NAMED.get(standing, (standing, _KINDS))
         for matched in kinds:
             last = prefix
             while True:
@@ -143,10 +146,14 @@ class Entries:
                 last = rows[-1][0] + "0"
 
     def newest(self, of: Selection, most: int) -> list[Fingerprint]:
-        """Return the first ``most`` of these entries, the latest attempt first."""
+        """Return the first ``most`` of these entries, the latest attempt first.
+
+        Pending ones whose certificate only the client has shown come after those of the directory.
+        """
         with self._store.reading() as db:
             rows = db.execute(
-                f"SELECT fingerprint{_SELECTED} ORDER BY last_seen DESC, fingerprint LIMIT ?6",
+                f"SELECT fingerprint{_SELECTED} ORDER BY standing = 'pending' AND matched = 2,"
+                " last_seen DESC, fingerprint LIMIT ?7",
                 (*of.values(), most),
             ).fetchall()
         return [Fingerprint(row[0]) for row in rows]

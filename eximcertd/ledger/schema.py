@@ -89,7 +89,23 @@ CREATE INDEX entry_recorded ON entry (recorded) WHERE standing = 'pending';
 CREATE INDEX identity_not_after ON identity (not_after);
 """
 
-UPGRADES: Final = (_VERSION_1, _VERSION_2)
+# shown: the certificate that a client showed in a refused attempt, which the log brings. issuer_hash: SHA-256 of the
+# issuer's name as Exim prints it. name: the first 16 bytes of SHA-256 of its subject (RFC 4514), NULL if it has none.
+# entry.matched: 0: no certificate is known; 1: a file of the directory held it; 2: only ``shown`` has it.
+_VERSION_3: Final = """
+CREATE TABLE shown (
+  id INTEGER PRIMARY KEY,
+  fingerprint TEXT NOT NULL UNIQUE REFERENCES entry ON DELETE CASCADE,
+  der BLOB NOT NULL,
+  issuer_hash TEXT NOT NULL,
+  name BLOB
+);
+CREATE INDEX shown_name ON shown (name);
+DROP INDEX entry_unmatched;
+CREATE INDEX entry_unmatched ON entry (last_seen) WHERE standing = 'pending' AND matched <> 1;
+"""
+
+UPGRADES: Final = (_VERSION_1, _VERSION_2, _VERSION_3)
 """UPGRADES[n] takes a ledger of version n to n + 1; version 0 is an empty file."""
 
 VERSION: Final = len(UPGRADES)

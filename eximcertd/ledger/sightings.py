@@ -5,16 +5,21 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from eximcertd.fingerprint import Fingerprint
+from eximcertd.ledger.store import in_portions
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Callable, Iterable, Sequence
 
+    from eximcertd.ledger.shown import ShownCertificates
     from eximcertd.ledger.store import Store
     from eximcertd.log.sighting import Sighting
 
 _MOST_FILES = 5000  # at a rotation a day, the logs of thirteen years
-_UNMATCHED = "standing = 'pending' AND matched = 0"
+_IN_DIRECTORY = 1
+_SHOWN = 2
+_UNMATCHED = "standing = 'pending' AND matched <> 1"
+_UNKNOWN = "standing = 'pending' AND matched = 0"
 _DROP = f"DELETE FROM entry WHERE fingerprint IN (SELECT fingerprint FROM entry WHERE {_UNMATCHED} ORDER BY last_seen LIMIT ?)"  # noqa: S608, E501 - a constant
 
 _RUNNING = "(SELECT CAST(value AS INTEGER) FROM fact WHERE key = 'running_ms')"
@@ -30,18 +35,20 @@ _ADD = (
     " last_seen = max(coalesce(last_seen, ?4), coalesce(?4, last_seen)),"
     f" host = CASE WHEN {_NEWER} THEN ?5 ELSE host END, helo = CASE WHEN {_NEWER} THEN ?6 ELSE helo END,"
     f" sender = CASE WHEN {_NEWER} THEN ?7 ELSE sender END, recipient = CASE WHEN {_NEWER} THEN ?8 ELSE recipient END,"
-    " matched = max(matched, ?9)"
+    " matched = CASE WHEN matched = 1 OR ?9 = 0 THEN matched ELSE ?9 END"
 )
 
 
 class Sightings:
     """The part of the ledger that holds sightings.
 
-    unmatched_limit: maximum number of fingerprints that match no certificate; the least recently seen are dropped.
+    unmatched_limit: maximum number of fingerprints that match no certificate of the directory; the least recently
+    seen are dropped.
     """
 
-    def __init__(self, store: Store, unmatched_limit: int) -> None:
+    def __init__(self, store: Store, shown: ShownCertificates, unmatched_limit: int) -> None:
         self._store = store
+        self._shown = shown
         self.unmatched_limit = unmatched_limit
 
     def position(self, source: str) -> str | None:
@@ -102,19 +109,19 @@ class Sightings:
             return dict(db.execute("SELECT key, segment FROM segment ORDER BY at").fetchall())
 
     def match(self, appeared: Iterable[Fingerprint]) -> list[Fingerprint]:
-        """Mark these fingerprints as having a certificate; return those that had none before."""
+        """Mark these fingerprints as having a certificate in the directory; return those that had none before."""
+        rows = [(fingerprint,) for fingerprint in appeared]
         with self._store.transaction() as db:
-            return [
-                fingerprint
-                for fingerprint in appeared
-                if db.execute(
-                    f"UPDATE entry SET matched = 1 WHERE fingerprint = ? AND {_UNMATCHED}",  # noqa: S608 - a constant
-                    (fingerprint,),
-                ).rowcount
+            fresh = [
+                row[0]
+                for row in rows
+                if db.execute(f"SELECT 1 FROM entry WHERE fingerprint = ? AND {_UNKNOWN}", row).fetchone()  # noqa: S608 - a constant
             ]
+            db.executemany(f"UPDATE entry SET matched = 1 WHERE fingerprint = ? AND {_UNMATCHED}", rows)  # noqa: S608 - a constant
+        return fresh
 
     def unmatched(self) -> set[Fingerprint]:
-        """Return the pending fingerprints for which no certificate was there when they were seen."""
+        """Return the pending fingerprints for which no file was in the directory when they were seen."""
         with self._store.reading() as db:
             rows = db.execute(f"SELECT fingerprint FROM entry WHERE {_UNMATCHED}").fetchall()  # noqa: S608 - a constant
         return {Fingerprint(row[0]) for row in rows}
@@ -136,11 +143,11 @@ class Sightings:
         fresh: list[Fingerprint] = []
         unmatched: list[tuple[object, ...]] = []
         for one in seen:
-            matched = known(one.fingerprint)
+            matched = _IN_DIRECTORY if known(one.fingerprint) else _SHOWN if one.certificate else 0
             peer = one.peer
             told = (peer.host, peer.helo, peer.sender, peer.recipient) if peer else (None,) * 4
             values = (one.fingerprint, one.attempts, one.first, one.last, *told, matched)
-            if one.attempts and not matched:
+            if one.attempts and matched != _IN_DIRECTORY:
                 unmatched.append(values)
             elif not _update(db, values) and one.attempts:
                 db.execute(_INSERT, values)
@@ -148,8 +155,10 @@ class Sightings:
         db.executemany(
             f"{_INSERT} ON CONFLICT (fingerprint) DO UPDATE SET {_ADD}", unmatched
         )  # a flood comes by the thousand
+        shown = self._shown.keep(db, {one.fingerprint: one.certificate for one in seen if one.certificate is not None})
         self._bound(db)
-        return fresh
+        statement = "SELECT fingerprint FROM entry WHERE standing = 'pending' AND matched = 2 AND fingerprint IN (%s)"
+        return fresh + [Fingerprint(row[0]) for row in in_portions(db, statement, shown)]
 
     def _bound(self, db: sqlite3.Connection) -> None:
         many = db.execute(f"SELECT count(*) FROM entry WHERE {_UNMATCHED}").fetchone()[0]  # noqa: S608 - a constant

@@ -1,4 +1,4 @@
-"""The rejections of each fingerprint, counted, with the peer that a later line of the log names.
+"""The rejections of each fingerprint, counted, with the certificate of an earlier line and the peer of a later one.
 
 Times become ms since the epoch here. A time without a zone is in Exim's own.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from eximcertd.log.certificate_line import beginning, match_certificate
 from eximcertd.log.line import match_refusal
 from eximcertd.log.sighting import Sighting
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
     from eximcertd.fingerprint import Fingerprint
     from eximcertd.log.buffer import Buffer
+    from eximcertd.log.certificate_line import CertificateLine
     from eximcertd.log.line import Grammar, RejectLine
 
 PEER_WITHIN: Final = 64 * 1024
@@ -24,9 +26,13 @@ PEER_WITHIN: Final = 64 * 1024
 PEER_SECONDS: Final = 10
 """How many seconds later at most; a process id comes round again, but not as fast."""
 
+CERTIFICATE_WITHIN: Final = 16 * 1024
+"""In how many bytes of log before a rejection its certificate is looked for."""
+
 _YEAR_10000: Final = 253_402_300_800_000
 _MOST_WAITING: Final = 64
 _TRIES: Final = 4
+_MOST_IN_VAIN: Final = 64
 
 
 @dataclass(slots=True)
@@ -52,6 +58,7 @@ class Aggregator:
         self._sightings: dict[Fingerprint, Sighting] = {}
         self._given: datetime | None = None
         self._at: int | None = None
+        self._in_vain = 0
 
     def __len__(self) -> int:
         return len(self._sightings)
@@ -64,12 +71,14 @@ class Aggregator:
         otherwise: datetime,
         waiting: Waiting,
         *,
+        before: int | None = None,
         wanted: Callable[[str], bool] | None = None,
     ) -> None:
         """Take the whole lines in [start, end) of a buffer.
 
         otherwise: the time of lines that tell none. waiting: the file's; what is still looked for stays in it.
-        wanted: tells which fingerprints count; None: all.
+        before: where the whole lines begin that precede ``start`` in the buffer and were taken already; None: there
+        are none. wanted: tells which fingerprints count; None: all.
         """
         for wait in list(waiting.values()):
             self._look_for_peer(text, wait, start, end, waiting)
@@ -83,6 +92,10 @@ class Aggregator:
             rejection = self._grammar.match(line)
             if rejection is not None:
                 when = self.add(rejection.fingerprint, rejection.at or otherwise)
+                if when is not None:
+                    self._look_for_certificate(
+                        text, rejection.fingerprint, start if before is None else before, newline - len(line)
+                    )
                 if when is not None and rejection.pid:
                     hits[rejection.fingerprint] = (_Wait(rejection.pid, rejection.fingerprint, when), newline + 1)
             at = newline
@@ -110,6 +123,14 @@ class Aggregator:
         sighting.last = at if sighting.last is None else max(at, sighting.last)
         return True
 
+    def show(self, fingerprint: Fingerprint, line: CertificateLine | None) -> bool:
+        """Note the certificate of an attempt that was counted; return whether the line is about this certificate."""
+        if line is None or line.fingerprint != fingerprint:
+            return False
+        sighting = self._sighting(fingerprint)
+        sighting.certificate = sighting.certificate or line.decoded()
+        return True
+
     def take(self) -> tuple[Sighting, ...]:
         """Return what was counted since the last call, and begin anew."""
         sightings, self._sightings = self._sightings, {}
@@ -120,6 +141,28 @@ class Aggregator:
         if sighting is None:
             sighting = self._sightings[fingerprint] = Sighting(fingerprint)
         return sighting
+
+    def _look_for_certificate(self, text: Buffer, fingerprint: Fingerprint, start: int, end: int) -> None:
+        """Look in the lines [start, end) before a rejection for its certificate, once for each fingerprint.
+
+        It is in the last line, unless other processes have written between the two: the lines before are searched too,
+        but not for ever in a log that has no such lines.
+        """
+        if self._sighting(fingerprint).certificate is not None:
+            return
+        mark = beginning(fingerprint)
+        first, last = max(start, end - CERTIFICATE_WITHIN), max(start, text.bytes.rfind(b"\n", start, end - 1) + 1)
+        at = text.find_mark(mark, last, end)
+        if at < 0 and self._in_vain < _MOST_IN_VAIN:
+            self._in_vain += 1
+            at = text.bytes.rfind(mark, first, last)
+        for _ in range(_TRIES):  # other lines may contain the text: a client chooses what it is called
+            if at < 0:
+                break
+            if self.show(fingerprint, match_certificate(text.entry(at, start, end)[0])):
+                self._in_vain = 0
+                break
+            at = text.bytes.rfind(mark, first, at)
 
     def _look_for_peer(self, text: Buffer, wait: _Wait, start: int, end: int, waiting: Waiting) -> bool:
         """Look for the peer of a rejection in the lines [start, end) after it; where it may still come, it waits."""

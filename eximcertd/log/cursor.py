@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Final
 
-from eximcertd.log.aggregator import Waiting
+from eximcertd.log.aggregator import CERTIFICATE_WITHIN, Waiting
 
 if TYPE_CHECKING:
     from eximcertd.log.buffer import Buffer
@@ -166,11 +166,11 @@ class FileCursor:
         None: the bytes before ``end`` are not those that were read: the file was truncated, perhaps filled again.
         Raises OSError.
         """
-        before = self.text_tail
-        have = os.preadv(self.fd, [buffer.view], self.end - len(before))
-        if have < len(before) or not buffer.bytes.startswith(before):
+        begin = min(self.end, CERTIFICATE_WITHIN)
+        have = os.preadv(self.fd, [buffer.view], self.end - begin)
+        if have < begin or not buffer.bytes.endswith(self.text_tail, 0, begin):
             return None
-        return len(before), have
+        return begin, have
 
     def whole_lines(self, buffer: Buffer, begin: int, have: int) -> tuple[int, int]:
         """Return which part of [begin, have) of the buffer is whole lines that follow ``end``.

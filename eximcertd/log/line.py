@@ -31,15 +31,15 @@ DEFAULT_MESSAGE: Final = settings.DEFAULT_MESSAGE
 LONGEST_ENTRY: Final = 8192
 """Exim's own limit of a log entry, in bytes; a longer line is not Exim's."""
 
-_TIME = (
+TIME: Final = (
     rb"(?:(?P<time>\d{4}-\d{2}-\d{2} \d{2}:\d{2}:\d{2})(?:\.(?P<ms>\d{3}))?(?: (?P<zone>[+-]\d{4}))? )?"
     rb"(?:\[(?P<pid>\d{1,10})\] )?"
 )
-_MESSAGE_ID = rb"(?:[0-9A-Za-z]{6}-(?:[0-9A-Za-z]{6}-[0-9A-Za-z]{2}|[0-9A-Za-z]{11}-[0-9A-Za-z]{4}) )?"
+MESSAGE_ID: Final = rb"(?:[0-9A-Za-z]{6}-(?:[0-9A-Za-z]{6}-[0-9A-Za-z]{2}|[0-9A-Za-z]{11}-[0-9A-Za-z]{4}) )?"
 
 # The client chooses most of the line that names it, so the line is read field by field; no pattern backtracks far.
 # (One regex with possessive groups would do, but those are broken in Python 3.11.2.)
-_PREFIX = re.compile(_TIME + _MESSAGE_ID)
+_PREFIX = re.compile(TIME + MESSAGE_ID)
 _ADDRESS = re.compile(rb"(?:^| )\[(?P<ip>[0-9A-Fa-f.:]{2,45})\](?::\d{1,5})? (?=[A-Za-z0-9]{1,8}=)")
 _NAME = re.compile(rb"(?:(?P<host>[^ ()\[\]]{1,255})(?: (?=\()|\Z))?(?:\((?P<helo>.*)\))?", re.DOTALL)
 _FIELD = re.compile(rb'(?P<name>[A-Za-z0-9]{1,8})=(?P<value>"(?:[^"\\]|\\.)*"|<(?:"(?:[^"\\]|\\.)*"|[^">])*>|[^ "<]*) ')
@@ -84,7 +84,7 @@ class Grammar:
 
     def __init__(self, message: str = DEFAULT_MESSAGE) -> None:
         self.literal: Final = message.encode() + b" "
-        self._line = re.compile(_TIME + _MESSAGE_ID + re.escape(self.literal) + rb"(?P<fingerprint>[0-9A-F]{64})")
+        self._line = re.compile(TIME + MESSAGE_ID + re.escape(self.literal) + rb"(?P<fingerprint>[0-9A-F]{64})")
 
     def match(self, line: bytes | bytearray, start: int = 0, end: int = sys.maxsize) -> Rejection | None:
         """Return the rejection that a whole line, without its newline, is; None for every other line.

@@ -6,7 +6,7 @@ import os
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
-from eximcertd.log.aggregator import Aggregator
+from eximcertd.log.aggregator import CERTIFICATE_WITHIN, Aggregator
 from eximcertd.log.buffer import BUFFER_LENGTH, Buffer
 from eximcertd.log.cursor import HEAD_LENGTH, TAIL_LENGTH, FileCursor
 from eximcertd.log.unpack import Plain
@@ -83,15 +83,16 @@ class Reader:
         wanted: tells which fingerprints count. The buffer may be used for something else between two pieces.
         Raises UnpackError, OSError.
         """
-        rest, otherwise = b"", changed_at(cursor.mtime)
-        while cursor.end + len(rest) < end:
-            self._buffer.view[: len(rest)] = rest
-            got = text.readinto(self._buffer.view[len(rest) : min(len(self._buffer), end - cursor.end)])
+        held, begin, otherwise = b"", 0, changed_at(cursor.mtime)  # what is left of a piece, and before it
+        while cursor.end + len(held) - begin < end:
+            self._buffer.view[: len(held)] = held
+            got = text.readinto(self._buffer.view[len(held) : min(len(self._buffer), begin + end - cursor.end)])
             if not got:
                 return
-            have = len(rest) + got
-            consumed = self._take(cursor, 0, have, otherwise, wanted)
-            rest = bytes(self._buffer.view[consumed:have])
+            have = len(held) + got
+            consumed = self._take(cursor, begin, have, otherwise, wanted)
+            kept = max(0, begin + consumed - CERTIFICATE_WITHIN)
+            held, begin = bytes(self._buffer.view[kept:have]), begin + consumed - kept
             yield consumed
 
     def head(self, text: Text) -> bytes:
@@ -136,7 +137,9 @@ class Reader:
             have, wanted = min(have, begin + end - cursor.end), lambda fingerprint: fingerprint not in counted
         low, high = cursor.whole_lines(self._buffer, begin, have)
         if high > low:
-            self._aggregator.read(self._buffer, low, high, otherwise, cursor.waiting, wanted=wanted)
+            # the buffer begins in the middle of a line, or with the file
+            before = 0 if cursor.end == begin else self._buffer.bytes.find(b"\n", 0, begin) + 1 or low
+            self._aggregator.read(self._buffer, low, high, otherwise, cursor.waiting, before=before, wanted=wanted)
         cursor.advance(self._buffer, begin, high)
         return high - begin
 

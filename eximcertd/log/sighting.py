@@ -26,12 +26,26 @@ class Peer:
     recipient: str
 
 
+@dataclass(frozen=True, slots=True)
+class ShownCertificate:
+    """The certificate that a client showed in a refused attempt; its TLS handshake proved that it has the key.
+
+    der: at most 6 KiB. issuer_hash: SHA-256 of the issuer's name as Exim prints it, 64 upper-case hex digits.
+    subject: RFC 4514, "" if there is none; a claim of whoever made the certificate.
+    """
+
+    der: bytes
+    issuer_hash: str
+    subject: str
+
+
 @dataclass(slots=True)
 class Sighting:
     """Attempts of one certificate.
 
     attempts: how many; 0 if this adds only the peer of an attempt that was counted before. first, last: time of
     the first and the last of them, ms since the epoch, or None if unknown. peer: who made the last one, or None.
+    certificate: what the log brought with an attempt, or None.
     """
 
     fingerprint: Fingerprint
@@ -39,6 +53,7 @@ class Sighting:
     first: int | None = None
     last: int | None = None
     peer: Peer | None = None
+    certificate: ShownCertificate | None = None
 
     def add(self, at: int) -> None:
         """Add one attempt at a time in ms since the epoch."""
@@ -56,3 +71,4 @@ class Sighting:
         if other.last is not None:
             self.last = other.last if self.last is None else max(self.last, other.last)
         self.peer = other.peer or self.peer
+        self.certificate = self.certificate or other.certificate

@@ -12,6 +12,7 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
+from eximcertd.log.certificate_line import LITERAL, CertificateLine, match_certificate
 from eximcertd.log.line import LONGEST_ENTRY, match_refusal
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ class SyslogEntries:
         self._aggregator = aggregator
         self._parts: dict[int, list[bytes]] = {}
         self._waiting: dict[int, tuple[Fingerprint, int, int]] = {}
+        self._certificates: dict[Fingerprint, CertificateLine] = {}
         self._number = 0
 
     def read(self, message: bytes, pid: int, at: datetime) -> None:
@@ -49,9 +51,14 @@ class SyslogEntries:
         if rejection is not None:
             when = self._aggregator.add(rejection.fingerprint, rejection.at or at)
             if when is not None:
+                self._aggregator.show(rejection.fingerprint, self._certificates.pop(rejection.fingerprint, None))
                 self._waiting[rejection.pid or pid] = (rejection.fingerprint, when, self._number)
                 while len(self._waiting) > _MOST_WAITING:
                     del self._waiting[next(iter(self._waiting))]
+        elif LITERAL in entry and (line := match_certificate(entry)) is not None:
+            self._certificates[line.fingerprint] = line
+            while len(self._certificates) > _MOST_WAITING:
+                del self._certificates[next(iter(self._certificates))]
         elif self._waiting:
             self._look_for_peer(entry, pid, at)
 

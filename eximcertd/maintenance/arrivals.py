@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from eximcertd.events import Event
 from eximcertd.status import Status
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from eximcertd.journal import Recorder
     from eximcertd.ledger import Ledger
 
+_MOST_RECORDED: Final = 100
+
 
 class Arrivals:
     """Keeps the ledger in step with the directory. watchers: called with the fingerprints that are new in the queue."""
@@ -29,9 +31,16 @@ class Arrivals:
         self.watchers: list[Callable[[Sequence[Fingerprint]], None]] = []
 
     def pending(self, fresh: Sequence[Fingerprint]) -> None:
-        """Record an event for each client that was refused for the first time and has a certificate."""
-        details = self._index.details_of(fresh)
-        for fingerprint in fresh:
+        """Record an event for each client that was refused for the first time and has a certificate.
+
+        For more than 100 at once it is one event.
+        """
+        few = fresh if len(fresh) <= _MOST_RECORDED else ()
+        if len(few) < len(fresh):
+            what = f"{len(fresh)} clients were refused and wait for a decision"
+            self._recorder.record(Event.ATTEMPT_SEEN, what, COUNT=str(len(fresh)))
+        details = self._index.details_of(few)
+        for fingerprint in few:
             certificate = details.get(fingerprint)
             self._recorder.record(
                 Event.ATTEMPT_SEEN,

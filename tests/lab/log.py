@@ -102,6 +102,7 @@ class Twin:
         self.first: dict[str, datetime] = {}
         self.last: dict[str, datetime] = {}
         self.peers: dict[Fingerprint, Peer] = {}
+        self.certificates: dict[Fingerprint, bytes] = {}
         self.position: str | None = None
         self.files: dict[str, str] = {}
         self.batches = 0
@@ -114,6 +115,8 @@ class Twin:
                 self.counts[sighting.fingerprint] += sighting.attempts
                 if sighting.peer is not None:
                     self.peers[sighting.fingerprint] = sighting.peer
+                if sighting.certificate is not None:
+                    self.certificates[sighting.fingerprint] = sighting.certificate.der
                 if sighting.first is not None and sighting.last is not None:
                     self.first.setdefault(sighting.fingerprint, datetime.fromtimestamp(sighting.first / 1000, UTC))
                     self.last[sighting.fingerprint] = datetime.fromtimestamp(sighting.last / 1000, UTC)

@@ -8,14 +8,16 @@ from typing import TYPE_CHECKING, Any, Final
 from eximcertd.control.methods.services import Services, time_of, whole
 from eximcertd.errors import UsageError
 from eximcertd.intake import milliseconds
+from eximcertd.log.certificate_line import shown_certificate
 from eximcertd.log.cursor import from_json
-from eximcertd.log.sighting import Peer, Sighting
+from eximcertd.log.sighting import Peer, ShownCertificate, Sighting
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from datetime import datetime
 
     from eximcertd.control.caller import Caller
+    from eximcertd.fingerprint import Fingerprint
 
 _PORTION: Final = 500
 
@@ -61,7 +63,17 @@ def _sighting(given: dict[str, Any]) -> Sighting:
         milliseconds(_log_time(given.get("first_seen"))),
         milliseconds(_log_time(given.get("last_seen"))),
         None if peer is None else Peer(peer["host"], peer["helo"], peer["sender"], peer["recipient"]),
+        _shown(whole(given["fingerprint"]), given.get("shown")),
     )
+
+
+def _shown(fingerprint: Fingerprint, given: dict[str, Any] | None) -> ShownCertificate | None:
+    if given is None:
+        return None
+    found = shown_certificate(fingerprint, given["der"], given["issuer_hash"])
+    if found is None:
+        raise UsageError(f"{fingerprint}: the certificate is another one, or none")
+    return found
 
 
 def _log_time(text: str | None) -> datetime | None:

@@ -1,0 +1,36 @@
+"""The log line that brings the certificate of an attempt, as the ACL of the packaged examples writes it."""
+
+from __future__ import annotations
+
+import base64
+from typing import TYPE_CHECKING, Final
+
+from eximcertd.log.line import DEFAULT_MESSAGE
+
+if TYPE_CHECKING:
+    from lab.certificates import Identity
+
+ISSUER: Final = "0123456789ABCDEF" * 4
+"""What stands for SHA-256 of the issuer's name."""
+
+LOGWRITES: Final = r"""
+          logwrite      = Certificate of the attempt: ${sha256:$tls_in_peercert} \
+${sha256:${certextract{issuer}{$tls_in_peercert}}} \
+${if <{${strlen:${base64:$tls_in_peercert}}}{7500}{${base64:$tls_in_peercert}}{-}}
+          logwrite      = Attempt"""
+
+
+def with_certificate(acl: str) -> str:
+    """Return a recipe of lab.recipe with the line of the certificate before that of the attempt."""
+    return acl.replace("\n          logwrite      = Attempt", LOGWRITES)
+
+
+def certificate_line(of: Identity, stamp: str = "2026-11-22 17:03:03", *, text: str | None = None) -> str:
+    """Return the line of a certificate, with its newline. text: other than its base64."""
+    shown = base64.b64encode(of.der).decode() if text is None else text
+    return f"{stamp} Certificate of the attempt: {of.fingerprint} {ISSUER} {shown}\n"
+
+
+def attempt_lines(of: Identity, stamp: str = "2026-11-22 17:03:03") -> str:
+    """Return both lines of an attempt."""
+    return f"{certificate_line(of, stamp)}{stamp} {DEFAULT_MESSAGE} {of.fingerprint}\n"
