@@ -59,6 +59,8 @@ class House:
         self.decider = Decider(self.ledger, self.records)
         self.index = Index(directory / "certificates")
         self.config = Config(allowlist=AllowlistSettings(form="list"))
+        self.source = Tailer(self.log, Grammar(DEFAULT_MESSAGE))
+        self.wall: Callable[[], float] = time.time
 
     @asynccontextmanager
     async def running(self, timing: Timing) -> AsyncIterator[Scheduler]:
@@ -73,9 +75,10 @@ class House:
         )
         await publication.start()
         arrivals = Arrivals(self.ledger, self.index, Issuers(self.index), self.records)
-        source = Tailer(self.log, Grammar(DEFAULT_MESSAGE))
-        intake = Intake("file", source, self.ledger, index=self.index, recorder=self.records, seen=arrivals.pending)
-        clock, expiry = Clock(self.ledger.running_time), Expiry(self.ledger, self.index, self.records)
+        intake = Intake(
+            "file", self.source, self.ledger, index=self.index, recorder=self.records, seen=arrivals.pending
+        )
+        clock, expiry = Clock(self.ledger.running_time, self.wall), Expiry(self.ledger, self.index, self.records)
         health = Health(
             self.ledger,
             self.index,
@@ -123,6 +126,7 @@ class Programs:
 def house(tmp_path: Path) -> Iterator[House]:
     house = House(tmp_path)
     yield house
+    house.source.close()
     house.ledger.close()
 
 
@@ -170,6 +174,38 @@ def test_without_its_time_the_macro_file_is_left_alone(house: House) -> None:
 
     run(house, FAST, counted, lambda: house.programs.edit(OURS))
     assert house.ledger.entries.get(OURS).status is Status.UNSEEN
+
+
+def test_after_the_first_two_rounds_the_next_one_comes_in_its_time(house: House) -> None:
+    looks: list[float] = []
+
+    def wall() -> float:
+        looks.append(time.time())
+        return looks[-1]
+
+    house.wall = wall
+    counts: list[int] = []
+
+    def counted() -> bool:
+        counts.append(len(looks))
+        return len(counts) > 60
+
+    run(house, Timing(soon=0.02, tick=NEVER, verify=NEVER, reconcile=NEVER), counted)
+    assert counts[1] < counts[30], "the second round comes soon"
+    assert counts[30] == counts[60], "the third one does not"
+
+
+def test_a_decision_that_nobody_published_is_published_in_a_round(house: House) -> None:
+    run(house, FAST, lambda: house.programs.loaded == {ONE}, lambda: decide(house.ledger, Verb.APPROVE, ONE))
+
+
+def test_a_log_that_cannot_be_read_is_told_in_a_round(house: House) -> None:
+    def spoil() -> None:
+        house.log.unlink()
+        house.log.symlink_to(house.log)
+        list(house.source.look())
+
+    run(house, FAST, lambda: Event.LOG_PROBLEM in house.records.events(), spoil)
 
 
 def test_the_directory_is_reconciled_in_its_time(house: House) -> None:
