@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def pytest_configure() -> None:
-    """Start every program with SIGHUP's default, also under nohup: a process that ignores it looks like a starting Exim."""
+    """Start every program with SIGHUP's default, also under nohup: one that ignores it looks like a starting Exim."""
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
