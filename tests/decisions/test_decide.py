@@ -258,3 +258,83 @@ def test_a_certificates_name_is_escaped_in_the_journal(desk: Desk, tmp_path: Pat
     desk.decider.decide(by_person(Verb.APPROVE, [hostile.fingerprint], "alice", NOW, request="1", known=known))
     [message] = [message for _, message, _ in desk.records.kept]
     assert message == f"{hostile.fingerprint} (CN=x\\x1b[2J) approved by alice"
+
+
+def test_a_decision_over_a_hundred_is_told_one_by_one_with_its_note_and_over_more_in_one_event(desk: Desk) -> None:
+    desk.person(Verb.REJECT, *(Fingerprint(f"{n:064X}") for n in range(100)))
+    assert desk.records.events() == [Event.REJECTED] * 100
+    assert desk.records.kept[0][2] == {
+        "FINGERPRINT": "0" * 64, "VERB": "reject", "BY": "alice", "SUBJECT": "", "NOTE": "why"
+    }  # fmt: skip
+    desk.records.kept.clear()
+    desk.person(Verb.REJECT, *(Fingerprint(f"{n:064X}") for n in range(200, 301)))
+    assert [fields for _, _, fields in desk.records.kept] == [{"BY": "alice", "COUNT": "101"}]
+
+
+def test_a_large_import_is_told_for_each_verb_and_name(desk: Desk) -> None:
+    many = [Fingerprint(f"{n:064X}") for n in range(150)]
+    desk.bring(*(Decision(one, Verb.REJECT, "ann" if one < many[60] else "bob", NOW - 9) for one in many))
+    assert desk.records.kept == [
+        (
+            Event.IMPORTED,
+            "150 decisions were imported by mallory: 150 rejected",
+            {"BY": "mallory", "COUNT": "150"},
+        ),
+        (
+            Event.REJECTED,
+            "90 fingerprints rejected by bob (imported by mallory)",
+            {"BY": "bob (imported by mallory)", "COUNT": "90"},
+        ),
+        (
+            Event.REJECTED,
+            "60 fingerprints rejected by ann (imported by mallory)",
+            {"BY": "ann (imported by mallory)", "COUNT": "60"},
+        ),
+    ]
+
+
+def test_of_many_refusals_a_hundred_are_named_and_the_others_counted(desk: Desk) -> None:
+    many = [Fingerprint(f"{n:064X}") for n in range(103)]
+    for refused, last in ((many[:100], None), (many, "and 3 more")):
+        with pytest.raises(RefusedError) as told:
+            desk.person(Verb.REVOKE, *refused)
+        lines = str(told.value).splitlines()
+        assert len([line for line in lines if line.endswith("use reject to keep it out")]) == 100
+        assert lines[100:] == ([last] if last else [])
+
+
+def test_the_certificate_of_an_approved_one_is_kept_and_of_a_rejected_one_is_not(desk: Desk, tmp_path: Path) -> None:
+    approved, rejected = (parse(make(tmp_path, f"{name}.example").der) for name in ("laptop", "mallory"))
+    known = KnownCertificates({one.fingerprint: one for one in (approved, rejected)})
+    for verb, of in ((Verb.APPROVE, approved), (Verb.REJECT, rejected)):
+        desk.decider.decide(by_person(verb, [of.fingerprint], "alice", NOW, request=verb, known=known))
+    kept = desk.ledger.identities.among([approved.fingerprint, rejected.fingerprint])
+    assert {name: identity.subject for name, identity in kept.items()} == {approved.fingerprint: "CN=laptop.example"}
+
+
+def test_of_two_decisions_of_one_moment_the_imported_one_counts_and_once(desk: Desk) -> None:
+    desk.person(Verb.APPROVE, ONE)
+    revocation = Decision(ONE, Verb.REVOKE, "root", NOW)
+    outcome = desk.bring(revocation, revocation)
+    assert (outcome.added, outcome.known, outcome.older) == (1, 1, 0)
+    assert desk.status(ONE) is Status.REVOKED
+
+
+def test_what_an_import_changes_is_told_of_each_decision(desk: Desk) -> None:
+    outcome = desk.bring(*(Decision(ONE, Verb.APPROVE, "root", NOW - before, f"{before}") for before in (9, 8, 0)))
+    assert [one.changed for one in outcome.decided] == [True, False, False]
+    assert outcome.changed == [ONE]
+    assert outcome.added == 2, "one of this moment that changes nothing is no history"
+    assert desk.told == [ONE]
+
+
+def test_checking_a_request_raises_what_deciding_it_would_and_decides_nothing(desk: Desk) -> None:
+    desk.decider.check(by_person(Verb.REJECT, [ONE], "alice", NOW, request="1"))
+    with pytest.raises(RefusedError, match="never approved"):
+        desk.decider.check(by_person(Verb.REVOKE, [ONE], "alice", NOW, request="1"))
+    assert (desk.status(ONE), desk.records.kept, desk.told) == (Status.UNSEEN, [], [])
+
+
+def test_a_request_in_which_nothing_is_to_do_tells_nobody(desk: Desk) -> None:
+    outcome = desk.decider.decide(manual_edit([], "found", NOW))
+    assert (outcome, desk.records.kept, desk.told) == (Outcome(), [], [])
