@@ -74,6 +74,18 @@ def test_a_client_is_refused_then_relays_once_approved_and_undo_leaves_nothing(
 
 
 @both
+@pytest.mark.parametrize("recipe", ["pinned", "published"])
+def test_no_names_of_authorities_are_sent_since_a_client_with_gnutls_shows_no_self_signed_certificate_then(
+    split: bool, recipe: str
+) -> None:
+    with DebianServer(split=split) as machine:
+        set_up(machine, "--recipe", recipe)
+        asked = machine.sh("openssl s_client -starttls smtp -connect 127.0.0.1:25 -tls1_3 </dev/null 2>&1", good=False)
+        assert "No client certificate CA names sent" in asked
+        assert "SSL handshake has read" in asked
+
+
+@both
 def test_a_second_run_finds_nothing_to_do_and_leaves_the_list_alone(alice: Identity, split: bool) -> None:
     with DebianServer(split=split) as machine:
         first = set_up(machine)

@@ -51,7 +51,7 @@ def _main(main: str, options: dict[str, str], names: SiteNames) -> Iterator[Addi
     for line in main.splitlines():
         name, equals, value = line.partition(" = ")
         found = options.get(name, "")
-        if not equals or _will_do(name, found, value):
+        if not equals or _will_do(name, found, value, names):
             continue
         if name == "log_selector":
             value = f"{found} {value}".strip()
@@ -66,7 +66,9 @@ def _main(main: str, options: dict[str, str], names: SiteNames) -> Iterator[Addi
         yield Addition('Set in the main section, before the first "begin":', "\n".join(lines) + "\n")
 
 
-def _will_do(name: str, found: str, value: str) -> bool:
+def _will_do(name: str, found: str, value: str, names: SiteNames) -> bool:
+    if name == "tls_verify_certificates":
+        return clauses.trusts(found, names)
     if name in {"acl_smtp_connect", "acl_smtp_starttls"}:
         return bool(found)  # statements are added to an ACL of the site's own
     if name == "log_selector":

@@ -19,6 +19,10 @@ Recipe = Literal["pinned", "published"]
 
 PINNED: Final = "${if def:tls_in_peercert}"
 """The condition of the pinned recipe that stands in the place of the published one's ``verify = certificate``."""
+NO_AUTHORITIES: Final = "/dev/null"
+"""The pinned recipe's ``tls_verify_certificates``. With a file of authorities Exim with GnuTLS sends their names, and a
+client with GnuTLS then shows a certificate only if one of them has issued it; with a directory Exim sends no names."""
+TRUST: Final = "MAIN_TLS_VERIFY_CERTIFICATES"
 ACL: Final = "acl_check_rcpt_certs"
 CONNECT_ACL: Final = "acl_eximcertd_connect"
 STARTTLS_ACL: Final = "acl_eximcertd_starttls"
@@ -32,7 +36,7 @@ WANTED: Final[dict[str, str]] = {
 MACROS: Final[dict[str, str | None]] = {
     "MAIN_TLS_ENABLE": None,
     "MAIN_TLS_TRY_VERIFY_HOSTS": "*",
-    "MAIN_TLS_VERIFY_CERTIFICATES": "",
+    TRUST: "",
     "MAIN_LOG_SELECTOR": None,
     "MAIN_ACL_CHECK_RCPT": ACL,
     "LOCAL_DENY_EXCEPTIONS_LOCAL_ACL_FILE": "/etc/exim4/acl_certs",
@@ -41,8 +45,7 @@ MACROS: Final[dict[str, str | None]] = {
 
 _MACRO: Final = "RELAY_FROM_CERTS"
 _FILE: Final = "/etc/exim4/relay_from_certs"
-_ASKED: Final = "MAIN_TLS_TRY_VERIFY_HOSTS = *\n"
-_ASKED_BY_HAND: Final = "tls_try_verify_hosts = *\n"
+_NAMELESS: Final = re.compile(r"^# No names of authorities.*\n(\w+) = /dev/null\n", re.MULTILINE)
 _WATCHED: Final = "# With the slash at its end Exim notices when a certificate is added to the directory or removed.\n"
 
 
@@ -73,6 +76,13 @@ def by_hand(names: SiteNames) -> list[str]:
     return re.findall(r"^# eximcertd:.*\n(?:#.*\n)*((?:.*\n)*?)# end of eximcertd$", found, re.MULTILINE)
 
 
+def trusts(value: str, names: SiteNames) -> bool:
+    """Tell whether a value of Exim's option ``tls_verify_certificates`` will do."""
+    if names.recipe == "published":
+        return value == f"{names.certificates}/"
+    return value == NO_AUTHORITIES or value.endswith("/")
+
+
 def recipe_of(acl: str) -> Recipe:
     """Return which recipe a text of ours has."""
     return "published" if re.search(r"^\s*verify\s*= certificate$", acl, re.MULTILINE) else "pinned"
@@ -88,6 +98,4 @@ def _adapted(source: str, names: SiteNames) -> str:
     if names.recipe == "pinned":
         return found
     found = re.sub(rf"condition( *)= {re.escape(PINNED)}", r"verify\1= certificate", found)
-    trusted = f"{names.certificates}/\n"
-    found = found.replace(_ASKED, f"{_ASKED}{_WATCHED}MAIN_TLS_VERIFY_CERTIFICATES = {trusted}")
-    return found.replace(_ASKED_BY_HAND, f"{_ASKED_BY_HAND}{_WATCHED}tls_verify_certificates = {trusted}")
+    return _NAMELESS.sub(rf"{_WATCHED}\1 = {names.certificates}/\n", found)

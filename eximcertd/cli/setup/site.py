@@ -105,13 +105,14 @@ def _new(changeset: Changeset, path: Path, text: str) -> list[Change]:
 def _defined(site: Site, names: SiteNames, changeset: Changeset) -> list[str]:
     """Return the macros of ours that the site defines itself, to a value that will do."""
     found = []
-    trusted = f"{names.certificates}/" if names.recipe == "published" else None
-    wanted = clauses.MACROS | {"MAIN_TLS_VERIFY_CERTIFICATES": trusted}
+    trusted = f"{names.certificates}/" if names.recipe == "published" else clauses.NO_AUTHORITIES
+    wanted = clauses.MACROS | {clauses.TRUST: trusted}
     for path in debian.sources(site.kind or "unsplit"):
         for macro, value in debian.definitions(changeset.without_us(path) or ""):
             if macro not in wanted or path == debian.TEMPLATE:
                 continue
-            if wanted[macro] not in {None, value}:
+            will_do = clauses.trusts(value, names) if macro == clauses.TRUST else wanted[macro] in {None, value}
+            if not will_do:
                 raise EximcertdError(
                     f"{path} sets {macro} = {value}, and it has to be {wanted[macro]}",
                     hint="change it there, or remove the line, and run this again; eximcertd(8), SETTING UP EXIM, "
