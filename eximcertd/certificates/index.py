@@ -14,7 +14,7 @@ from eximcertd.certificates.cache import Cache
 from eximcertd.certificates.details import Details
 from eximcertd.certificates.scan import MOST_NAMES, Scanner
 from eximcertd.certificates.snapshot import Draft, Snapshot, names_of
-from eximcertd.certificates.state import REASONS, finding, holds
+from eximcertd.certificates.state import REASONS, digests, finding, holds
 from eximcertd.fingerprint import Fingerprint, is_exact
 from eximcertd.text import clean
 
@@ -165,6 +165,11 @@ class Index:
         """Return the files that hold it, sorted."""
         names = names_of(self._snapshot.files.get(bytes.fromhex(fingerprint)))
         return [self.directory / os.fsdecode(name) for name in sorted(names)]
+
+    def holding(self, name: str) -> list[Fingerprint]:
+        """Return the fingerprints of the certificates in the file of this name."""
+        state = self._snapshot.states.get(os.fsencode(name))
+        return [Fingerprint(digest.hex().upper()) for digest in digests(state)] if state else []
 
     def details(self, fingerprint: Fingerprint) -> Certificate | None:
         """Return the certificate, read and parsed; None if no file holds it."""

@@ -6,9 +6,18 @@ from datetime import UTC, datetime, timedelta
 
 import click
 
-from eximcertd.cli.arguments import fingerprints_argument, prefixes
+from eximcertd.cli.arguments import fingerprints_argument
 from eximcertd.cli.context import json_option
-from eximcertd.cli.decision import ask, exit_status, insist_options, insisted, note_option, say_decision
+from eximcertd.cli.decision import (
+    ask,
+    chosen,
+    exit_status,
+    insist_options,
+    insisted,
+    note_option,
+    say_decision,
+    yes_option,
+)
 from eximcertd.cli.output import print_json
 from eximcertd.errors import RefusedError, UsageError
 from eximcertd.fingerprint import NEVER, grouped
@@ -20,6 +29,7 @@ from eximcertd.fingerprint import NEVER, grouped
 @insist_options
 @click.option("--replace", is_flag=True, help="Revoke the certificate that it renews: at --at, else when that expires.")
 @click.option("--at", metavar="DATE", help="With --replace: a date (00:00 local time) or a time.")
+@yes_option
 @json_option
 @click.pass_context
 def command(  # noqa: PLR0917 - an argument for each option
@@ -29,16 +39,18 @@ def command(  # noqa: PLR0917 - an argument for each option
     note: str,
     replace: bool,
     at: str | None,
+    yes: bool,
     as_json: bool,
     **insist: bool,
 ) -> None:
     """Let Exim relay for the holder of a certificate. Returns when Exim does.
 
-    Several fingerprints are one decision: all of them or none. eximcertctl show prints the certificate.
+    Several fingerprints are one decision: all of them or none. eximcertctl show prints the certificate. A NAME is an
+    alternative name, the name of the file, or a part of the subject of a certificate in the directory.
     """
     if at is not None and not replace:
         raise UsageError("--at goes with --replace")
-    asked = prefixes(fingerprints)
+    asked = chosen(ctx.obj, "approve", fingerprints, yes=yes)
     for fingerprint, reason in NEVER.items():
         if fingerprint in asked:
             raise RefusedError(f"{grouped(fingerprint)} can never be approved: {reason}")

@@ -14,7 +14,7 @@ from eximcertd.fingerprint import LENGTH, SHORTEST_PREFIX, FingerprintError, par
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-fingerprints_argument: Final = click.argument("fingerprints", nargs=-1, required=True, metavar="FINGERPRINT...")
+fingerprints_argument: Final = click.argument("fingerprints", nargs=-1, required=True, metavar="FINGERPRINT|NAME...")
 fingerprint_argument: Final = click.argument("fingerprint", nargs=-1, required=True, metavar="FINGERPRINT")
 
 MOST: Final = 10_000
@@ -23,6 +23,7 @@ MOST: Final = 10_000
 LONGEST_LINE: Final = 512
 
 _GROUPS: Final = LENGTH // 8
+_DIGITS = re.compile(r"[0-9A-Fa-f:\s]*")
 _LABEL = re.compile(r"\s*sha-?256 fingerprint\s*=\s*", re.IGNORECASE)  # openssl x509 -fingerprint -sha256
 
 
@@ -44,6 +45,13 @@ def prefixes(given: Iterable[str]) -> list[str]:
     if not found:
         raise UsageError("no fingerprint was given: standard input is empty")
     return list(found)
+
+
+def names(given: Iterable[str]) -> tuple[list[str], list[str]]:
+    """Return what is written as digits, or "-", and what is the name of a certificate."""
+    texts = _joined(list(given))
+    named = [text for text in texts if text != "-" and not _DIGITS.fullmatch(_LABEL.sub("", text, count=1))]
+    return [text for text in texts if text not in named], named
 
 
 def prefix(given: Iterable[str]) -> str:

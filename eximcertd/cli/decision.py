@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import os
+import sys
 import uuid
 from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from eximcertd.cli.formatting import decided
+from eximcertd.cli.arguments import names, prefixes
+from eximcertd.cli.formatting import decided, pending
 from eximcertd.cli.output import say
 from eximcertd.control.caller import name_of
 from eximcertd.control.client import PUBLISH_TIMEOUT, LostError
-from eximcertd.errors import Exit, NotPermittedError
+from eximcertd.errors import Exit, NotPermittedError, UsageError
 from eximcertd.text import clean
 
 if TYPE_CHECKING:
@@ -67,6 +69,32 @@ def ask(
                 hint=f"to see whether it was decided: eximcertctl show {fingerprints[0]}",
             ) from error
     return answer
+
+
+yes_option: Final = click.option("--yes", is_flag=True, help="Do not ask back about names.")
+
+
+def chosen(context: Context, verb: str, given: Sequence[str], *, yes: bool) -> list[str]:
+    """Return the digits that were given, and the whole fingerprints of what was named and a person has confirmed.
+
+    Raises UsageError if nobody can be asked and ``yes`` was not given, and click.Abort.
+    """
+    digits, named = names(given)
+    found = prefixes(digits) if digits else []
+    if not named:
+        return found or prefixes(given)
+    with context.client() as client:
+        entries = [client.call("Find", {"name": name, "verb": verb})["entry"] for name in named]
+    for entry in entries:
+        say("\n".join(pending(entry)), err=True)
+    if not yes:
+        if not (sys.stdin.isatty() and sys.stderr.isatty()):
+            raise UsageError(
+                f"nothing is decided: {verb} by a name asks back, and this is no terminal",
+                hint="give the digits of the fingerprint, or --yes",
+            )
+        click.confirm(f"{verb} {'it' if len(entries) == 1 else f'all {len(entries)}'}?", abort=True, err=True)
+    return [*found, *(entry["fingerprint"] for entry in entries)]
 
 
 def check_root(option: str) -> None:

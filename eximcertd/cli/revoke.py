@@ -10,7 +10,16 @@ import click
 
 from eximcertd.cli.arguments import fingerprints_argument, prefixes
 from eximcertd.cli.context import Context, json_option
-from eximcertd.cli.decision import ask, check_root, exit_status, note_option, override_shrink, say_decision
+from eximcertd.cli.decision import (
+    ask,
+    check_root,
+    chosen,
+    exit_status,
+    note_option,
+    override_shrink,
+    say_decision,
+    yes_option,
+)
 from eximcertd.cli.formatting import count
 from eximcertd.cli.output import print_json, say
 from eximcertd.cli.times import moment
@@ -32,6 +41,7 @@ _ROOT: Final = 0
 @click.option("--end-sessions", is_flag=True, help="End the open sessions that still use the old list.")
 @click.option("--allow-shrink", "--large", is_flag=True, help="As root: override [publish] max_shrink.")
 @click.option("--offline", is_flag=True, help="As root, while eximcertd is down.")
+@yes_option
 @json_option
 @click.pass_context
 def command(  # noqa: PLR0917 - an argument for each option
@@ -41,6 +51,7 @@ def command(  # noqa: PLR0917 - an argument for each option
     end_sessions: bool,
     allow_shrink: bool,
     offline: bool,
+    yes: bool,
     as_json: bool,
 ) -> None:
     """Withdraw an approval. Returns when Exim no longer relays for the certificate.
@@ -48,7 +59,7 @@ def command(  # noqa: PLR0917 - an argument for each option
     In the list form, an open session keeps the old list until it ends: such sessions are counted. Mail that
     Exim has already accepted is delivered: root sees such messages listed.
     """
-    asked = prefixes(fingerprints)
+    asked = prefixes(fingerprints) if offline else chosen(ctx.obj, "revoke", fingerprints, yes=yes)
     if allow_shrink:
         check_root("--allow-shrink")
     if offline:

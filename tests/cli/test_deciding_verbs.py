@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from lab.ctl import ctl
+from lab.terminal import on_a_terminal
 from lab.twins import LIVE, Twin, certificate
 
 from eximcertd.fingerprint import NEVER, grouped
@@ -96,6 +97,38 @@ def test_fingerprints_come_from_standard_input_too(twin: Twin, at: tuple[str, st
     assert ctl(*at, "reject", "-", given="nonsense\n").status == 2
     assert ctl(*at, "reject", "-", given=b"\xff\xfe\n").status == 2
     assert ctl(*at, "reject", "-", given="A" * 10_000).status == 2
+
+
+def test_a_name_is_shown_with_its_whole_fingerprint_and_decides_nothing_in_a_pipe(
+    twin: Twin, at: tuple[str, str]
+) -> None:
+    for verb in ("approve", "reject", "revoke"):
+        done = ctl(*at, verb, "bob")
+        assert done.status == 2
+        assert grouped(BOB) in done.err
+        assert "give the digits of the fingerprint, or --yes" in done.err
+    assert not twin.called("Decide")
+
+
+def test_with_yes_a_name_is_decided_by_its_whole_fingerprint(twin: Twin, at: tuple[str, str]) -> None:
+    done = ctl(*at, "approve", "bob", ALICE[:8], "--yes")
+    assert done.status == 0
+    assert twin.called("Find") == [{"name": "bob", "verb": "approve"}]
+    assert twin.called("Decide")[0]["fingerprints"] == [ALICE[:8], BOB]
+    assert f"approved {grouped(BOB)}" in done.out
+
+
+def test_a_name_that_no_certificate_has_is_3(at: tuple[str, str]) -> None:
+    assert ctl(*at, "approve", "carol.example", "--yes").status == 3
+
+
+def test_on_a_terminal_a_name_is_asked_back(twin: Twin) -> None:
+    for answer, decided in ((b"n\n", 0), (b"y\n", 1)):
+        shown = on_a_terminal(twin, "approve", "bob", answer=answer)
+        assert grouped(BOB) in shown
+        assert "approve it? [y/N]" in shown
+        assert len(twin.called("Decide")) == decided
+    assert ctl("--socket", twin.path, "revoke", BOB[:8]).status == 0  # digits are not asked back
 
 
 def test_too_many_at_once_are_sent_to_import(at: tuple[str, str]) -> None:

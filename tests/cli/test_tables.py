@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
-import pty
-import struct
 import subprocess
-import termios
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -16,6 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 from lab.ctl import ctl
 from lab.daemon import program
+from lab.terminal import on_a_terminal
 from lab.twins import Twin, certificate
 
 from eximcertd.text import columns
@@ -124,28 +121,6 @@ def test_in_a_pipe_times_are_exact_and_nothing_but_text_is_printed(twin: Twin) -
 def test_fifty_that_wait_are_one_screen(twin: Twin) -> None:
     fill(twin, 50)
     assert ctl("--socket", twin.path, "pending").out.count("\n") <= 54
-
-
-def on_a_terminal(twin: Twin, *arguments: str, width: int = 80, **environment: str) -> str:
-    """Run eximcertctl on a terminal of its own and return what it printed there."""
-    ours, theirs = pty.openpty()
-    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("4H", 24, width, 0, 0))
-    with subprocess.Popen(
-        [program("eximcertctl"), "--socket", str(twin.path), *arguments],
-        stdin=theirs,
-        stdout=theirs,
-        stderr=theirs,
-        env={"PATH": os.environ["PATH"], "TZ": "UTC", "LC_ALL": "C.UTF-8", "TERM": "xterm", **environment},
-    ):
-        os.close(theirs)
-        raw = b""
-        try:
-            while portion := os.read(ours, 1 << 16):
-                raw += portion
-        except OSError:
-            pass  # Linux says EIO at the end of a terminal's output
-        os.close(ours)
-    return raw.decode().replace("\r\n", "\n")
 
 
 def test_on_a_terminal_times_are_how_long_ago(twin: Twin) -> None:

@@ -96,6 +96,7 @@ CALLS: dict[str, list[dict[str, Any]]] = {
     ],
     "Count": [{"standings": STANDINGS, "from": "x" * 60_000}],
     "Show": [{"fingerprint": KNOWN[0]}, {"fingerprint": KNOWN[0][:8]}],
+    "Find": [{"name": "x" * 60_000, "verb": verb} for verb in ("approve", "reject", "revoke")],
     "History": [{"fingerprint": None, "limit": 10_000_000}, {"fingerprint": KNOWN[0][:8], "limit": None}],
     "Check": [{}],
     "Decide": [

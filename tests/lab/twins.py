@@ -88,6 +88,7 @@ class Twin:
             "List": self._list,
             "Count": self._count,
             "Show": self._show,
+            "Find": self._find_name,
             "History": self._history,
             "Check": self._check,
             "Decide": self._decide,
@@ -235,6 +236,13 @@ class Twin:
             raise NoSuchFingerprintError(f"nothing is known of {fingerprint}")
         history = [record for record in self.records if record["fingerprint"] == fingerprint]
         return {"entry": self.entries[fingerprint], "history": history}
+
+    async def _find_name(self, caller: Caller, parameters: dict[str, Any]) -> dict[str, Any]:
+        self._note("Find", caller, parameters)
+        for entry in self.entries.values():
+            if entry["certificate"] and parameters["name"] in entry["certificate"]["subject"]:
+                return {"entry": entry}
+        raise NoSuchFingerprintError(f"no certificate has the name {parameters['name']}")
 
     async def _history(self, caller: Caller, parameters: dict[str, Any]) -> AsyncIterator[dict[str, Any]]:
         self._note("History", caller, parameters)

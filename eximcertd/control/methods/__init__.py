@@ -24,6 +24,7 @@ def handlers(services: Services, watching: Watching) -> dict[str, Handler]:
         "List": questions.entries,
         "Count": questions.count,
         "Show": questions.show,
+        "Find": questions.find,
         "History": questions.history,
         "Check": questions.check,
         "Watch": watching.watch,

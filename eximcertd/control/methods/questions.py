@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any, Final
 from eximcertd import __version__
 from eximcertd.control.methods import views
 from eximcertd.control.methods.services import time_of
+from eximcertd.decisions.naming import named
 from eximcertd.decisions.resolve import prefix
 from eximcertd.errors import NoSuchFingerprintError, UsageError
 from eximcertd.intake import milliseconds
 from eximcertd.ledger.entries import Selection
-from eximcertd.status import Status
+from eximcertd.status import Status, Verb
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable
@@ -118,6 +119,13 @@ class Questions:
         [shown] = await self._services.shown([entry])
         rows = self._ledger.decisions.history(fingerprint, limit=_MOST_RECORDS)
         return {"entry": shown, "history": [views.record(decision) for _, decision in rows]}
+
+    async def find(self, _: Caller, given: dict[str, Any]) -> dict[str, Any]:
+        """Find an entry by the name of its certificate."""
+        services = self._services
+        fingerprint = await named(services.ledger, services.index, given["name"], Verb(given["verb"]))
+        [shown] = await services.shown([self._ledger.entries.get(fingerprint)])
+        return {"entry": shown}
 
     async def history(self, _: Caller, given: dict[str, Any]) -> AsyncIterator[dict[str, Any]]:
         """Return decisions, newest first, in portions."""
