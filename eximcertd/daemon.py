@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import logging
 import math
 import os
@@ -116,7 +117,7 @@ class Daemon:
             watch.start()
             await self._wait(ready.wait())
             # no decision before the macro file was read: a lost ledger is rebuilt from it first
-            await self._wait(self._begin_publishing())
+            await self._wait(self._begin_publishing(maintenance))
             if not self._stop.is_set():
                 await self._serve(intake, told)
         finally:
@@ -169,7 +170,9 @@ class Daemon:
                 task.result()
             task.cancel()
 
-    async def _begin_publishing(self) -> None:
+    async def _begin_publishing(self, maintenance: Maintenance) -> None:
+        with contextlib.suppress(EximcertdError):  # a full disk: the scheduler's first round does it, and reports it
+            maintenance.expiry.derive(maintenance.clock.now(), self._config.publish.max_shrink)
         await self._publication.start()
         await self._publication.reconcile()
 

@@ -42,7 +42,10 @@ class CertificateSettings(NamedTuple):
 
 
 class AllowlistSettings(NamedTuple):
-    """[allowlist]: the macro, its file and its form. file None: relay_from_certs beside Exim's configuration."""
+    """[allowlist]: the macro, its file and its form. file None: relay_from_certs beside Exim's configuration.
+
+    drop_expired_after: of earlier versions, not used: an expired certificate is never on the list.
+    """
 
     macro: str = "RELAY_FROM_CERTS"
     file: Path | None = None

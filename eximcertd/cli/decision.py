@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from eximcertd.cli.arguments import names, prefixes
-from eximcertd.cli.formatting import decided, pending
+from eximcertd.cli.formatting import decided, pending, wrapped
 from eximcertd.cli.output import say
 from eximcertd.control.caller import name_of
 from eximcertd.control.client import PUBLISH_TIMEOUT, LostError
@@ -26,7 +26,7 @@ note_option: Final = click.option("--note", default="", metavar="TEXT", help="Wh
 
 _RULES: Final = {
     "without-certificate": "Approve a fingerprint without a known certificate.",
-    "expired": "Approve an expired certificate.",
+    "expired": "Approve an expired certificate, though it is not on the list.",
     "ca": "Approve a certificate authority's own certificate.",
 }
 """What approve refuses, each with the option that insists."""
@@ -124,6 +124,8 @@ def say_decision(answer: dict[str, Any]) -> None:
         say(f"{clean(entry['standing']):<8} {first}")
         if len(answer["decided"]) == 1:
             say("\n".join(others))
+        elif entry["standing"] == "approved" and not entry["listed"]:  # the first warning says why
+            say("\n".join(wrapped("         ", entry["warnings"][0])))
     if not died:
         say_publication(publication)
 

@@ -36,8 +36,13 @@ def _lines(status: dict[str, Any]) -> Iterator[tuple[str, str, bool]]:
         yield "", clean(certificates["problem"]), True
     counts = status["counts"]
     approved = f"{counts['approved']:,}"
-    if certificates["expired"] or certificates["expiring"]:
-        approved += f" ({certificates['expired']} expired, {certificates['expiring']} will expire soon)"
+    dates = {
+        "expired: off the list": certificates["expired"],
+        "not yet valid: off the list": certificates["not_yet_valid"],
+        "will expire soon": certificates["expiring"],
+    }
+    if any(dates.values()):
+        approved += f" ({'; '.join(f'{number:,} {what}' for what, number in dates.items() if number)})"
     yield "approved", approved, False
     pending = f"{counts['pending']:,}"
     if counts["unmatched"]:

@@ -138,7 +138,7 @@ class NotExpired:
         of = case.certificate
         if of is None or not of.expired(case.now):
             return None
-        return Refusal(f"({clean(of.subject)}) expired on {of.not_after:%Y-%m-%d}: Exim does not verify it any more")
+        return Refusal(f"({clean(of.subject)}) expired on {of.not_after:%Y-%m-%d}: it would not be on the list")
 
 
 @dataclass(frozen=True, slots=True)

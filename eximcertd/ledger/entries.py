@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from eximcertd.fingerprint import Fingerprint
@@ -27,8 +28,8 @@ _SELECTED = (
 )
 _COLUMNS = (
     "SELECT e.fingerprint, e.standing, e.attempts, e.first_seen, e.last_seen, e.host, e.helo, e.sender, e.recipient,"
-    " e.matched, e.withheld, e.confirmed, e.revoke_at, e.lapsed, d.verb, d.by, d.at, d.note"
-    " FROM entry e LEFT JOIN decision d ON d.id = e.decision "
+    " e.matched, e.withheld, e.confirmed, e.revoke_at, e.lapsed, i.not_before, i.not_after, d.verb, d.by, d.at, d.note"
+    " FROM entry e LEFT JOIN decision d ON d.id = e.decision LEFT JOIN identity i ON i.fingerprint = e.fingerprint "
 )
 
 
@@ -37,6 +38,7 @@ class Entry:
     """One fingerprint. Times in milliseconds since the epoch. live: it is in the list that was last confirmed.
 
     withheld: approved, and removed from the macro file by hand. lapsed: approved, and off the list by its dates.
+    not_before, not_after: of its certificate, None if they are not known.
     """
 
     fingerprint: Fingerprint
@@ -50,7 +52,17 @@ class Entry:
     live: bool = False
     revoke_at: int | None = None
     lapsed: bool = False
+    not_before: int | None = None
+    not_after: int | None = None
     decision: Decision | None = None
+
+    def lapse(self, now: int) -> str:
+        """Return why a lapsed entry is off the list at ``now``: a clause."""
+        if self.revoke_at is not None and self.revoke_at <= now:
+            return "replaced by its successor"
+        if self.not_before is not None and self.not_before > now:
+            return f"not valid before {_minute(self.not_before)}"
+        return "expired" if self.not_after is None else f"expired since {_minute(self.not_after)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +187,7 @@ class Entries:
 
 def _entry(row: Sequence[Any]) -> Entry:
     fingerprint, standing, attempts, first_seen, last_seen, host, helo, sender, recipient, *rest = row
-    matched, withheld, confirmed, revoke_at, lapsed, verb, by, at, note = rest
+    matched, withheld, confirmed, revoke_at, lapsed, not_before, not_after, verb, by, at, note = rest
     return Entry(
         Fingerprint(fingerprint),
         Status(standing),
@@ -188,5 +200,11 @@ def _entry(row: Sequence[Any]) -> Entry:
         bool(confirmed),
         revoke_at,
         bool(lapsed),
+        not_before,
+        not_after,
         None if verb is None else Decision(Fingerprint(fingerprint), Verb(verb), by, at, note),
     )
+
+
+def _minute(milliseconds: int) -> str:
+    return f"{datetime.fromtimestamp(milliseconds / 1000, UTC):%Y-%m-%d %H:%M} UTC"

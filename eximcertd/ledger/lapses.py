@@ -1,7 +1,7 @@
 """Lapses: approved fingerprints that are off the allowlist because of their dates, without a decision.
 
-A lapse is derived from the expiry of the certificate (table identity) and from a revocation that a person has
-scheduled, each time. It is undone when the clock is corrected.
+A lapse is derived each time from the validity of the certificate (table identity; RFC 5280, 4.1.2.5) and from a
+revocation that a person has scheduled. It is undone when the clock is corrected.
 """
 
 from __future__ import annotations
@@ -9,6 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from eximcertd.fingerprint import Fingerprint
+from eximcertd.ledger.publications import WANTED
+from eximcertd.publish.limits import FEW
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -22,43 +24,52 @@ _ENDED: Final = (
     "SELECT i.fingerprint FROM identity i CROSS JOIN entry e ON e.fingerprint = i.fingerprint"
     " WHERE i.not_after > ?1 AND i.not_after <= ?2 AND e.standing = 'approved'"
 )
+_NOT_BEGUN: Final = (
+    "SELECT i.fingerprint FROM identity i CROSS JOIN entry e ON e.fingerprint = i.fingerprint"
+    " WHERE i.not_before > ?1 AND e.standing = 'approved'"
+)
+_PUBLISHED: Final = "SELECT 1 FROM entry WHERE fingerprint = ? AND confirmed = 1"
+_SHRINKING: Final = f"SELECT count(*), coalesce(sum(NOT {WANTED}), 0) FROM entry WHERE confirmed = 1"  # noqa: S608 - a constant
 _LONG_AGO: Final = -(1 << 62)
 
 
 class Lapses:
-    """The part of the ledger that holds expiry and scheduled revocations. Times are milliseconds since the epoch."""
+    """The part of the ledger that holds validity and scheduled revocations. Times are milliseconds since the epoch."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    def derive(self, now: int, drop_after: int | None) -> tuple[list[Fingerprint], list[Fingerprint]]:
-        """Update which entries have lapsed at ``now``; return those that now have, and those that no longer have.
+    def derive(self, now: int, max_shrink: int | None = None) -> tuple[list[Fingerprint], list[Fingerprint], bool]:
+        """Update which entries have lapsed at ``now``.
 
-        drop_after: ms after its end that a certificate leaves the list, or None: it stays.
+        Return those that now have, those that no longer have, and whether more have than were updated: with
+        max_shrink (percent) only so many leave the published list as one publication may remove (publish/limits.py).
         """
         with self._store.transaction() as db:
             lapsed = {row[0] for row in db.execute(_SCHEDULED, (now,))}
-            if drop_after is not None:
-                lapsed.update(row[0] for row in db.execute(_ENDED, (_LONG_AGO, now - drop_after)))
+            lapsed.update(row[0] for row in db.execute(_ENDED, (_LONG_AGO, now)))
+            lapsed.update(row[0] for row in db.execute(_NOT_BEGUN, (now,)))
             before = {row[0] for row in db.execute("SELECT fingerprint FROM entry WHERE lapsed = 1")}
             gone, back = sorted(lapsed - before), sorted(before - lapsed)
+            later: list[str] = []
+            if max_shrink is not None and gone:
+                published = [one for one in gone if db.execute(_PUBLISHED, (one,)).fetchone()]
+                (listed, going) = db.execute(_SHRINKING).fetchone()
+                most = max(FEW, min(listed * max_shrink // 100, listed - 1))
+                later = published[max(0, most - going) :]
+                gone = sorted({*gone}.difference(later))
             db.executemany("UPDATE entry SET lapsed = 1 WHERE fingerprint = ?", ((one,) for one in gone))
             db.executemany("UPDATE entry SET lapsed = 0 WHERE fingerprint = ?", ((one,) for one in back))
-        return [Fingerprint(one) for one in gone], [Fingerprint(one) for one in back]
+        return [Fingerprint(one) for one in gone], [Fingerprint(one) for one in back], bool(later)
 
-    def next_change(self, now: int, drop_after: int | None) -> int | None:
-        """Return when the next certificate ends or lapses, or the next scheduled revocation comes; None for never."""
+    def next_change(self, after: int) -> int | None:
+        """Return the first time later than ``after`` at which a lapse begins or ends; None for never."""
+        revoked = ("revoke_at", "entry INDEXED BY entry_revoke_at")
         with self._store.reading() as db:
-            (ends,) = db.execute("SELECT min(not_after) FROM identity WHERE not_after >= ?", (now,)).fetchone()
-            (revoked,) = db.execute(
-                "SELECT min(revoke_at) FROM entry INDEXED BY entry_revoke_at WHERE revoke_at > ?", (now,)
-            ).fetchone()
-            times = [ends, revoked]
-            if drop_after is not None:
-                (lapses,) = db.execute(
-                    "SELECT min(not_after) FROM identity WHERE not_after > ?", (now - drop_after,)
-                ).fetchone()
-                times.append(None if lapses is None else lapses + drop_after)
+            times = [
+                db.execute(f"SELECT min({column}) FROM {table} WHERE {column} > ?", (after,)).fetchone()[0]  # noqa: S608 - constants
+                for column, table in (("not_after", "identity"), ("not_before", "identity"), revoked)
+            ]
         return min((time for time in times if time is not None), default=None)
 
     def ended(self, after: int | None, until: int) -> list[Fingerprint]:
@@ -66,6 +77,11 @@ class Lapses:
         with self._store.reading() as db:
             rows = db.execute(_ENDED, (_LONG_AGO if after is None else after, until)).fetchall()
         return [Fingerprint(row[0]) for row in rows]
+
+    def not_yet_valid(self, now: int) -> int:
+        """Return how many approved certificates are not valid yet at ``now``."""
+        with self._store.reading() as db:
+            return len(db.execute(_NOT_BEGUN, (now,)).fetchall())
 
     def schedule(self, revocations: Iterable[tuple[Fingerprint, int]]) -> None:
         """Note when approved fingerprints are to be revoked."""

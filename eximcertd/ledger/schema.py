@@ -10,9 +10,9 @@ APPLICATION_ID: Final = 0x45584344  # "EXCD"
 # apart, since a crash may part them: what was decided (standing), what is being published (publishing) and
 # what was last confirmed live (confirmed). withheld: approved, but a person took it out of the macro file.
 # identity: what the certificate of an approved fingerprint was, since the file often goes when it is renewed.
-# From version 2 on: lapsed: approved, and off the list by the clock alone (expired, replaced); derived from identity
-# and revoke_at, and undone when the clock says otherwise. recorded: the running time (fact running_ms, ledger/clock.py)
-# when an attempt was last recorded, which forgetting goes by.
+# From version 2 on: lapsed: approved, and off the list by the clock alone (expired, not yet valid, replaced); derived
+# from identity and revoke_at, and undone when the clock says otherwise. recorded: the running time (fact running_ms,
+# ledger/clock.py) when an attempt was last recorded, which forgetting goes by.
 _VERSION_1: Final = """
 CREATE TABLE entry (
   fingerprint TEXT PRIMARY KEY,
@@ -103,6 +103,7 @@ CREATE TABLE shown (
 CREATE INDEX shown_name ON shown (name);
 DROP INDEX entry_unmatched;
 CREATE INDEX entry_unmatched ON entry (last_seen) WHERE standing = 'pending' AND matched <> 1;
+CREATE INDEX identity_not_before ON identity (not_before);
 """
 
 UPGRADES: Final = (_VERSION_1, _VERSION_2, _VERSION_3)

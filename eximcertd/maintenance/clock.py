@@ -50,6 +50,10 @@ class Clock:
         """Return seconds since the epoch."""
         return self._wall()
 
+    def offset(self) -> float:
+        """Return the wall clock minus the time that has passed, in seconds: it changes when the clock is set."""
+        return self._wall() - self._passed()
+
     def running(self) -> int:
         """Return how long eximcertd has run over all its starts, in ms."""
         return self._running_time.read()
@@ -74,7 +78,7 @@ class Clock:
         if not leap:
             return ""
         right = (
-            "It is correct again." if self.trusted else "Expired certificates are off the list until it is corrected."
+            "It is correct again." if self.trusted else "What is not valid by it is off the list until it is corrected."
         )
         return f"The clock jumped by {leap:+.0f} s, from {_date(before)} to {_date(wall)} (UTC). {right}"
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from itertools import islice
 from typing import TYPE_CHECKING, Final
 
@@ -17,6 +17,7 @@ from eximcertd.text import clean
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+    from datetime import timedelta
 
     from eximcertd.certificates.index import Index
     from eximcertd.fingerprint import Fingerprint
@@ -27,12 +28,13 @@ _PORTION: Final = 500
 
 
 class Expiry:
-    """Derives expiry from the clock. within, drop_after: the keys expires_within and drop_expired_after."""
+    """Derives from the clock what is off the list by its dates. within: the key expires_within."""
 
     def __init__(self, ledger: Ledger, index: Index, recorder: Recorder) -> None:
         self._ledger = ledger
         self._index = index
         self._recorder = recorder
+        self.unfinished = False
 
     async def learn(self, fingerprints: Iterable[Fingerprint] | None = None) -> None:
         """Keep validity and names of approved certificates of the directory: of these, or of all (None)."""
@@ -43,32 +45,35 @@ class Expiry:
             self._ledger.identities.keep([Identity.of(certificate) for certificate in found.values()])
             await asyncio.sleep(0)
 
-    def derive(self, now: float, drop_after: timedelta | None) -> list[Fingerprint]:
-        """Update which entries are off the list at ``now`` (seconds); return those that changed."""
-        gone, back = self._ledger.lapses.derive(_milliseconds(now), _span(drop_after))
-        for names, what in (
-            (gone, "is off the list: its time has ended"),
-            (back, "is on the list again: by the clock its time has not ended"),
-        ):
-            for fingerprint in names[:_PORTION]:
-                self._recorder.record(
-                    Event.CERTIFICATE_LAPSED, f"The approved certificate {fingerprint} {what}", FINGERPRINT=fingerprint
-                )
+    def derive(self, now: float, max_shrink: int | None = None) -> list[Fingerprint]:
+        """Update which entries are off the list at ``now`` (seconds); return those that changed.
+
+        max_shrink: see Lapses.derive; ``unfinished`` tells whether there are more.
+        """
+        gone, back, self.unfinished = self._ledger.lapses.derive(_milliseconds(now), max_shrink)
+        for entry in self._ledger.entries.among(gone[:_PORTION]):
+            self._tell_lapse(entry.fingerprint, f"is off the list: {entry.lapse(_milliseconds(now))}")
+        for fingerprint in back[:_PORTION]:
+            self._tell_lapse(fingerprint, "is on the list: by the clock it is valid now")
         return [*gone, *back]
 
-    def next_change(self, now: float, drop_after: timedelta | None) -> float | None:
-        """Return when (seconds since the epoch) the next of them ends, or None."""
-        due = self._ledger.lapses.next_change(_milliseconds(now), _span(drop_after))
+    def next_change(self, after: float) -> float | None:
+        """Return the next time (seconds since the epoch) later than ``after`` at which that changes, or None."""
+        due = self._ledger.lapses.next_change(_milliseconds(after))
         return None if due is None else due / 1000
 
     def expired(self, now: float | None = None) -> list[Fingerprint]:
         """Return the approved fingerprints whose certificates have ended."""
         return self._ledger.lapses.ended(None, _milliseconds(time.time() if now is None else now))
 
+    def not_yet_valid(self) -> int:
+        """Return how many approved certificates are not valid yet."""
+        return self._ledger.lapses.not_yet_valid(_milliseconds(time.time()))
+
     def expiring(self, within: timedelta, now: float | None = None) -> list[Fingerprint]:
         """Return the approved fingerprints whose certificates end within this time."""
         at = _milliseconds(time.time() if now is None else now)
-        return self._ledger.lapses.ended(at, at + (_span(within) or 0))
+        return self._ledger.lapses.ended(at, at + _milliseconds(within.total_seconds()))
 
     def tell(self, now: float, within: timedelta) -> None:
         """Record an event, once, for each approved certificate that has expired, and for each that soon will."""
@@ -89,10 +94,11 @@ class Expiry:
                 NOT_AFTER=f"{ends:%Y-%m-%dT%H:%M:%SZ}",
             )
 
+    def _tell_lapse(self, fingerprint: Fingerprint, what: str) -> None:
+        self._recorder.record(
+            Event.CERTIFICATE_LAPSED, f"The approved certificate {fingerprint} {what}", FINGERPRINT=fingerprint
+        )
+
 
 def _milliseconds(seconds: float) -> int:
     return int(seconds * 1000)
-
-
-def _span(of: timedelta | None) -> int | None:
-    return None if of is None else int(of.total_seconds() * 1000)

@@ -109,14 +109,15 @@ class Health:
         yield _line("ok", f"{counts.distinct} certificates in {counts.files} files of {self._index.directory}")
         for name, why in skipped:
             yield _line("warning", f"skipped: {name}: {why}")
-        expired, expiring = self._expiry.expired(), self._expiry.expiring(expires_within)
-        for what, names in (("have expired", expired), ("expire soon", expiring)):
-            if names:
-                yield _line("warning", f"{len(names)} approved certificates {what}", "See eximcertctl list.")
+        for number, what in (
+            (len(self._expiry.expired()), "expired: off the list"),
+            (self._expiry.not_yet_valid(), "not valid yet: off the list"),
+            (len(self._expiry.expiring(expires_within)), "expiring soon"),
+        ):
+            if number:
+                yield _line("warning", f"approved certificates {what}: {number:,}", "See eximcertctl list.")
         if not self._clock.trusted:
-            yield _line(
-                "warning", "the clock has jumped", "Correct it; until then some certificates may be off the list."
-            )
+            yield _line("warning", "the clock has jumped", "Correct it: what is not valid by it is off the list.")
 
 
 def _line(verdict: str, sentence: str, remedy: str = "") -> dict[str, Any]:

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from eximcertd.errors import EximcertdError
 from eximcertd.events import Event
+from eximcertd.publication.form import LIST
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from collections.abc import Set as AbstractSet
-    from datetime import timedelta
 
     from eximcertd.config import Config
     from eximcertd.fingerprint import Fingerprint
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
     from eximcertd.maintenance.health import Health
     from eximcertd.maintenance.renewals import Renewals
     from eximcertd.publication.publisher import Publisher
+
+_LOOK: Final = 3.0  # seconds between two looks at the wall clock, which may be set while the scheduler waits
+_SET: Final = 1.0  # seconds by which a clock that is set differs at least
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +78,7 @@ class Scheduler:
         self._verified = self._reconciled = self._settled = (
             asyncio.get_running_loop().time()
         )  # the start has just verified it
+        self._derived = parts.clock.now()
         self._problem = ""
 
     def configure(self, config: Config) -> None:
@@ -103,17 +108,28 @@ class Scheduler:
         usual = self._timing.soon
         while True:
             self._woken.clear()
-            pause, usual = usual, self._timing.tick
+            pause, usual, due = usual, self._timing.tick, None
+            offset = self._parts.clock.offset()
             try:
                 await self.tick()
-                due = self._parts.expiry.next_change(self._parts.clock.now(), self._drop_after)
-                if due is not None:
-                    pause = max(0.2, min(pause, due - self._parts.clock.now()))
+                due = self._parts.expiry.next_change(self._derived)
+                if self._parts.expiry.unfinished and self._publication.live:
+                    due = self._derived
                 self._tell("")
             except EximcertdError as error:
                 self._tell(f"maintenance is postponed: {error.message}")
+            await self._rest(pause, due, offset)
+
+    async def _rest(self, pause: float, due: float | None, offset: float) -> None:
+        """Wait ``pause`` seconds, or less: until woken, until the wall clock reads ``due``, or until it is set."""
+        clock, end = self._parts.clock, asyncio.get_running_loop().time() + pause
+        while abs(clock.offset() - offset) < _SET:
+            left = min(end - asyncio.get_running_loop().time(), _LOOK, math.inf if due is None else due - clock.now())
+            if left <= 0:
+                return
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._woken.wait(), pause)
+                await asyncio.wait_for(self._woken.wait(), left)
+                return
 
     async def tick(self) -> None:
         """Do what is due. Raises LedgerError."""
@@ -150,11 +166,11 @@ class Scheduler:
             await self._publication.settle(names)
 
     def _derive(self) -> list[Fingerprint]:
-        return self._parts.expiry.derive(self._parts.clock.now(), self._drop_after)
-
-    @property
-    def _drop_after(self) -> timedelta | None:
-        return self._config.allowlist.drop_expired_after
+        now = self._parts.clock.now()
+        listed = self._publication.state.form == LIST
+        changed = self._parts.expiry.derive(now, self._config.publish.max_shrink if listed else None)
+        self._derived = now
+        return changed
 
     def _tell(self, problem: str) -> None:
         """Record an event, once, when the ledger cannot be written, and once when it can be written again."""

@@ -220,11 +220,11 @@ def test_an_approved_certificate_is_known_again_by_key_or_name_after_its_file_ha
 def test_a_scheduled_revocation_is_due_at_its_time_and_only_while_approved(ledger: Ledger) -> None:
     decide(ledger, Verb.APPROVE, ONE)
     ledger.lapses.schedule([(ONE, 100), (TWO, 100)])
-    assert ledger.lapses.next_change(99, None) == 100
+    assert ledger.lapses.next_change(99) == 100
     assert ledger.lapses.due(99) == []
     assert ledger.lapses.due(100) == [ONE]
     decide(ledger, Verb.REVOKE, ONE)
-    assert ledger.lapses.next_change(99, None) is None
+    assert ledger.lapses.next_change(99) is None
 
 
 def test_what_was_told_once_is_not_told_again(ledger: Ledger) -> None:
@@ -239,3 +239,26 @@ def test_a_new_decision_ends_what_was_scheduled_before(ledger: Ledger) -> None:
     decide(ledger, Verb.REVOKE, ONE)
     decide(ledger, Verb.APPROVE, ONE)
     assert ledger.lapses.due(200) == []
+
+
+def test_no_more_leave_the_list_at_once_than_one_publication_may_remove(ledger: Ledger) -> None:
+    many = [Fingerprint(f"{n:064X}") for n in range(1, 11)]
+    decide(ledger, Verb.APPROVE, *many)
+    publish(ledger)
+    decide(ledger, Verb.APPROVE, ONE)
+    ledger.identities.keep([Identity(one, one, one, one, 100) for one in [*many, ONE]])
+    left = set(many)
+    taken: list[int] = []
+    while True:
+        gone, back, more = ledger.lapses.derive(100, 50)
+        assert not back
+        assert (ONE in gone) is not bool(taken), "it is not on the published list: it never gets there"
+        assert ledger.lapses.derive(100, 50)[0] == [], "no more before these are published"
+        publish(ledger)
+        taken.append(len(left.intersection(gone)))
+        left.difference_update(gone)
+        if not more:
+            break
+    assert taken == [5, 3, 2]
+    assert left == set()
+    assert ledger.lapses.derive(99, 50) == ([], sorted([*many, ONE]), False)

@@ -158,8 +158,10 @@ class Expiring:
     def __init__(self, ledger: Ledger, directory: Path) -> None:
         self.ledger, self.records = ledger, Records()
         certificate = parse(make(directory, "laptop.example").der)
+        assert certificate.not_before is not None
         assert certificate.not_after is not None
         self.name, self.end = certificate.fingerprint, certificate.not_after.timestamp()
+        self.begin = certificate.not_before.timestamp()
         decide(ledger, Verb.APPROVE, self.name)
         ledger.identities.keep([Identity.of(certificate)])
         self.expiry = Expiry(ledger, Index(directory), self.records)
@@ -174,30 +176,41 @@ def expiring(ledger: Ledger, tmp_path: Path) -> Expiring:
     return Expiring(ledger, tmp_path)
 
 
-def test_a_certificate_leaves_the_list_when_the_clock_says_so_and_is_back_when_it_does_not(expiring: Expiring) -> None:
-    after = timedelta(days=30)
-    assert expiring.expiry.derive(expiring.end + 30 * DAY - 1, after) == []
-    assert expiring.wanted()
-    assert expiring.expiry.derive(expiring.end + 30 * DAY, after) == [expiring.name]
-    assert not expiring.wanted()
+def test_a_certificate_is_on_the_list_while_it_is_valid_and_at_no_other_time(expiring: Expiring) -> None:
+    for at, said in (
+        (expiring.begin - 1, "off the list: not valid before"),
+        (expiring.begin, "on the list"),
+        (expiring.end - 1, ""),
+        (expiring.end, "off the list: expired since"),
+        (expiring.end - YEARS, "off the list: not valid before"),
+        (expiring.end - 1, "on the list"),
+    ):
+        changed = expiring.expiry.derive(at)
+        assert expiring.wanted() is (expiring.begin <= at < expiring.end), said
+        assert expiring.ledger.entries.get(expiring.name).status is Status.APPROVED
+        if said == "off the list: not valid before" and at != expiring.begin - 1:
+            assert changed == [], "it is off the list already, for another reason"
+        elif said:
+            assert changed == [expiring.name]
+            event, text, _ = expiring.records.kept[-1]
+            assert event is Event.CERTIFICATE_LAPSED
+            assert said in text
+    assert expiring.expiry.derive(expiring.end) == [expiring.name]
     assert expiring.ledger.publications.due() or not expiring.ledger.publications.confirmed()
-    entry = expiring.ledger.entries.get(expiring.name)
-    assert (entry.status, entry.lapsed) == (Status.APPROVED, True)
-    assert expiring.expiry.derive(expiring.end - YEARS, after) == [expiring.name]
-    assert expiring.wanted()
-    assert expiring.records.events() == [Event.CERTIFICATE_LAPSED] * 2
 
 
-def test_without_the_policy_an_expired_certificate_stays_on_the_list(expiring: Expiring) -> None:
-    assert expiring.expiry.derive(expiring.end + YEARS, None) == []
-    assert expiring.wanted()
+def test_a_new_approval_of_an_expired_certificate_does_not_put_it_on_the_list(expiring: Expiring) -> None:
+    assert expiring.expiry.derive(expiring.end) == [expiring.name]
+    decide(expiring.ledger, Verb.REVOKE, expiring.name)
+    decide(expiring.ledger, Verb.APPROVE, expiring.name)
+    assert expiring.expiry.derive(expiring.end) == [expiring.name]
+    assert not expiring.wanted()
 
 
-def test_the_next_change_is_the_end_of_a_certificate_then_its_lapse(expiring: Expiring) -> None:
-    after = timedelta(days=30)
-    assert expiring.expiry.next_change(expiring.end - 5, after) == expiring.end
-    assert expiring.expiry.next_change(expiring.end + 5, after) == expiring.end + 30 * DAY
-    assert expiring.expiry.next_change(expiring.end + 31 * DAY, after) is None
+def test_the_next_change_is_the_beginning_of_a_certificate_then_its_end(expiring: Expiring) -> None:
+    assert expiring.expiry.next_change(expiring.begin - 5) == expiring.begin
+    assert expiring.expiry.next_change(expiring.begin) == expiring.end
+    assert expiring.expiry.next_change(expiring.end) is None
 
 
 def test_expired_and_expiring_are_counted_at_the_time_of_asking(expiring: Expiring) -> None:
@@ -216,13 +229,16 @@ def test_what_has_ended_is_told_once_with_its_name_and_date(expiring: Expiring) 
 
 
 def test_a_scheduled_revocation_is_off_the_list_by_the_clock_and_a_decision_once_it_is_made(expiring: Expiring) -> None:
-    expiring.renewals.schedule({expiring.name: int(expiring.end * 1000)}, None)
-    assert expiring.expiry.derive(expiring.end, None) == [expiring.name]
-    assert expiring.ledger.entries.get(expiring.name).status is Status.APPROVED
-    assert expiring.expiry.derive(expiring.end - 1, None) == [expiring.name], "the clock was put right"
+    at = expiring.begin + DAY
+    expiring.renewals.schedule({expiring.name: int(at * 1000)}, None)
+    assert expiring.expiry.next_change(expiring.begin) == at
+    assert expiring.expiry.derive(at) == [expiring.name]
+    entry = expiring.ledger.entries.get(expiring.name)
+    assert (entry.status, entry.lapse(int(at * 1000))) == (Status.APPROVED, "replaced by its successor")
+    assert expiring.expiry.derive(at - 1) == [expiring.name], "the clock was put right"
     assert expiring.wanted()
-    assert expiring.renewals.revoke_due(expiring.end - 1) == []
-    assert expiring.renewals.revoke_due(expiring.end) == [expiring.name]
+    assert expiring.renewals.revoke_due(at - 1) == []
+    assert expiring.renewals.revoke_due(at) == [expiring.name]
     decision = expiring.ledger.entries.get(expiring.name).decision
     assert decision is not None
     assert (decision.verb, decision.by, decision.note) == (Verb.REVOKE, "by policy", "replaced by its successor")

@@ -37,7 +37,11 @@ from eximcertd.status import Status, Verb
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
+    from collections.abc import Set as AbstractSet
     from pathlib import Path
+
+    from eximcertd.publish.request import Request
+    from eximcertd.reload.request import ReloadAnswer
 
 ONE, TWO, OURS = (Fingerprint(f"{n:08X}".ljust(64, "0")) for n in (1, 2, 3))
 NEVER = 1e9
@@ -78,7 +82,7 @@ class House:
         intake = Intake(
             "file", self.source, self.ledger, index=self.index, recorder=self.records, seen=arrivals.pending
         )
-        clock, expiry = Clock(self.ledger.running_time, self.wall), Expiry(self.ledger, self.index, self.records)
+        clock, expiry = Clock(self.ledger.running_time, self.now), Expiry(self.ledger, self.index, self.records)
         health = Health(
             self.ledger,
             self.index,
@@ -105,6 +109,10 @@ class House:
         finally:
             task.cancel()
             await publication.stop()
+
+    def now(self) -> float:
+        """Return what the machine's clock says."""
+        return self.wall()
 
     def programs_asked(self) -> Programs:
         return Programs(self.programs)
@@ -234,24 +242,68 @@ def test_what_was_dropped_from_the_queue_is_told(house: House) -> None:
     assert fields["COUNT"] == "4"
 
 
-def test_a_certificate_leaves_the_published_list_at_its_end_and_not_before(house: House) -> None:
-    house.config = house.config._replace(
-        allowlist=AllowlistSettings(form="list", drop_expired_after=house.config.queue.forget_pending_after * 0)
-    )
-    end = int((time.time() + 1.5) * 1000)
+SLOW = Timing(soon=60, tick=60, verify=NEVER, reconcile=NEVER)
+
+
+def valid(fingerprint: Fingerprint, begins: float, ends: float) -> Identity:
+    """Return what is kept of a certificate with this validity (seconds)."""
+    return Identity(fingerprint, fingerprint, fingerprint, fingerprint, int(ends * 1000), int(begins * 1000))
+
+
+def test_a_certificate_is_on_the_published_list_from_its_beginning_to_its_end(house: House) -> None:
+    now = time.time()
     decide(house.ledger, Verb.APPROVE, ONE, TWO)
-    house.ledger.identities.keep([Identity(ONE, "key", "CN=a", "CN=a", end)])
-    slow = Timing(soon=60, tick=60, verify=NEVER, reconcile=NEVER)
-    run(house, slow, lambda: house.programs.loaded == {TWO}, lambda: None)
-    assert time.time() * 1000 >= end
+    house.ledger.identities.keep([valid(ONE, 0, now + 1.5), valid(TWO, now + 1.2, now + 1e6)])
+    seen: list[tuple[AbstractSet[str] | None, float]] = []
+
+    def looked() -> bool:
+        if not seen or seen[-1][0] != house.programs.loaded:
+            seen.append((house.programs.loaded, time.time()))
+        return [names for names, _ in seen][-3:] == [{ONE}, {ONE, TWO}, {TWO}]
+
+    run(house, SLOW, looked)
+    assert seen[-2][1] >= now + 1.2
+    assert seen[-1][1] >= now + 1.5
     assert house.ledger.entries.get(ONE).status is Status.APPROVED
+
+
+def test_a_certificate_that_ends_while_the_end_of_another_is_published_is_off_the_list_too(house: House) -> None:
+    now = time.time()
+    decide(house.ledger, Verb.APPROVE, ONE, TWO, OURS)
+    house.ledger.identities.keep([valid(ONE, 0, now + 1), valid(TWO, 0, now + 1.2)])
+
+    class Slow(Programs):
+        async def reload(self, request: Request) -> ReloadAnswer:
+            await asyncio.sleep(0.5)
+            return await house.programs.reload(request)
+
+    house.programs_asked = lambda: Slow(house.programs)  # type: ignore[method-assign]
+    run(house, SLOW, lambda: house.programs.loaded == {OURS})
+
+
+@pytest.mark.parametrize("by", [-1e6, 1e6])
+def test_a_clock_that_is_set_changes_the_list_and_puts_it_right_again(house: House, by: float) -> None:
+    now = time.time()
+    decide(house.ledger, Verb.APPROVE, ONE, TWO)
+    house.ledger.identities.keep([valid(ONE, now - 1e5, now + 1e5)])
+    off: list[bool] = []
+
+    def begin() -> None:
+        house.wall = lambda: time.time() + by
+
+    def looked() -> bool:
+        if house.programs.loaded == {TWO} and not off:
+            off.append(True)
+            house.wall = time.time
+        return bool(off) and house.programs.loaded == {ONE, TWO}
+
+    run(house, SLOW, looked, begin)
 
 
 def test_a_scheduled_revocation_is_made_at_its_time(house: House) -> None:
     decide(house.ledger, Verb.APPROVE, ONE)
     house.ledger.lapses.schedule([(ONE, int((time.time() + 1) * 1000))])
-    slow = Timing(soon=60, tick=60, verify=NEVER, reconcile=NEVER)
-    run(house, slow, lambda: house.ledger.entries.get(ONE).status is Status.REVOKED)
+    run(house, SLOW, lambda: house.ledger.entries.get(ONE).status is Status.REVOKED)
     assert Event.REVOKED in house.records.events()
 
 

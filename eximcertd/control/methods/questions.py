@@ -63,6 +63,7 @@ class Questions:
                     "distinct": certificates.distinct,
                     "expired": len(expiry.expired()),
                     "expiring": len(expiry.expiring(config.certificates.expires_within)),
+                    "not_yet_valid": expiry.not_yet_valid(),
                     "problem": services.index.problem,
                 },
                 "counts": {

@@ -37,12 +37,11 @@ def entry(
     """Return an Entry of the interface. now: aware, for what is expired."""
     peer = of.peer
     warnings = [] if certificate is None else certificate.warnings(now)
+    if of.lapsed:  # says what the certificate's own warning of its dates says
+        lapse = f"off the list: {of.lapse(int(now.timestamp() * 1000))}"
+        warnings = [lapse, *map(clean, certificate.static_warnings if certificate is not None else ())]
     if of.withheld:
         warnings.append("removed from the macro file by hand: approve or revoke it")
-    if of.lapsed:
-        replaced = of.revoke_at is not None and of.revoke_at <= now.timestamp() * 1000
-        why = "replaced by its successor" if replaced else "expired, see [allowlist] drop_expired_after"
-        warnings.append(f"approved, and off the list by the clock: {why}")
     return {
         "fingerprint": of.fingerprint,
         "standing": of.status.value,
