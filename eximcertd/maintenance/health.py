@@ -110,9 +110,9 @@ class Health:
         for name, why in skipped:
             yield _line("warning", f"skipped: {name}: {why}")
         for number, what in (
-            (len(self._expiry.expired()), "expired: off the list"),
-            (self._expiry.not_yet_valid(), "not valid yet: off the list"),
-            (len(self._expiry.expiring(expires_within)), "expiring soon"),
+            (len(self._expiry.expired()), "that have expired, and are off the list"),
+            (self._expiry.not_yet_valid(), "that are not valid yet, and are off the list"),
+            (len(self._expiry.expiring(expires_within)), "that expire soon"),
         ):
             if number:
                 yield _line("warning", f"approved certificates {what}: {number:,}", "See eximcertctl list.")

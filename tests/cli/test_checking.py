@@ -12,7 +12,7 @@ import pytest
 from lab.ctl import ctl
 from lab.daemon import Eximcertd
 from lab.exim import EXIM, USER, EximServer
-from lab.recipe import ACL
+from lab.recipe import ACL, PINNED_ACL
 from lab.twins import Twin, certificate
 
 from eximcertd.cli.check.printed_config import Statement, read
@@ -71,7 +71,8 @@ def test_the_recipe_as_published_is_ok_in_every_line() -> None:
         "eximcertd",
         f"{EXIM} reads",
         "which defines RELAY_FROM_CERTS",
-        "ACL acl_check_rcpt accepts clients on the list",
+        "ACL acl_check_rcpt accepts clients on the list, with verify = certificate (published)",
+        "the published recipe does not limit how long a certificate counts",
         "ACL acl_check_rcpt logs clients",
         "every client is asked",
         "Exim trusts the certificates in",
@@ -172,31 +173,59 @@ def test_an_acl_that_is_called_from_the_one_for_rcpt_is_reached() -> None:
     assert any("ACL acl_inner accepts" in line for line in found["ok"])
 
 
-PINNED = ACL.replace("verify        = certificate", "condition     = ${if def:tls_in_peercert}")
+PINNED_ACCEPT, PINNED_WARN, _ = PINNED_ACL.split("\n\n")
+
 NARROWED = "acl_starttls:\n  drop condition = ${if def:tls_in_cipher}\n  accept\n"
+CONNECTED = "acl_connect:\n  accept set acl_c_eximcertd_connected = $tod_epoch\n"
+CERTIFICATE = "Certificate of the attempt: ${sha256:$tls_in_peercert} - ${base64:$tls_in_peercert}"
 AGE = "${if <{${eval:$tod_epoch-$acl_c_eximcertd_connected}}{100}}"
 YOUNG = f"          condition     = {AGE}\n          control       = sub"
 
 
 @as_root
 def test_the_pinned_recipe_is_ok_whatever_exim_trusts() -> None:
-    acl = PINNED.replace("          control       = sub", YOUNG)
-    main = "acl_smtp_starttls = acl_starttls\ntls_verify_certificates = system\n"
-    with looked_at(acl=f"{acl}\n{NARROWED}", main=main) as (_, daemon):
+    acl = PINNED_ACL.replace("          control       = sub", YOUNG)
+    acl = acl.replace("          logwrite", f"          logwrite      = {CERTIFICATE}\n          logwrite", 1)
+    main = "acl_smtp_starttls = acl_starttls\nacl_smtp_connect = acl_connect\ntls_verify_certificates = system\n"
+    with looked_at(acl=f"{acl}\n{NARROWED}\n{CONNECTED}", main=main) as (_, daemon):
         status, found = check(daemon)
     assert found["error"] == []
     assert status == 0
     assert any("accepts clients on the list, by the fingerprint alone (pinned)" in line for line in found["ok"])
-    assert not any("acl_smtp_starttls" in line or "age" in line for line in found["warning"])
+    assert not any("acl_smtp_starttls" in line or "age" in line or "log" in line for line in found["warning"])
 
 
 @as_root
 def test_the_pinned_recipe_without_its_two_limits_gets_a_warning_for_each() -> None:
-    with looked_at(acl=PINNED) as (_, daemon):
+    with looked_at(acl=PINNED_ACL) as (_, daemon):
         found = check(daemon)[1]
     assert found["error"] == []
     assert any("acl_smtp_starttls is empty" in line for line in found["warning"])
     assert any("no ACL limits the age" in line for line in found["warning"])
+
+
+@as_root
+@pytest.mark.parametrize(
+    ("acl", "verdict", "sentence"),
+    [
+        (f"{PINNED_ACCEPT}\n\n{WARN}\n\n{DENY}", "error", "logs only clients whose certificate Exim verif"),
+        (f"{ACCEPT}\n\n{PINNED_WARN}\n\n{DENY}", "warning", "does not relay for these when they are app"),
+        (f"{ACCEPT}\n\n{PINNED_ACL}", "ok", "(pinned); a statement of the published recipe is there too"),
+        (PINNED_ACL, "warning", "the log does not hold the certificate of a refused client"),
+        (
+            PINNED_ACL.replace("          control       = sub", YOUNG),
+            "error",
+            "(empty) does not set acl_c_eximcertd_connected",
+        ),
+    ],
+    ids=["pinned but logs verified", "published but logs all", "both", "no certificate in the log", "no beginning"],
+)
+def test_recipes_that_are_mixed_or_incomplete_draw_their_sentence(acl: str, verdict: str, sentence: str) -> None:
+    with looked_at(acl=acl) as (_, daemon):
+        found = check(daemon)[1]
+    said = [line for line in found[verdict] if sentence in line]
+    assert len(said) == 1, found
+    assert verdict == "ok" or not said[0].endswith("-> "), "it says what to do"
 
 
 @as_root

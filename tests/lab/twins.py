@@ -195,7 +195,14 @@ class Twin:
                     "problem": None,
                     "timezone": "",
                 },
-                "certificates": {"files": 301, "distinct": 150, "expired": 0, "expiring": 0, "problem": None},
+                "certificates": {
+                    "files": 301,
+                    "distinct": 150,
+                    "expired": 0,
+                    "expiring": 0,
+                    "not_yet_valid": 0,
+                    "problem": None,
+                },
                 "counts": {**counts, "unmatched": unmatched, "unmatched_dropped": 0},
                 "allowlist": {
                     "form": self.publication["form"],
@@ -215,7 +222,7 @@ class Twin:
     async def _list(self, caller: Caller, parameters: dict[str, Any]) -> AsyncIterator[dict[str, Any]]:
         self._note("List", caller, parameters)
         found = [
-            {**entry, "listed": entry["standing"] == "approved"}
+            _listed(entry)
             for entry in self.entries.values()
             if not parameters["standings"] or _standing(entry) in parameters["standings"]
         ]
@@ -278,7 +285,8 @@ class Twin:
             decision = {"verb": verb.value, "by": caller.name, "at": at, "note": parameters["note"]}
             entry["decision"] = decision
             self.records.append({"fingerprint": fingerprint, **decision})
-        return {"decided": [self.entries[fingerprint] for fingerprint in chosen], "publication": self.publication}
+        decided = [_listed(self.entries[fingerprint]) for fingerprint in chosen]
+        return {"decided": decided, "publication": self.publication}
 
     async def _segments(self, caller: Caller, parameters: dict[str, Any]) -> AsyncIterator[dict[str, Any]]:
         self._note("Segments", caller, parameters)
@@ -319,6 +327,10 @@ def _selected(entries: list[dict[str, Any]], given: dict[str, Any]) -> list[dict
     since, peer = given["since"] or "", given["from"] or ""
     found = [entry for entry in entries if entry["last_seen"] >= since and peer in str(entry["from"])]
     return sorted(found, key=lambda entry: str(entry["last_seen"]), reverse=True)
+
+
+def _listed(entry: dict[str, Any]) -> dict[str, Any]:
+    return {**entry, "listed": entry["standing"] == "approved"}
 
 
 def _standing(entry: dict[str, Any]) -> str:

@@ -184,7 +184,11 @@ def test_approved_certificates_that_have_ended_or_soon_will_are_counted(parts: P
     kept = Identity.of(parse(make(tmp_path / "ids", "laptop.example").der))
     parts.ledger.identities.keep([Identity(ONE, kept.spki, kept.subject, kept.issuer, 1)])
     [ended] = wrong(parts.run())
-    assert ended == ("warning", "1 approved certificates have expired", "See eximcertctl list.")
+    assert ended == (
+        "warning",
+        "approved certificates that have expired, and are off the list: 1",
+        "See eximcertctl list.",
+    )
 
 
 def test_a_clock_that_has_jumped_is_a_warning_until_it_is_corrected(parts: Parts) -> None:

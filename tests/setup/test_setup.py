@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID
 from lab.certificates import make
 from lab.debian import HOST, MACROS, DebianServer
+from lab.recipe import ACL
 from lab.wait import until
 
 if TYPE_CHECKING:
@@ -86,15 +87,28 @@ def test_no_names_of_authorities_are_sent_since_a_client_with_gnutls_shows_no_se
 
 
 @both
-def test_a_second_run_finds_nothing_to_do_and_leaves_the_list_alone(alice: Identity, split: bool) -> None:
+@pytest.mark.parametrize("recipe", ["pinned", "published"])
+def test_a_second_run_finds_nothing_to_do_and_leaves_list_and_recipe_alone(
+    alice: Identity, split: bool, recipe: str
+) -> None:
     with DebianServer(split=split) as machine:
-        first = set_up(machine)
+        first = set_up(machine, *(() if recipe == "pinned" else ("--recipe", recipe)))
         approve(machine, alice)
         files = machine.files()
         second = set_up(machine)
+        assert (first["recipe"], second["recipe"]) == (recipe, recipe)
         assert second["changed"] == []
         assert second["server_fingerprint"] == first["server_fingerprint"]
         assert machine.files() == files
+
+
+def test_a_published_recipe_that_the_site_has_written_itself_stays_the_recipe(machine: DebianServer) -> None:
+    machine.write(LIST, "RELAY_FROM_CERTS =\n")
+    machine.write("/etc/exim4/conf.d/main/00_site", f".include {LIST}\nCHECK_RCPT_LOCAL_ACL_FILE = /etc/exim4/certs\n")
+    machine.write("/etc/exim4/certs", ACL.rpartition("deny")[0])
+    machine.sh("update-exim4.conf")
+    said = machine.json("setup", "--dry-run")
+    assert said["recipe"] == "published"
 
 
 def test_mail_for_this_site_is_no_attempt_to_relay(machine: DebianServer, alice: Identity) -> None:
@@ -168,7 +182,7 @@ def test_macros_that_the_site_has_set_itself_are_left_to_it(alice: Identity, spl
         own = SPLIT_MACROS if split else MACROS
         machine.write(own, "MAIN_TLS_ENABLE = 1\nMAIN_LOG_SELECTOR = +all\n")
         machine.sh("update-exim4.conf")
-        set_up(machine, "--recipe", "pinned")
+        set_up(machine)
         assert machine.ask(alice) == 550
         assert alice.fingerprint in machine.log()
         machine.ctl("setup", "--undo", "--yes")

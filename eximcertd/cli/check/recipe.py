@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal
 
+from eximcertd.cli.check import connection_age
 from eximcertd.cli.check.finding import CheckLine, error, ok, warning
 from eximcertd.log.line import missing_selectors
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
     from eximcertd.cli.check.printed_config import PrintedConfig, Statement
 
 SETTINGS: Final = (
     "acl_smtp_rcpt",
+    "acl_smtp_connect",
     "acl_smtp_data",
     "acl_smtp_starttls",
     "tls_advertise_hosts",
@@ -28,6 +30,7 @@ SETTINGS: Final = (
 )
 """The options that this needs."""
 
+_CERTIFICATE: Final = "${base64:$tls_in_peercert}"
 _FINGERPRINT: Final = "${sha256:$tls_in_peercert}"
 
 
@@ -49,13 +52,17 @@ class Expected:
 def examine(printed: PrintedConfig, settings: dict[str, str], expected: Expected) -> Iterator[CheckLine]:
     """Yield what there is to say about the configuration."""
     yield from _macro(printed, expected)
-    accepting = _accepting(printed, settings, expected)
+    accepting = accepting_statements(printed, settings, expected)
     yield from _acl(printed, settings, expected, accepting)
     yield from _tls(settings)
-    if accepting and accepting[0][1].pins and not accepting[0][1].verifies:
-        yield from _pinned(printed, settings)
+    lacking = list(connection_age.limits(printed, settings))
+    if recipe_in(statement for _, statement, _ in accepting) == "pinned":
+        yield from lacking
     else:
         yield from _trust(settings.get("tls_verify_certificates", ""), expected)
+        if lacking:
+            yield ok("the published recipe does not limit how long a certificate counts in a connection: SECURITY.md")
+    yield from connection_age.beginning(printed, settings)
     yield _log(settings.get("log_selector", ""))
 
 
@@ -91,11 +98,22 @@ def _macro(printed: PrintedConfig, expected: Expected) -> Iterator[CheckLine]:
     yield ok(f"Exim's configuration includes {expected.file}, which defines {expected.macro}")
 
 
+def recipe_in(accepting: Iterable[Statement]) -> Literal["pinned", "published"] | None:
+    """Return the recipe of the statements that accept the clients on the list, None if there is none.
+
+    If statements of both are there, the fingerprint alone decides: pinned.
+    """
+    found = [statement for statement in accepting if statement.verifies or statement.pins]
+    if any(not statement.verifies for statement in found):
+        return "pinned"
+    return "published" if found else None
+
+
 _Reached = list[tuple[str, "Statement", bool]]
 """ACL, statement, and whether relaying is refused before it."""
 
 
-def _accepting(printed: PrintedConfig, settings: dict[str, str], expected: Expected) -> _Reached:
+def accepting_statements(printed: PrintedConfig, settings: dict[str, str], expected: Expected) -> _Reached:
     """Return the statements for RCPT that accept the clients on the list."""
     reached = printed.reached(settings.get("acl_smtp_rcpt", ""))
     return [one for one in reached if one[1].verb == "accept" and _uses(one[1], expected)]
@@ -124,23 +142,16 @@ def _acl(
                 _EARLIER,
             )
         else:
-            how = "with verify = certificate" if statement.verifies else "by the fingerprint alone (pinned)"
-            yield ok(f"ACL {name} accepts clients on the list, {how}")
-    yield from _warning(list(printed.reached(start)), expected)
-
-
-def _pinned(printed: PrintedConfig, settings: dict[str, str]) -> Iterator[CheckLine]:
-    """Say whether the pinned recipe is limited to the TLS session at the beginning of a connection."""
-    if not settings.get("acl_smtp_starttls"):
-        yield warning("acl_smtp_starttls is empty: a connection can start TLS more than once", _NARROW)
-    aged = (s for statements in printed.acls.values() for s in statements if _AGE in " ".join(s.values("condition")))
-    if not any(aged):
-        yield warning("no ACL limits the age of the connection of a client on the list", _NARROW)
+            recipe = recipe_in(one for _, one, _ in accepting)
+            how = "by the fingerprint alone (pinned)" if recipe == "pinned" else "with verify = certificate (published)"
+            both = len({one.verifies for _, one, _ in accepting if one.verifies or one.pins}) > 1
+            also = "; a statement of the published recipe is there too, and changes nothing" if both else ""
+            yield ok(f"ACL {name} accepts clients on the list, {how}{also}")
+    recipe = recipe_in(statement for _, statement, _ in accepting)
+    yield from _logging(list(printed.reached(start)), expected, recipe)
 
 
 _PIN: Final = "condition = ${if def:tls_in_peercert}"
-_AGE: Final = "$acl_c_eximcertd_connected"
-_NARROW: Final = "eximcertctl setup writes it"
 _RECIPE: Final = "put the recipe's two statements into the ACL for RCPT: see eximcertd(8), SETTING UP EXIM"
 _EARLIER: Final = "move the recipe's two statements before the one that refuses to relay"
 
@@ -163,7 +174,7 @@ def _nowhere(printed: PrintedConfig, settings: dict[str, str], expected: Expecte
     return error(f"no ACL accepts the clients on the list {expected.macro}", _RECIPE)
 
 
-def _warning(reached: list[tuple[str, Statement, bool]], expected: Expected) -> Iterator[CheckLine]:
+def _logging(reached: _Reached, expected: Expected, recipe: str | None) -> Iterator[CheckLine]:
     logging = [
         (name, statement, late)
         for name, statement, late in reached
@@ -185,8 +196,25 @@ def _warning(reached: list[tuple[str, Statement, bool]], expected: Expected) -> 
             'the ACL logs without "verify = certificate": any client fills the log and the pending list',
             f'put "verify = certificate" before its condition, or "{_PIN}" if the fingerprint alone decides',
         )
+    elif recipe == "pinned" and all(s.verifies for _, s, _ in right):
+        yield error(
+            f"ACL {right[0][0]} logs only clients whose certificate Exim verifies, but the fingerprint alone decides",
+            f'put "{_PIN}" in the place of "verify = certificate" in the statement that logs',
+        )
+    elif recipe == "published" and not any(s.verifies for _, s, _ in right):
+        yield warning(
+            f"ACL {right[0][0]} accepts with verify = certificate, but logs clients whose certificate Exim does not "
+            "verify too: Exim does not relay for these when they are approved",
+            f'put "verify = certificate" or "{_PIN}" into both statements',
+        )
     else:
         yield ok(f"ACL {right[0][0]} logs clients with a certificate that are not on the list")
+        if recipe == "pinned" and not any(_CERTIFICATE in text for _, s, _ in logging for text in s.values("logwrite")):
+            yield warning(
+                "the log does not hold the certificate of a refused client: eximcertctl pending does not show whose it "
+                "is, and eximcertd does not know its dates unless its file is in the certificate directory",
+                "eximcertctl setup writes the line",
+            )
 
 
 def _logs(statement: Statement, message: str) -> bool:

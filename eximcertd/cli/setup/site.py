@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from eximcertd.cli.changeset import Change
+from eximcertd.cli.check.printed_config import read
+from eximcertd.cli.check.recipe import Expected, accepting_statements, recipe_in
 from eximcertd.cli.setup import clauses
 from eximcertd.errors import EximcertdError
 from eximcertd.exim import debian
@@ -53,10 +55,17 @@ def names(config: Config, recipe: Recipe) -> SiteNames:
     )
 
 
-def standing_recipe(changeset: Changeset) -> Recipe:
-    """Return the recipe that an earlier run has put in; "published" if there was none."""
+def standing_recipe(site: Site, config: Config, changeset: Changeset) -> Recipe:
+    """Return the recipe that an earlier run, or a person, has put in; "pinned" if there is none."""
     there = changeset.standing(SPLIT_ACL, UNSPLIT_ACL)
-    return clauses.recipe_of(there[0].text) if there else "published"
+    if there:
+        return clauses.recipe_of(there[0].text)
+    macro = config.allowlist.macro
+    expected = Expected(
+        macro, site.exim.macro(macro), config.macro_file, config.log.message, config.certificates.directory
+    )
+    accepting = accepting_statements(read(site.exim.printed()), site.exim.settings("acl_smtp_rcpt"), expected)
+    return recipe_in(statement for _, statement, _ in accepting) or "pinned"
 
 
 def current() -> None:

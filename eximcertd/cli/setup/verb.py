@@ -35,7 +35,7 @@ _PAUSE: Final = 0.2
 @click.option(
     "--recipe",
     type=click.Choice(["pinned", "published"]),
-    help="published: Exim verifies the certificate too (the default). pinned: the fingerprint alone decides.",
+    help="pinned: the fingerprint alone decides (the default). published: Exim verifies the certificate too.",
 )
 @click.option("--yes", is_flag=True, help="Ask nothing.")
 @click.option("--dry-run", is_flag=True, help="Show what would be written, and write nothing.")
@@ -82,7 +82,7 @@ class _ServerSetup:
         from eximcertd.cli.setup import identity, site  # noqa: PLC0415 - the same
         from eximcertd.cli.setup.activation import Activation  # noqa: PLC0415 - the same
 
-        names = site.names(self._config, recipe or site.standing_recipe(self._changeset))
+        names = site.names(self._config, recipe or site.standing_recipe(self._site, self._config, self._changeset))
         if self._site.kind is None:
             return self._by_hand(names)
         if not self._changeset:

@@ -61,7 +61,9 @@ class Changes:
         try:
             services.maintenance.renewals.schedule(ends, replace_at)
         finally:  # a decision is published, whatever else fails
-            await services.publication.settle(fingerprints)
+            state = await services.publication.settle(fingerprints)
+            if state.ok and not services.publication.live:  # a certificate has expired meanwhile
+                await services.publication.settle()
         entries = self._ledger.entries.among([one.fingerprint for one in outcome.decided])
         few = len(entries) <= _MOST_WITH_CERTIFICATES
         shown = await services.shown(entries, certificates=few)
