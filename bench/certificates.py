@@ -15,10 +15,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from lab.certificates import make
 from lab.control import Control
 from lab.daemon import Eximcertd
 from lab.exim import EximServer
+from lab.shown import series
 
 from bench.harness import Row, milliseconds, quantile, scaled
 from eximcertd.fingerprint import of_der
@@ -68,7 +68,7 @@ def rows() -> Iterator[Row]:
     count = scaled(100_000, 10_000)
     with TemporaryDirectory(prefix="bench-certificates-") as name:
         place = Path(name)
-        certificate = _maker(place)
+        certificate = series(place / "made")
         directory, empty, cache = place / "certs", place / "empty", place / "cache.sqlite"
         directory.mkdir()
         empty.mkdir()
@@ -86,15 +86,6 @@ def rows() -> Iterator[Row]:
         yield Row(f"restart with {count:,} unchanged files", _against(restart, "first"), "1 s", restart["first"] <= 1)
         yield Row(f"the slow look at {count:,} unchanged files", _against(restart, "again"))
         yield _added(directory, count, certificate)
-
-
-def _maker(place: Path) -> Callable[[int], bytes]:
-    """Return what makes any number of certificates that differ in their serial number; only one is really signed."""
-    marker = 0x4142434445464748
-    der = make(place / "made", "client.example", serial=marker).der
-    head, found, tail = der.partition(marker.to_bytes(8, "big"))
-    assert found
-    return lambda number: head + (marker + 1 + number).to_bytes(8, "big") + tail
 
 
 def _pem(der: bytes) -> bytes:

@@ -17,6 +17,7 @@ from eximcertd import __version__
 from eximcertd.certificates.certificate_watcher import CertificateWatcher
 from eximcertd.certificates.index import CertificateChanges, Index
 from eximcertd.certificates.issuers import Issuers
+from eximcertd.certificates.lookup import CertificateLookup
 from eximcertd.config import DEFAULT_FILE, Config, adopted, load
 from eximcertd.control.methods import Services, handlers
 from eximcertd.control.methods.watching import Watching
@@ -85,16 +86,17 @@ class Daemon:
         index = Index(self._config.certificates.directory, self._config.state.directory / "ledger/certificates.cache")
         ready = asyncio.Event()
         watch = CertificateWatcher(index, lambda changes: _call_soon(loop, changed, changes))
-        arrivals = Arrivals(self._ledger, index, issuers := Issuers(index), self._recorder)
+        certificates = CertificateLookup(index, self._ledger.shown.of)
+        arrivals = Arrivals(self._ledger, certificates, issuers := Issuers(index), self._recorder)
         intake = self._intake(index, arrivals)
-        maintenance = self._maintenance(index, watch, arrivals, intake)
+        maintenance = self._maintenance(certificates, watch, arrivals, intake)
         self._scheduler = Scheduler(self._config, maintenance, self._publication, self._recorder)
         watching = Watching(self._ledger)
         arrivals.watchers.append(watching.seen)
         self._decider.watchers += [self._scheduler.decided, watching.decided]
         services = Services(
             self._ledger,
-            index,
+            certificates,
             issuers,
             intake,
             self._decider,
@@ -140,12 +142,14 @@ class Daemon:
         )
         return Intake(name, source, self._ledger, index=index, recorder=self._recorder, seen=arrivals.pending)
 
-    def _maintenance(self, index: Index, watch: CertificateWatcher, arrivals: Arrivals, intake: Intake) -> Maintenance:
+    def _maintenance(
+        self, certificates: CertificateLookup, watch: CertificateWatcher, arrivals: Arrivals, intake: Intake
+    ) -> Maintenance:
         clock = Clock(self._ledger.running_time)
-        expiry = Expiry(self._ledger, index, self._recorder)
+        expiry = Expiry(self._ledger, certificates, self._recorder)
         health = Health(
             self._ledger,
-            index,
+            certificates.index,
             intake=intake,
             publication=self._publication,
             expiry=expiry,

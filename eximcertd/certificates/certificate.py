@@ -25,7 +25,8 @@ class Certificate:
     read. serial: upper-case hex, "" where it cannot be read. not_before, not_after: aware UTC, both ends
     belong to the validity; None where they cannot be read. names: subject alternative names, DNS names,
     mail addresses, URIs and IP addresses as plain text. key: "RSA 2048", "EC P-256", "Ed25519", "" where it
-    cannot be read. ca: the basic constraints say CA. files: names in the directory, sorted, the first hundred.
+    cannot be read. ca: the basic constraints say CA. files: names in the directory, sorted, the first hundred; none if
+    only its client has shown it.
     spki: SHA-256 over the SubjectPublicKeyInfo, 64 lower-case hex digits, "" where it cannot be read.
     static_warnings: those that do not depend on the time (certificate_warnings). problem: why not all of it could be
     read, or "".
@@ -46,6 +47,11 @@ class Certificate:
     static_warnings: tuple[str, ...] = ()
     problem: str = ""
     public: bool = False
+
+    @property
+    def source(self) -> str:
+        """Where it comes from: "directory" or "attempt" (a client has shown it)."""
+        return "directory" if self.files else "attempt"
 
     @property
     def self_issued(self) -> bool:
@@ -76,7 +82,7 @@ class Certificate:
     def as_json(self, now: datetime) -> dict[str, Any]:
         """Return the object that ``--json`` shows: times RFC 3339 in UTC, text from outside escaped.
 
-        Beyond subject, issuer, serial, not_before, not_after, names, key, ca and files: expired (at ``now``),
+        Beyond subject, issuer, serial, not_before, not_after, names, key, ca and files: source, expired (at ``now``),
         spki, warnings (a list of clauses) and problem (null, or why not all of it could be read).
         """
         return {
@@ -88,6 +94,7 @@ class Certificate:
             "names": [clean(name) for name in self.names],
             "key": clean(self.key),
             "ca": self.ca,
+            "source": self.source,
             "files": [clean(name) for name in self.files],
             "expired": self.expired(now),
             "spki": self.spki,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 import time
@@ -180,6 +181,16 @@ class Index:
         files = self._snapshot.files
         wanted = {digest: tuple(names_of(files.get(digest))) for digest in map(bytes.fromhex, fingerprints)}
         return self._details.of({digest: names for digest, names in wanted.items() if names})
+
+    def der(self, fingerprint: Fingerprint) -> bytes | None:
+        """Return the DER form of the certificate, read from its file; None if no file holds it."""
+        wanted = bytes.fromhex(fingerprint)
+        for name in names_of(self._snapshot.files.get(wanted)):
+            with contextlib.suppress(OSError):  # gone or changed since the last look
+                for digest, der in self._scanner.certificates(name):
+                    if digest == wanted:
+                        return der
+        return None
 
     def counts(self) -> CertificateCounts:
         """Return how many files and certificates there are."""

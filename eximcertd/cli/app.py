@@ -16,6 +16,7 @@ from eximcertd.errors import EximcertdError
 VERBS: Final[dict[str, str]] = {
     "pending": "Show the clients that were refused and wait for a decision.",
     "show": "Show one fingerprint with its certificate, attempts and decisions.",
+    "certificate": "Print a certificate in PEM form.",
     "approve": "Let Exim relay for the holder of a certificate.",
     "reject": "Keep a certificate refused and take it off the pending list.",
     "revoke": "Withdraw the approval of a certificate.",

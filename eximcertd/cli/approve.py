@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -18,9 +19,14 @@ from eximcertd.cli.decision import (
     say_decision,
     yes_option,
 )
-from eximcertd.cli.output import print_json
+from eximcertd.cli.output import print_json, say
 from eximcertd.errors import RefusedError, UsageError
 from eximcertd.fingerprint import NEVER, grouped
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from eximcertd.cli.context import Context
 
 
 @click.command("approve")
@@ -63,8 +69,21 @@ def command(  # noqa: PLR0917 - an argument for each option
         replace=replace,
         replace_at=None if at is None else _time(at),
     )
-    (print_json if as_json else say_decision)(answer)
+    if as_json:
+        print_json(answer)
+    else:
+        say_decision(answer)
+        say_missing_files(ctx.obj, answer["decided"])
     ctx.exit(int(exit_status(answer["publication"])))
+
+
+def say_missing_files(context: Context, decided: Sequence[dict[str, Any]]) -> None:
+    """Say where the certificates belong that Exim does not find."""
+    if any((entry["certificate"] or {}).get("source") == "attempt" for entry in decided):
+        from eximcertd.cli.missing_file import where_to_put  # noqa: PLC0415 - only where it is needed
+
+        for line in where_to_put(context.config(), decided):
+            say(line)
 
 
 def _time(text: str) -> str:

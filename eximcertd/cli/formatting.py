@@ -19,6 +19,7 @@ WIDTH: Final = 80
 _INDENT: Final = "  "
 _MOST_FILES: Final = 5
 _LONGEST: Final = 1000
+_SHOWN: Final = "shown by the client; ask its owner for the fingerprint"
 
 
 def complaint(error: EximcertdError, verb: str = "") -> str:
@@ -76,7 +77,10 @@ def whole(entry: dict[str, Any], history: Iterable[dict[str, Any]]) -> Iterator[
         yield from _field("valid", f"{_date(certificate['not_before'])} to {_date(certificate['not_after'])}")
         yield from _field("key", certificate["key"] + (", basic constraints CA:TRUE" if certificate["ca"] else ""))
         files = certificate["files"]
-        yield from _field("files", ", ".join(files[:_MOST_FILES]) + (" ..." if len(files) > _MOST_FILES else ""))
+        if certificate["source"] == "attempt":
+            yield from _field("file", f"none: {_SHOWN}")
+        else:
+            yield from _field("files", ", ".join(files[:_MOST_FILES]) + (" ..." if len(files) > _MOST_FILES else ""))
     yield from _field("attempts", attempts(entry))
     if entry["from"]:
         for key in ("host", "helo", "sender", "recipient"):
@@ -131,6 +135,8 @@ def _certificate(certificate: dict[str, Any] | None) -> Iterator[str]:
     issuer = "itself" if certificate["issuer"] == certificate["subject"] else certificate["issuer"] or "(no name)"
     yield _cut(_INDENT + name)
     yield _cut(f"{_INDENT}until {_date(certificate['not_after'])}, {certificate['key']}, issued by {issuer}")
+    if certificate["source"] == "attempt":
+        yield f"{_INDENT}{_SHOWN}"
 
 
 def _peer(peer: dict[str, Any] | None) -> Iterator[str]:
@@ -147,6 +153,9 @@ def _warnings(entry: dict[str, Any]) -> Iterator[str]:
         what = "same key" if renews["same_key"] else "same name, NEW key"
         yield f"{_INDENT}renews {clean(renews['fingerprint'][:16])} ({what}),"
         yield _cut(f"{_INDENT}  approved by {renews['by']} on {_date(renews['at'])}")
+    if entry["same_name"]:
+        others = ", ".join(clean(other[:16]) for other in entry["same_name"])
+        yield from wrapped(f"{_INDENT}! ", f"claims the same name as {others}: compare the fingerprints")
     for warning in entry["warnings"]:
         yield from wrapped(f"{_INDENT}! ", warning)
 

@@ -31,7 +31,7 @@ OPTIONS: Final = frozenset({WITHOUT_CERTIFICATE, EXPIRED, CA})
 class Case:
     """One decision, and the facts about its fingerprint.
 
-    certificate: from the directory, or None. has_issued: it is named as issuer by others of the directory.
+    certificate: if it is known, or None. has_issued: it is named as issuer by others of the directory.
     insist: of OPTIONS. now: aware. superseded: a later decision on this fingerprint is part of the same request.
     """
 
@@ -126,7 +126,7 @@ class HasCertificate:
         """See Rule."""
         if case.certificate is not None:
             return None
-        return Refusal("has no certificate in the directory: its holder is unknown")
+        return Refusal("has no known certificate: no file of the directory holds it, and no attempt has brought it")
 
 
 @dataclass(frozen=True, slots=True)

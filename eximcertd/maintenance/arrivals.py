@@ -11,8 +11,8 @@ from eximcertd.status import Status
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
 
-    from eximcertd.certificates.index import Index
     from eximcertd.certificates.issuers import Issuers
+    from eximcertd.certificates.lookup import CertificateLookup
     from eximcertd.fingerprint import Fingerprint
     from eximcertd.journal import Recorder
     from eximcertd.ledger import Ledger
@@ -23,9 +23,9 @@ _MOST_RECORDED: Final = 100
 class Arrivals:
     """Keeps the ledger in step with the directory. watchers: called with the fingerprints that are new in the queue."""
 
-    def __init__(self, ledger: Ledger, index: Index, issuers: Issuers, recorder: Recorder) -> None:
+    def __init__(self, ledger: Ledger, certificates: CertificateLookup, issuers: Issuers, recorder: Recorder) -> None:
         self._ledger = ledger
-        self._index = index
+        self._certificates = certificates
         self._issuers = issuers
         self._recorder = recorder
         self.watchers: list[Callable[[Sequence[Fingerprint]], None]] = []
@@ -39,7 +39,7 @@ class Arrivals:
         if len(few) < len(fresh):
             what = f"{len(fresh)} clients were refused and wait for a decision"
             self._recorder.record(Event.ATTEMPT_SEEN, what, COUNT=str(len(fresh)))
-        details = self._index.details_of(few)
+        details = self._certificates.now(few)
         for fingerprint in few:
             certificate = details.get(fingerprint)
             self._recorder.record(
@@ -54,7 +54,7 @@ class Arrivals:
     def match(self) -> None:
         """Mark the entries whose certificate has appeared. Raises LedgerError."""
         waiting = self._ledger.sightings.unmatched()
-        fresh = self._ledger.sightings.match([one for one in waiting if one in self._index])
+        fresh = self._ledger.sightings.match([one for one in waiting if one in self._certificates.index])
         if fresh:
             self.pending(fresh)
 
@@ -71,7 +71,9 @@ class Arrivals:
 
     async def unverified(self, approved: Sequence[Fingerprint]) -> list[Fingerprint]:
         """Return the approved ones of these that have vanished from the directory, and whose CA is not in it either."""
-        absent = [one for one in approved if one not in self._index]
+        absent = [one for one in approved if one not in self._certificates.index]
+        shown = self._ledger.shown.only(absent)  # no file had them
+        absent = [one for one in absent if one not in shown]
         known = self._ledger.identities.among(absent)
         if any(of.issuer != of.subject for of in known.values()):
             await asyncio.to_thread(self._issuers.refresh)

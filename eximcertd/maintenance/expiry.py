@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import time
 from datetime import UTC, datetime
-from itertools import islice
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Final
 
 from eximcertd.events import Event
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from datetime import timedelta
 
-    from eximcertd.certificates.index import Index
+    from eximcertd.certificates.lookup import CertificateLookup
     from eximcertd.fingerprint import Fingerprint
     from eximcertd.journal import Recorder
     from eximcertd.ledger import Ledger
@@ -30,18 +30,19 @@ _PORTION: Final = 500
 class Expiry:
     """Derives from the clock what is off the list by its dates. within: the key expires_within."""
 
-    def __init__(self, ledger: Ledger, index: Index, recorder: Recorder) -> None:
+    def __init__(self, ledger: Ledger, certificates: CertificateLookup, recorder: Recorder) -> None:
         self._ledger = ledger
-        self._index = index
+        self._certificates = certificates
         self._recorder = recorder
         self.unfinished = False
 
     async def learn(self, fingerprints: Iterable[Fingerprint] | None = None) -> None:
-        """Keep validity and names of approved certificates of the directory: of these, or of all (None)."""
-        names = iter(self._index if fingerprints is None else fingerprints)
+        """Keep validity and names of approved certificates that are known: of these, or of all (None)."""
+        everything = chain(self._certificates.index, self._ledger.shown.approved())
+        names = iter(everything if fingerprints is None else fingerprints)
         while portion := list(islice(names, _PORTION)):
             unknown = self._ledger.identities.unknown_among(portion)
-            found = await asyncio.to_thread(self._index.details_of, unknown) if unknown else {}
+            found = await self._certificates.of(unknown) if unknown else {}
             self._ledger.identities.keep([Identity.of(certificate) for certificate in found.values()])
             await asyncio.sleep(0)
 

@@ -193,6 +193,26 @@ def test_nothing_that_strangers_write_reaches_the_terminal_raw(twin: Twin, at: t
     assert all(len(line) <= 120 for line in ctl(*at, "pending").out.splitlines())
 
 
+@pytest.mark.parametrize("der", ["bm8gY2VydGlmaWNhdGU=", "no base64!", ""])
+def test_certificate_prints_nothing_but_the_certificate_that_was_asked_for(tmp_path: Path, der: str) -> None:
+    async def forged(_: Caller, __: dict[str, Any]) -> dict[str, Any]:
+        return {"fingerprint": ALICE, "der": der}
+
+    with Twin(tmp_path / "control", methods={"GetCertificate": forged}) as twin:
+        done = ctl("--socket", str(twin.path), "certificate", ALICE)
+    assert (done.status, done.out) == (1, "")
+    assert "eximcertd" in done.err
+
+
+def test_what_only_the_client_has_shown_is_marked_and_those_of_one_name_name_each_other(
+    twin: Twin, at: tuple[str, str]
+) -> None:
+    twin.see(ALICE, certificate("CN=laptop", source="attempt", files=[]), same_name=[BOB])
+    for done in (ctl(*at, "pending", "--long"), ctl(*at, "show", ALICE)):
+        assert "shown by the client; ask its owner for the fingerprint" in done.out
+        assert f"claims the same name as {BOB[:16]}" in done.out
+
+
 def test_watch_tells_what_happens(twin: Twin, at: tuple[str, str]) -> None:
     entry = twin.see(ALICE, certificate("CN=laptop"))
     twin.events = [{"kind": "seen", "at": "2026-01-01T00:00:00Z", "sentence": "somebody came", "entry": entry}]
@@ -254,6 +274,7 @@ def test_what_a_taken_over_eximcertd_answers_never_reaches_the_terminal_raw(tmp_
                     "certificate": certificate(NASTY, not_after="\x1b[1m", key=NASTY),
                     "decision": {"verb": "\x1b[3m", "by": NASTY, "at": NASTY, "note": NASTY},
                     "renews": {"fingerprint": NASTY, "same_key": True, "by": NASTY, "at": NASTY},
+                    "same_name": [NASTY],
                     "warnings": [NASTY],
                     "revoke_at": NASTY,
                 }

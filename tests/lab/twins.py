@@ -53,6 +53,7 @@ def certificate(subject: str, **other: Any) -> dict[str, Any]:
         "names": [],
         "key": "EC P-256",
         "ca": False,
+        "source": "directory",
         "files": ["/etc/ssl/certs/laptop.pem"],
         "expired": False,
         "spki": "AB" * 32,
@@ -160,6 +161,7 @@ class Twin:
                 "warnings": [],
                 "notes": [],
                 "renews": None,
+                "same_name": [],
                 "revoke_at": None,
             },
         )

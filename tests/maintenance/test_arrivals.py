@@ -15,6 +15,7 @@ from lab.wait import until
 
 from eximcertd.certificates.index import Index
 from eximcertd.certificates.issuers import Issuers
+from eximcertd.certificates.lookup import CertificateLookup
 from eximcertd.certificates.parsing import parse
 from eximcertd.decisions.decide import Decider
 from eximcertd.errors import UsageError
@@ -44,7 +45,8 @@ class Desk:
         self.certificates = directory / "certificates"
         self.ledger, self.records = Ledger(directory / "ledger"), Records()
         self.index = Index(self.certificates)
-        self.arrivals = Arrivals(self.ledger, self.index, Issuers(self.index), self.records)
+        self.lookup = CertificateLookup(self.index, self.ledger.shown.of)
+        self.arrivals = Arrivals(self.ledger, self.lookup, Issuers(self.index), self.records)
         self.told: list[Sequence[Fingerprint]] = []
         self.arrivals.watchers.append(self.told.append)
         self.renewals = Renewals(self.ledger, Decider(self.ledger, self.records))
@@ -178,7 +180,7 @@ def test_the_names_of_approved_certificates_are_kept_for_when_their_files_are_go
     other = make(desk.certificates, "other.example")
     decide(desk.ledger, Verb.APPROVE, laptop.fingerprint, other.fingerprint, UNKNOWN)
     desk.index.refresh()
-    expiry = Expiry(desk.ledger, desk.index, desk.records)
+    expiry = Expiry(desk.ledger, desk.lookup, desk.records)
     for which, kept in (([laptop.fingerprint, UNKNOWN], 1), (None, 2)):
         asyncio.run(expiry.learn(which))
         assert len(desk.ledger.identities.among([laptop.fingerprint, other.fingerprint, UNKNOWN])) == kept

@@ -11,6 +11,7 @@ from lab.deciding import decide
 from lab.records import Records
 
 from eximcertd.certificates.index import Index
+from eximcertd.certificates.lookup import CertificateLookup
 from eximcertd.certificates.parsing import parse
 from eximcertd.decisions.decide import Decider
 from eximcertd.events import Event
@@ -164,7 +165,7 @@ class Expiring:
         self.begin = certificate.not_before.timestamp()
         decide(ledger, Verb.APPROVE, self.name)
         ledger.identities.keep([Identity.of(certificate)])
-        self.expiry = Expiry(ledger, Index(directory), self.records)
+        self.expiry = Expiry(ledger, CertificateLookup(Index(directory), ledger.shown.of), self.records)
         self.renewals = Renewals(ledger, Decider(ledger, self.records))
 
     def wanted(self) -> bool:

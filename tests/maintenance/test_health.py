@@ -13,6 +13,7 @@ from lab.publisher import TwinPrograms
 from lab.records import Records
 
 from eximcertd.certificates.index import Index
+from eximcertd.certificates.lookup import CertificateLookup
 from eximcertd.certificates.parsing import parse
 from eximcertd.decisions.decide import Decider
 from eximcertd.events import Event
@@ -79,7 +80,7 @@ class Parts:
                 "file", self.source, self.ledger, index=self.index, recorder=self.records, seen=lambda _: None
             ),
             publication=publication,
-            expiry=Expiry(self.ledger, self.index, self.records),
+            expiry=Expiry(self.ledger, CertificateLookup(self.index, self.ledger.shown.of), self.records),
             clock=self.clock,
             recorder=self.records,
             watch_problem=lambda: self.watch_problem,

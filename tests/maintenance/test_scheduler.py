@@ -14,6 +14,7 @@ from lab.records import Records
 
 from eximcertd.certificates.index import Index
 from eximcertd.certificates.issuers import Issuers
+from eximcertd.certificates.lookup import CertificateLookup
 from eximcertd.decisions.decide import Decider
 from eximcertd.events import Event
 from eximcertd.fingerprint import Fingerprint
@@ -78,11 +79,12 @@ class House:
             recorder=self.records,
         )
         await publication.start()
-        arrivals = Arrivals(self.ledger, self.index, Issuers(self.index), self.records)
+        certificates = CertificateLookup(self.index, self.ledger.shown.of)
+        arrivals = Arrivals(self.ledger, certificates, Issuers(self.index), self.records)
         intake = Intake(
             "file", self.source, self.ledger, index=self.index, recorder=self.records, seen=arrivals.pending
         )
-        clock, expiry = Clock(self.ledger.running_time, self.now), Expiry(self.ledger, self.index, self.records)
+        clock, expiry = Clock(self.ledger.running_time, self.now), Expiry(self.ledger, certificates, self.records)
         health = Health(
             self.ledger,
             self.index,

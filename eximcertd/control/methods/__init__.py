@@ -25,6 +25,7 @@ def handlers(services: Services, watching: Watching) -> dict[str, Handler]:
         "Count": questions.count,
         "Show": questions.show,
         "Find": questions.find,
+        "GetCertificate": questions.certificate,
         "History": questions.history,
         "Check": questions.check,
         "Watch": watching.watch,

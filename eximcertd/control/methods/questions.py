@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import os
 from typing import TYPE_CHECKING, Any, Final
 
@@ -12,6 +13,7 @@ from eximcertd.control.methods.services import time_of
 from eximcertd.decisions.naming import named
 from eximcertd.decisions.resolve import prefix
 from eximcertd.errors import NoSuchFingerprintError, UsageError
+from eximcertd.fingerprint import grouped
 from eximcertd.intake import milliseconds
 from eximcertd.ledger.entries import Selection
 from eximcertd.status import Status, Verb
@@ -42,7 +44,7 @@ class Questions:
         progress, counts, certificates = (
             services.intake.progress(),
             self._ledger.entries.counts(),
-            services.index.counts(),
+            services.certificates.index.counts(),
         )
         confirmed = self._ledger.publications.last_confirmed()
         state, expiry = services.publication.state, services.maintenance.expiry
@@ -64,7 +66,7 @@ class Questions:
                     "expired": len(expiry.expired()),
                     "expiring": len(expiry.expiring(config.certificates.expires_within)),
                     "not_yet_valid": expiry.not_yet_valid(),
-                    "problem": services.index.problem,
+                    "problem": services.certificates.index.problem,
                 },
                 "counts": {
                     "pending": counts.pending,
@@ -115,7 +117,7 @@ class Questions:
         """Show one entry with its history, oldest first."""
         [fingerprint] = await self._services.resolver.resolve([given["fingerprint"]])
         entry = self._ledger.entries.get(fingerprint)
-        if entry.status is Status.UNSEEN and fingerprint not in self._services.index:
+        if entry.status is Status.UNSEEN and fingerprint not in self._services.certificates.index:
             raise NoSuchFingerprintError(f"nothing is known of {fingerprint}")
         [shown] = await self._services.shown([entry])
         rows = self._ledger.decisions.history(fingerprint, limit=_MOST_RECORDS)
@@ -124,9 +126,20 @@ class Questions:
     async def find(self, _: Caller, given: dict[str, Any]) -> dict[str, Any]:
         """Find an entry by the name of its certificate."""
         services = self._services
-        fingerprint = await named(services.ledger, services.index, given["name"], Verb(given["verb"]))
+        fingerprint = await named(services.ledger, services.certificates.index, given["name"], Verb(given["verb"]))
         [shown] = await services.shown([self._ledger.entries.get(fingerprint)])
         return {"entry": shown}
+
+    async def certificate(self, _: Caller, given: dict[str, Any]) -> dict[str, Any]:
+        """Return a certificate's DER form."""
+        [fingerprint] = await self._services.resolver.resolve([given["fingerprint"]])
+        der = await self._services.certificates.der(fingerprint)
+        if der is None:
+            raise NoSuchFingerprintError(
+                f"the certificate of {grouped(fingerprint)} is not known",
+                hint="No file of the certificate directory holds it, and the log has not brought it with an attempt.",
+            )
+        return {"fingerprint": fingerprint, "der": base64.b64encode(der).decode()}
 
     async def history(self, _: Caller, given: dict[str, Any]) -> AsyncIterator[dict[str, Any]]:
         """Return decisions, newest first, in portions."""

@@ -47,7 +47,7 @@ class Scans:
             (cursor.key, cursor.to_json()),
             given.get("before"),
             [_sighting(sighting) for sighting in given["sightings"]],
-            known=self._services.index.__contains__,
+            known=self._services.certificates.index.__contains__,
             now=int(time.time() * 1000),
         )
         return {"added": added}

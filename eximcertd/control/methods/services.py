@@ -16,8 +16,8 @@ from eximcertd.status import Status
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from eximcertd.certificates.index import Index
     from eximcertd.certificates.issuers import Issuers
+    from eximcertd.certificates.lookup import CertificateLookup
     from eximcertd.config import Config
     from eximcertd.decisions.decide import Decider
     from eximcertd.decisions.resolve import Resolver
@@ -32,6 +32,7 @@ __all__ = ["Services", "time_of", "whole"]
 
 _EARLIEST: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _PORTION: Final = 500
+_MOST_SAME: Final = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +40,7 @@ class Services:
     """The parts that the methods use, in the loop only. config: returns the running configuration."""
 
     ledger: Ledger
-    index: Index
+    certificates: CertificateLookup
     issuers: Issuers
     intake: Intake
     decider: Decider
@@ -50,7 +51,7 @@ class Services:
 
     async def known(self, fingerprints: Sequence[Fingerprint]) -> KnownCertificates:
         """Return the facts about the certificates of these fingerprints that the rules need."""
-        certificates = await asyncio.to_thread(self.index.details_of, fingerprints)
+        certificates = await self.certificates.of(fingerprints)
         authorities = [one for one in certificates.values() if one.ca]
         if authorities:
             await asyncio.to_thread(self.issuers.refresh)
@@ -67,17 +68,22 @@ class Services:
 
     async def _shown(self, entries: Sequence[Entry], *, certificates: bool) -> list[dict[str, Any]]:
         names = [entry.fingerprint for entry in entries] if certificates else []
-        details = await asyncio.to_thread(self.index.details_of, names)
+        details = await self.certificates.of(names)
         approved = [entry.fingerprint for entry in entries if entry.status is Status.APPROVED]
         unverified = set(await self.maintenance.arrivals.unverified(approved))
         waiting = [entry.fingerprint for entry in entries if entry.status is not Status.APPROVED]
         approvals = self.maintenance.renewals.approvals(details[one] for one in waiting if one in details)
+        subjects = {details[one].subject for one in waiting if one in details} - {""}
+        same_name = self.ledger.shown.same_name(subjects, _MOST_SAME + 1)
         now = datetime.now(UTC)
         shown = []
         for entry in entries:
             certificate = details.get(entry.fingerprint)
             renewal = approvals.followed_by(certificate) if certificate else None
             one = views.entry(entry, certificate, now, renewal.as_json() if renewal else None)
+            if certificate is not None and entry.status is not Status.APPROVED:
+                others = same_name.get(certificate.subject, ())
+                one["same_name"] = [other for other in others if other != entry.fingerprint][:_MOST_SAME]
             if entry.fingerprint in unverified:
                 one["warnings"].append("certificate gone: Exim does not verify this client any more")
             shown.append(one)

@@ -62,6 +62,7 @@ def entry(
         "warnings": warnings,
         "notes": [_CA_TRUE] if certificate is not None and certificate.ca and certificate.self_issued else [],
         "renews": renews,
+        "same_name": [],
         "revoke_at": rfc3339(of.revoke_at),
     }
 
