@@ -183,14 +183,17 @@ YOUNG = f"          condition     = {AGE}\n          control       = sub"
 
 
 @as_root
-def test_the_pinned_recipe_is_ok_whatever_exim_trusts() -> None:
+@pytest.mark.parametrize("trusted", ["/dev/null", "/etc/ssl/certs/", "system"])
+def test_the_pinned_recipe_is_ok_where_exim_sends_no_names_of_authorities(trusted: str) -> None:
     acl = PINNED_ACL.replace("          control       = sub", YOUNG)
     acl = acl.replace("          logwrite", f"          logwrite      = {CERTIFICATE}\n          logwrite", 1)
-    main = "acl_smtp_starttls = acl_starttls\nacl_smtp_connect = acl_connect\ntls_verify_certificates = system\n"
+    main = "acl_smtp_starttls = acl_starttls\nacl_smtp_connect = acl_connect\n"
+    main += f"tls_verify_certificates = {trusted}\n"
     with looked_at(acl=f"{acl}\n{NARROWED}\n{CONNECTED}", main=main) as (_, daemon):
         status, found = check(daemon)
-    assert found["error"] == []
-    assert status == 0
+    wrong = ["Exim sends the names of these authorities"] if trusted == "system" else []
+    assert [sentence for sentence in wrong if sentence in str(found["error"])] == wrong
+    assert len(found["error"]) == status == len(wrong)
     assert any("accepts clients on the list, by the fingerprint alone (pinned)" in line for line in found["ok"])
     assert not any("acl_smtp_starttls" in line or "age" in line or "log" in line for line in found["warning"])
 

@@ -57,6 +57,7 @@ def examine(printed: PrintedConfig, settings: dict[str, str], expected: Expected
     yield from _tls(settings)
     lacking = list(connection_age.limits(printed, settings))
     if recipe_in(statement for _, statement, _ in accepting) == "pinned":
+        yield from _names(settings.get("tls_verify_certificates", "system"))
         yield from lacking
     else:
         yield from _trust(settings.get("tls_verify_certificates", ""), expected)
@@ -253,6 +254,16 @@ def _tls(settings: dict[str, str]) -> Iterator[CheckLine]:
         yield warning(f"only some clients are asked for a certificate: {' and '.join(filter(None, asks))}")
     else:
         yield ok("every client is asked for a certificate")
+
+
+def _names(trusted: str) -> Iterator[CheckLine]:
+    """Say whether Exim sends names of authorities with its request for a certificate (pinned recipe)."""
+    if trusted and trusted != "/dev/null" and not trusted.endswith("/"):
+        yield error(
+            f"tls_verify_certificates = {trusted}: Exim sends the names of these authorities, and a client with GnuTLS "
+            "(Debian's Exim) shows no self-signed certificate to it",
+            "set tls_verify_certificates = /dev/null (on Debian: MAIN_TLS_VERIFY_CERTIFICATES)",
+        )
 
 
 def _trust(trusted: str, expected: Expected) -> Iterator[CheckLine]:
