@@ -71,7 +71,7 @@ def ask(
     return answer
 
 
-yes_option: Final = click.option("--yes", is_flag=True, help="Do not ask back about names.")
+yes_option: Final = click.option("--yes", is_flag=True, help="Do not ask back.")
 
 
 def chosen(context: Context, verb: str, given: Sequence[str], *, yes: bool) -> list[str]:
@@ -87,14 +87,20 @@ def chosen(context: Context, verb: str, given: Sequence[str], *, yes: bool) -> l
         entries = [client.call("Find", {"name": name, "verb": verb})["entry"] for name in named]
     for entry in entries:
         say("\n".join(pending(entry)), err=True)
-    if not yes:
-        if not (sys.stdin.isatty() and sys.stderr.isatty()):
-            raise UsageError(
-                f"nothing is decided: {verb} by a name asks back, and this is no terminal",
-                hint="give the digits of the fingerprint, or --yes",
-            )
-        click.confirm(f"{verb} {'it' if len(entries) == 1 else f'all {len(entries)}'}?", abort=True, err=True)
+    confirmed(f"{verb} {'it' if len(entries) == 1 else f'all {len(entries)}'}?", yes=yes)
     return [*found, *(entry["fingerprint"] for entry in entries)]
+
+
+def confirmed(question: str, *, yes: bool) -> None:
+    """Ask a person. Raises click.Abort for no, and UsageError if nobody can be asked and ``yes`` was not given."""
+    if yes:
+        return
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        raise UsageError(
+            "nothing is decided: this asks back, and here is no terminal",
+            hint="give the digits of the fingerprint, or --yes",
+        )
+    click.confirm(question, abort=True, err=True)
 
 
 def check_root(option: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 import click
@@ -9,9 +10,11 @@ import click
 from eximcertd.cli import table
 from eximcertd.cli.arguments import prefixes
 from eximcertd.cli.context import Context, each, json_option, pass_context
-from eximcertd.cli.formatting import decided, pending
+from eximcertd.cli.formatting import count, decided, pending
 from eximcertd.cli.output import print_json_array, say
 from eximcertd.cli.pendingrun import print_table, width
+from eximcertd.cli.times import earlier, local
+from eximcertd.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -36,6 +39,7 @@ _STANDINGS: Final = {
     help="List this standing. Can be repeated.",
 )
 @click.option("--all", "everything", is_flag=True, help="List every standing.")
+@click.option("--at", metavar="DATE", help="List those that could relay then: a date, a time, or 30d ago.")
 @click.option("--long", is_flag=True, help="Show several lines of each, with the warnings.")
 @json_option
 @pass_context
@@ -44,6 +48,7 @@ def command(  # noqa: PLR0917 - an argument for each option
     fingerprints: tuple[str, ...],
     chosen: tuple[str, ...],
     everything: bool,
+    at: str | None,
     long: bool,
     as_json: bool,
 ) -> None:
@@ -52,6 +57,11 @@ def command(  # noqa: PLR0917 - an argument for each option
     With FINGERPRINT, every fingerprint that begins so is listed, whatever its standing. With --json every standing is
     listed, unless --standing names some.
     """
+    if at is not None:
+        if fingerprints or chosen or everything:
+            raise UsageError("--at goes with --long and --json only")
+        _approved_at(context, earlier(at, datetime.now(UTC)), long=long, as_json=as_json)
+        return
     asked = prefixes(fingerprints) if fingerprints else []
     every = everything or asked or as_json
     standings = [
@@ -64,13 +74,26 @@ def command(  # noqa: PLR0917 - an argument for each option
         found = {standing: list(_entries(client, standing, asked)) for standing in standings}
     for standing, entries in found.items():
         if entries:
+            say(f"{standing.capitalize()}:\n", bold=True)
             _show(standing, entries, long=long)
     if not any(found.values()):
         say("Nothing to list." if every or chosen else "No certificate is approved.")
 
 
+def _approved_at(context: Context, at: datetime, *, long: bool, as_json: bool) -> None:
+    time = f"{at:%Y-%m-%dT%H:%M:%SZ}"
+    with context.client() as client:
+        found = each(client, "List", "entries", standings=[], prefixes=[], at=time)
+        if as_json:
+            print_json_array(found)
+            return
+        entries = list(found)
+    say(f"On {local(time)} {count(len(entries), 'certificate')} could relay.", bold=True)
+    if entries:
+        _show("approved", entries, long=long)
+
+
 def _show(standing: str, entries: Sequence[dict[str, Any]], *, long: bool) -> None:
-    say(f"{standing.capitalize()}:\n", bold=True)
     if long:
         for entry in entries:
             say("\n".join((pending if standing == "pending" else decided)(entry)) + "\n")

@@ -20,13 +20,13 @@ _ALARM: Final = "1;31"  # bold red: ECMA-48, 8.3.117 (SGR)
 _BOLD: Final = "1"
 
 
-def say(text: str, *, alarm: bool = False, bold: bool = False, err: bool = False) -> None:
-    """Print lines; control characters are escaped. alarm: in bold red."""
+def say(text: str, *, alarm: bool = False, bold: bool = False, err: bool = False, end: str = "\n") -> None:
+    """Print lines; control characters are escaped. alarm: in bold red. end: what follows."""
     stream = sys.stderr if err else sys.stdout
     style = _ALARM if alarm else _BOLD
     styled = (alarm or bold) and coloured(stream)
     safe = "\n".join(clean(line) for line in text.split("\n"))
-    stream.write(f"\x1b[{style}m{safe}\x1b[0m\n" if styled else f"{safe}\n")
+    stream.write((f"\x1b[{style}m{safe}\x1b[0m" if styled else safe) + end)
     stream.flush()
 
 

@@ -135,7 +135,7 @@ class Decider:
             if request.order is Order.BY_TIME and decision.at < newest.get(name, 0):
                 outcome.older += 1
                 continue
-            status, withheld = statuses.get(name, (Status.UNSEEN, False))
+            status, removed, added = statuses.get(name, (Status.UNSEEN, False, False))
             case = Case(
                 decision,
                 status,
@@ -151,12 +151,13 @@ class Decider:
                 continue
             cell = after(status, decision.verb)
             new = cell.status if isinstance(cell, Becomes) else _DENIED[decision.verb]
-            changed = new is not status or withheld
+            confirmed = added and decision.verb is not Verb.ADOPT  # by a person, after a manual edit
+            changed = new is not status or removed or confirmed
             outcome.decided.append(Decided(name, new, changed))
             if changed or decision.at < request.history_before:
                 accepted.append((decision, new))
                 known.add(_identity(decision))
-                statuses[name] = (new, False)
+                statuses[name] = (new, False, decision.verb is Verb.ADOPT)
         if outcome.refused and request.all_or_none:
             sentences = [f"{grouped(name)} {refusal.sentence}" for name, refusal in outcome.refused[:_MOST_REFUSALS]]
             more = len(outcome.refused) - len(sentences)

@@ -14,7 +14,7 @@ from eximcertd.ledger.store import in_portions
 from eximcertd.status import Status, Verb
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from eximcertd.ledger.store import Store
 
@@ -73,6 +73,18 @@ class Decisions:
             rows = db.execute(f"SELECT {_COLUMNS} FROM decision WHERE request = ?", (request,)).fetchall()  # noqa: S608 - a constant
         return [_decision(row) for row in rows]
 
+    def last_by(self, by: str) -> list[Decision]:
+        """Return the last decision of a user, with all fingerprints of the same request."""
+        with self._store.reading() as db:
+            row = db.execute(
+                f"SELECT {_COLUMNS} FROM decision WHERE by = ? ORDER BY id DESC LIMIT 1",  # noqa: S608 - a constant
+                (by,),
+            ).fetchone()
+        if row is None:
+            return []
+        last = _decision(row)
+        return self.of_request(last.request) if last.request else [last]
+
     def of_fingerprints(self, fingerprints: Iterable[Fingerprint]) -> dict[Fingerprint, list[Decision]]:
         """Return all decisions on these fingerprints, oldest first."""
         found: dict[Fingerprint, list[Decision]] = {}
@@ -105,6 +117,32 @@ class Decisions:
                 (before, fingerprint, limit),
             ).fetchall()
         return [(row[0], _decision(row[1:])) for row in rows]
+
+    def each_at(self, at: int, portion: int = 500) -> Iterator[list[Decision]]:
+        """Yield the decision that counted at a time (ms since the epoch) on each fingerprint, by fingerprint."""
+        last = ""
+        while True:
+            with self._store.reading() as db:
+                rows = db.execute(
+                    "SELECT DISTINCT fingerprint FROM decision WHERE fingerprint > ? ORDER BY 1 LIMIT ?",
+                    (last, portion),
+                ).fetchall()
+            found = self.of_fingerprints([Fingerprint(row[0]) for row in rows])
+            before = ([one for one in decisions if one.at <= at] for decisions in found.values())
+            yield [max(decisions, key=lambda one: one.at) for decisions in before if decisions]
+            if len(rows) < portion:
+                return
+            last = rows[-1][0]
+
+    def added_by_hand(self, most: int) -> list[Fingerprint]:
+        """Return approved fingerprints that a manual edit added, and that no person has approved since."""
+        with self._store.reading() as db:
+            rows = db.execute(
+                "SELECT e.fingerprint FROM entry e JOIN decision d ON d.id = e.decision"
+                " WHERE e.standing = 'approved' AND d.verb = 'adopt' ORDER BY 1 LIMIT ?",
+                (most,),
+            ).fetchall()
+        return [Fingerprint(row[0]) for row in rows]
 
     def withhold(self, fingerprints: Iterable[Fingerprint]) -> None:
         """Withhold approved fingerprints that a manual edit removed from the macro file from publication."""

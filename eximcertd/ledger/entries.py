@@ -119,12 +119,15 @@ class Entries:
             found = {row[0]: _entry(row) for row in rows}
         return [found.get(one) or Entry(one, Status.UNSEEN) for one in fingerprints]
 
-    def statuses(self, fingerprints: Sequence[Fingerprint]) -> dict[Fingerprint, tuple[Status, bool]]:
-        """Return status, and whether a manual edit removed it from the macro file, of each that has an entry."""
-        statement = "SELECT fingerprint, standing, withheld FROM entry WHERE fingerprint IN (%s)"
+    def statuses(self, fingerprints: Sequence[Fingerprint]) -> dict[Fingerprint, tuple[Status, bool, bool]]:
+        """Return the status of each that has an entry, and whether a manual edit removed it, or added it."""
+        statement = (
+            "SELECT e.fingerprint, e.standing, e.withheld, d.verb = 'adopt'"
+            " FROM entry e LEFT JOIN decision d ON d.id = e.decision WHERE e.fingerprint IN (%s)"
+        )
         with self._store.reading() as db:
             rows = list(in_portions(db, statement, fingerprints))
-        return {Fingerprint(row[0]): (Status(row[1]), bool(row[2])) for row in rows}
+        return {Fingerprint(row[0]): (Status(row[1]), bool(row[2]), bool(row[3])) for row in rows}
 
     def denied(self, fingerprints: Iterable[Fingerprint]) -> set[Fingerprint]:
         """Return those that were rejected or revoked, or are off the list by the clock."""

@@ -53,6 +53,10 @@ class Identity:
             _milliseconds(certificate.not_before),
         )
 
+    def valid_at(self, at: int) -> bool:
+        """Tell whether its time has begun and not ended at a time (ms since the epoch), as far as that is known."""
+        return (self.not_before is None or self.not_before <= at) and (self.not_after is None or at <= self.not_after)
+
     def row(self) -> tuple[object, ...]:
         """Return the values for KEEP."""
         return (self.fingerprint, self.spki, self.subject, self.issuer, self.not_after, self.not_before)

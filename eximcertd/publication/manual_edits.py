@@ -100,7 +100,7 @@ class ManualEdits:
 
     def _withhold(self, removed: Iterable[Fingerprint]) -> None:
         statuses = self._ledger.entries.statuses(list(removed))  # root may have revoked it while eximcertd was down
-        gone = sorted(name for name, (status, _) in statuses.items() if status is Status.APPROVED)
+        gone = sorted(name for name, (status, *_) in statuses.items() if status is Status.APPROVED)
         if gone:
             self._ledger.decisions.withhold(gone)
             self._recorder.record(

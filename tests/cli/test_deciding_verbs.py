@@ -123,8 +123,8 @@ def test_a_name_that_no_certificate_has_is_3(at: tuple[str, str]) -> None:
 
 
 def test_on_a_terminal_a_name_is_asked_back(twin: Twin) -> None:
-    for answer, decided in ((b"n\n", 0), (b"y\n", 1)):
-        shown = on_a_terminal(twin, "approve", "bob", answer=answer)
+    for answer, decided in (("n\n", 0), ("y\n", 1)):
+        shown = on_a_terminal(twin, "approve", "bob", answers=[("[y/N]: ", answer)])
         assert grouped(BOB) in shown
         assert "approve it? [y/N]" in shown
         assert len(twin.called("Decide")) == decided

@@ -84,6 +84,8 @@ class Twin:
         self.publication: dict[str, Any] = dict(LIVE)
         self.lines: list[dict[str, Any]] = []
         self.events: list[dict[str, Any]] = []
+        self.edits: dict[str, list[dict[str, Any]]] = {"removed": [], "added": []}
+        self.current = True
         own: dict[str, Handler] = {
             "Status": self._status,
             "List": self._list,
@@ -93,6 +95,8 @@ class Twin:
             "History": self._history,
             "Check": self._check,
             "Decide": self._decide,
+            "Last": self._last,
+            "Edits": self._edits,
             "Segments": self._segments,
             "Record": self._record,
             "Export": self._export,
@@ -289,6 +293,14 @@ class Twin:
             self.records.append({"fingerprint": fingerprint, **decision})
         decided = [_listed(self.entries[fingerprint]) for fingerprint in chosen]
         return {"decided": decided, "publication": self.publication}
+
+    async def _last(self, caller: Caller, parameters: dict[str, Any]) -> dict[str, Any]:
+        self._note("Last", caller, parameters)
+        return {"decisions": self.records[-1:], "current": self.current}
+
+    async def _edits(self, caller: Caller, parameters: dict[str, Any]) -> dict[str, Any]:
+        self._note("Edits", caller, parameters)
+        return self.edits
 
     async def _segments(self, caller: Caller, parameters: dict[str, Any]) -> AsyncIterator[dict[str, Any]]:
         self._note("Segments", caller, parameters)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
@@ -70,6 +71,15 @@ class Changes:
         for entry in () if few else shown:
             entry["decision"]["note"] = ""  # the caller knows the note; 10,000 copies would not fit into a reply
         return {"decided": shown, "publication": self._published()}
+
+    async def last(self, caller: Caller, given: dict[str, Any]) -> dict[str, Any]:
+        """Return the caller's last decision."""
+        decisions = self._ledger.decisions.last_by(_by(caller, given.get("by")))
+        entries = self._ledger.entries.among([one.fingerprint for one in decisions])
+        current = all(
+            entry.decision == replace(one, request=None) for entry, one in zip(entries, decisions, strict=True)
+        )
+        return {"decisions": [views.record(one) for one in decisions], "current": current}
 
     async def retry(self, _: Caller, __: dict[str, Any]) -> dict[str, Any]:
         """Publish now, if a publication is due."""

@@ -16,17 +16,20 @@ from eximcertd.errors import NoSuchFingerprintError, UsageError
 from eximcertd.fingerprint import grouped
 from eximcertd.intake import milliseconds
 from eximcertd.ledger.entries import Selection
-from eximcertd.status import Status, Verb
+from eximcertd.status import ALLOWS, Status, Verb
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable
+    from collections.abc import AsyncIterator, Iterable, Sequence
+    from datetime import datetime
 
     from eximcertd.control.caller import Caller
     from eximcertd.control.methods.services import Services
+    from eximcertd.ledger.decisions import Decision
 
 _PORTION: Final = 500
 _MOST_RECORDS: Final = 10_000
 _MOST_NEWEST: Final = 100_000
+_MOST_EDITS: Final = 1000
 _STANDINGS: Final = ("pending", "unmatched", "approved", "rejected", "revoked")
 
 
@@ -94,6 +97,11 @@ class Questions:
     async def entries(self, _: Caller, given: dict[str, Any]) -> AsyncIterator[dict[str, Any]]:
         """List entries, with their certificates, in portions."""
         standings = _standings(given)
+        if (at := time_of(given.get("at"))) is not None:
+            for decisions in self._ledger.decisions.each_at(int(at.timestamp() * 1000)):
+                yield {"entries": await self._approved_at(decisions, at)}
+                await asyncio.sleep(0)
+            return
         if given.get("newest") is not None:
             for of in _selections(given):
                 names = self._ledger.entries.newest(of, min(max(given["newest"], 0), _MOST_NEWEST))
@@ -108,6 +116,23 @@ class Questions:
                     if portion:
                         yield {"entries": await self._services.shown(portion)}
                     await asyncio.sleep(0)  # thousands of prefixes take long: the loop runs in between
+
+    async def _approved_at(self, decisions: Sequence[Decision], at: datetime) -> list[dict[str, Any]]:
+        """Return the entries of those that were approved at this time, each with its decision of then."""
+        allowed = {one.fingerprint: one for one in decisions if one.verb in ALLOWS}
+        known = self._ledger.identities.among(allowed)
+        time = milliseconds(at) or 0
+        valid = [name for name in allowed if name not in known or known[name].valid_at(time)]
+        shown = await self._services.shown(self._ledger.entries.among(valid))
+        return [{**entry, "decision": views.decision(allowed[entry["fingerprint"]])} for entry in shown]
+
+    async def edits(self, _: Caller, __: dict[str, Any]) -> dict[str, Any]:
+        """Return what manual edits removed and added."""
+        await self._services.publication.look()
+        decisions, entries = self._ledger.decisions, self._ledger.entries
+        names = decisions.withheld()[:_MOST_EDITS], decisions.added_by_hand(_MOST_EDITS)
+        removed, added = [await self._services.shown(entries.among(some)) for some in names]
+        return {"removed": removed, "added": added}
 
     async def count(self, _: Caller, given: dict[str, Any]) -> dict[str, Any]:
         """Count entries."""
