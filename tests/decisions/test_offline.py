@@ -13,7 +13,7 @@ from lab.records import Records
 from lab.strace import run_traced
 
 from eximcertd.decisions.decide import Decider
-from eximcertd.decisions.offline import LARGEST, take_offline_decisions
+from eximcertd.decisions.offline import take_offline_decisions
 from eximcertd.errors import LedgerError
 from eximcertd.events import Event
 from eximcertd.fingerprint import Fingerprint
@@ -172,17 +172,25 @@ def _fifo(file: Path) -> None:
         pytest.param(lambda file: file.chmod(0o664), id="writable by its group"),
         pytest.param(lambda file: file.chmod(0o646), id="writable by everybody"),
         pytest.param(lambda file: os.chown(file, pwd.getpwnam("nobody").pw_uid, 0), id="another user's"),
-        pytest.param(lambda file: os.truncate(file, LARGEST + 1), id="too large to be read whole"),
     ],
 )
-def test_a_file_that_others_could_have_written_or_that_is_too_large_is_not_taken(
-    offline: Offline, spoil: Callable[[Path], object]
-) -> None:
+def test_a_file_that_others_could_have_written_is_not_taken(offline: Offline, spoil: Callable[[Path], object]) -> None:
     offline.write(ONE)
     spoil(offline.file)
     with pytest.raises(LedgerError, match="decisions made offline cannot be taken"):
         offline.take()
     assert offline.status(ONE) == [Status.UNSEEN]
+
+
+def test_a_file_that_is_too_large_to_be_read_whole_is_not_taken(offline: Offline) -> None:
+    offline.write(ONE)
+    os.truncate(offline.file, (16 << 20) + 1)
+    with pytest.raises(LedgerError, match="larger than 16 MiB"):
+        offline.take()
+    assert offline.status(ONE) == [Status.UNSEEN]
+    os.truncate(offline.file, 16 << 20)
+    offline.take()
+    assert offline.status(ONE) == [Status.REVOKED]
 
 
 @pytest.mark.parametrize("mode", [0o644, 0o600, 0o755])
