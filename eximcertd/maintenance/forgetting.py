@@ -26,8 +26,7 @@ class Forgetting:
 
         Only the time that eximcertd runs counts: a wrong clock, and the dates of an old log, forget nothing.
         """
-        before = self._ledger.running_time.read() - int(after.total_seconds() * 1000)
-        return self._ledger.sightings.forget(before) if before > 0 else 0
+        return self._ledger.sightings.forget(self._ledger.running_time.read() - int(after.total_seconds() * 1000))
 
     def tell_dropped(self, limit: int) -> None:
         """Record how many fingerprints without a certificate were dropped since the last call. limit: the maximum."""

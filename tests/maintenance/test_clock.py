@@ -149,6 +149,16 @@ def test_what_is_pending_is_forgotten_by_running_time_and_by_no_clock(ledger: Le
     assert forgetting.forget(timedelta(days=90)) == 0, "each attempt begins it anew"
 
 
+def test_an_entry_is_forgotten_after_its_time_and_not_a_second_before(ledger: Ledger, machine: Machine) -> None:
+    forgetting = Forgetting(ledger, Records())
+    machine.wait(0)
+    machine.wait(DAY)
+    see(ledger, ONE, 1)
+    machine.wait(90 * DAY)
+    assert forgetting.forget(timedelta(days=90)) == 0
+    assert forgetting.forget(timedelta(days=90, seconds=-1)) == 1
+
+
 def test_what_was_decided_is_never_forgotten(ledger: Ledger, machine: Machine) -> None:
     see(ledger, ONE, 1)
     decide(ledger, Verb.REJECT, ONE)

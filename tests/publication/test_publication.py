@@ -17,6 +17,8 @@ from eximcertd.fingerprint import Fingerprint
 from eximcertd.ledger import Ledger
 from eximcertd.publication.allowed_directory import AllowedDirectory
 from eximcertd.publication.publisher import Publisher
+from eximcertd.publish import request as wire
+from eximcertd.publish.request import Answer
 from eximcertd.reload.request import NOT_LOADED, ReloadAnswer
 from eximcertd.settings import AllowlistSettings as Allowlist
 from eximcertd.status import Status, Verb
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
     from pathlib import Path
 
-    from eximcertd.publish.request import Answer, Request
+    from eximcertd.publish.request import Request
 
 ONE, TWO, THREE = (Fingerprint(f"{n:064X}") for n in (1, 2, 3))
 
@@ -578,3 +580,227 @@ def test_an_old_ledger_makes_no_file_while_root_part_cannot_be_reached(house: Ho
     house.publisher.down = True
     house.start()
     assert house.directory.contents().fingerprints == {TWO}
+
+
+# what is told of a publication
+
+
+def test_a_publication_is_recorded_with_its_form_and_number_and_the_time_at_which_it_was_loaded(house: House) -> None:
+    house.decide(Verb.APPROVE, ONE)
+
+    async def run() -> None:
+        publication = house.publication()
+        await publication.start()
+        state = publication.state
+        assert (state.form, state.outcome, state.step, state.message, state.exim_pid) == ("list", "live", "", "", 1)
+        assert state.loaded_at == 1.0, "as the reload part has seen it"
+        assert (state.retry_at, publication.retrying) == (None, False)
+        await publication.republish()
+        assert publication.state.loaded_at == 1.0, "it was checked, and not loaded again"
+
+    asyncio.run(run())
+    published = [(message, fields) for event, message, fields in house.records.kept if event is Event.PUBLISHED]
+    assert published == [
+        ("The allowlist is published in the list form", {"FORM": "list", "REVISION": f"{number}", "OUTCOME": "live"})
+        for number in (1, 2)
+    ]
+
+
+def test_nothing_is_published_twice_but_after_a_change_of_the_configuration_it_is(house: House) -> None:
+    house.decide(Verb.APPROVE, ONE)
+
+    async def run() -> None:
+        publication = house.publication()
+        await publication.start()
+        house.publisher.asked.clear()
+        await publication.settle()
+        assert house.publisher.asked == []
+        await publication.republish()
+        assert house.publisher.asked == ["write list", "check"]
+        await publication.settle()
+        assert len(house.publisher.asked) == 2
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize(
+    ("message", "event"),
+    [
+        ("/etc/exim4/x: No space left on device (step write)", Event.DISK_FULL),
+        ("/etc/exim4/x: Input/output error (step write)", Event.PUBLICATION_FAILED),
+    ],
+)
+def test_a_failure_is_recorded_with_its_step_and_tried_again(house: House, message: str, event: Event) -> None:
+    async def failing(request: Request) -> Answer:
+        if request.action == "read":
+            return await house.publisher.publish(request)
+        return Answer(wire.FAILED, "write", message)
+
+    house.ask = failing
+    house.decide(Verb.APPROVE, ONE)
+
+    async def run() -> None:
+        publication = house.publication()
+        await publication.start()
+        state = publication.state
+        assert (state.ok, state.outcome, state.step, state.message) == (False, "failed", "write", message)
+        assert publication.retrying
+        assert state.retry_at is not None
+        assert not house.is_live(publication)
+        await publication.stop()
+        assert not publication.retrying
+
+    asyncio.run(run())
+    assert house.records.kept == [(event, f"Not published: {message}", {"STEP": "write", "EXIM": ""})]
+
+
+@pytest.mark.parametrize(("after", "live"), [(0.01, True), (5.1, False)])
+def test_a_short_interval_between_two_writes_is_waited_for_and_a_long_one_is_left_to_the_timer(
+    house: House, after: float, live: bool
+) -> None:
+    refused: list[str] = []
+
+    async def limited(request: Request) -> Answer:
+        if request.action == "write list" and not refused:
+            refused.append(request.action)
+            found = house.publisher.found()
+            return Answer(wire.REFUSED, "write", "too early", found, str(house.publisher.path), retry_after=after)
+        return await house.publisher.publish(request)
+
+    house.ask = limited
+    house.decide(Verb.APPROVE, ONE)
+
+    async def run() -> bool:
+        publication = house.publication()
+        await publication.start()
+        waits = publication.retrying
+        await publication.stop()
+        return waits
+
+    assert asyncio.run(run()) is not live
+    assert (house.publisher.loaded == {ONE}) is live
+
+
+def test_a_file_that_is_changed_again_and_again_is_given_up_and_tried_again_later(house: House) -> None:
+    writes: list[str] = []
+
+    async def changed(request: Request) -> Answer:
+        if request.action == "write list":
+            writes.append(request.action)
+            return Answer(wire.CHANGED, "", "changed by somebody else", house.publisher.found(), "")
+        return await house.publisher.publish(request)
+
+    house.ask = changed
+    house.decide(Verb.APPROVE, ONE)
+    assert not house.start()
+    assert len(writes) in {5, 10}, "five times each time"
+    assert Event.PUBLICATION_FAILED in house.records.events()
+
+
+def test_a_manual_edit_is_found_when_somebody_looks_and_without_one_nothing_is_asked(house: House) -> None:
+    house.decide(Verb.APPROVE, ONE)
+
+    async def run() -> None:
+        publication = house.publication()
+        await publication.start()
+        house.publisher.asked.clear()
+        await publication.look()
+        assert house.publisher.asked == []
+        house.publisher.edit(ONE, TWO)
+        await publication.look()
+        assert house.is_live(publication)
+        house.publisher.path.unlink()
+        house.publisher.form, house.publisher.fingerprints = "absent", ()
+        await publication.look()
+        assert "read" in house.publisher.asked
+
+    asyncio.run(run())
+    assert house.standing(TWO) is Status.APPROVED
+    assert house.ledger.decisions.withheld() == [ONE, TWO] or house.publisher.loaded == {ONE, TWO}
+
+
+def test_a_configuration_that_breaks_later_is_found_and_told_once_it_is_verified(house: House) -> None:
+    house.decide(Verb.APPROVE, ONE)
+
+    async def run() -> None:
+        publication = house.publication()
+        await publication.start()
+        await publication.verify()
+        assert publication.state.ok
+        house.publisher.broken = "no_such_option"
+        for _ in range(2):
+            await publication.verify()
+        state = publication.state
+        assert (state.ok, state.step, state.exim) == (False, "validate", "no_such_option")
+        assert publication.retrying
+        house.publisher.broken = ""
+        await publication.settle()
+        assert publication.state.ok
+        await publication.stop()
+
+    asyncio.run(run())
+    assert house.records.events().count(Event.PUBLICATION_FAILED) == 1
+
+
+def test_programs_that_cannot_be_reached_at_the_start_are_told_and_asked_again(house: House) -> None:
+    house.publisher.down = True
+
+    async def run() -> None:
+        publication = house.publication()
+        assert publication.state.outcome == "waiting"
+        await publication.start()
+        assert (publication.state.outcome, publication.state.step) == ("unreachable", "ask")
+        assert publication.retrying
+        await publication.stop()
+
+    asyncio.run(run())
+
+
+def test_a_stop_lets_a_publication_that_runs_come_to_its_end(house: House) -> None:
+    async def run() -> None:
+        publication = house.publication()
+        await publication.start()
+        gate = asyncio.Event()
+
+        async def slow(request: Request) -> Answer:
+            await gate.wait()
+            return await house.publisher.publish(request)
+
+        house.ask = slow
+        house.decide(Verb.APPROVE, ONE)
+        running = asyncio.create_task(publication.settle())
+        await asyncio.sleep(0)
+        stopping = asyncio.create_task(publication.stop())
+        await asyncio.sleep(0)
+        assert not stopping.done()
+        gate.set()
+        await stopping
+        assert running.done()
+
+    asyncio.run(run())
+    assert house.publisher.loaded == {ONE}
+
+
+@pytest.mark.parametrize(("unknown", "left"), [(20, 0), (21, 21)])
+def test_twenty_unknown_files_are_removed_and_named_and_more_are_left(house: House, unknown: int, left: int) -> None:
+    house.start()
+    many = [Fingerprint(f"{n:064X}") for n in range(100, 100 + unknown)]
+    house.directory.change(many, [])
+    house.start()
+    assert len(house.directory.contents().fingerprints) == left
+    [told] = [message for event, message, _ in house.records.kept if event is Event.HAND_EDIT_FOUND]
+    assert f"0 rejected or revoked, removed; {unknown} unknown, {'kept: approve' if left else 'removed: '}" in told
+    assert told.endswith(f" and {unknown - 10} more")
+
+
+def test_what_was_removed_or_not_adopted_by_hand_is_named(house: House) -> None:
+    house.decide(Verb.APPROVE, ONE, TWO)
+    house.decide(Verb.REJECT, THREE)
+    house.start()
+    house.publisher.edit(TWO, THREE)
+    house.start()
+    told = [message for event, message, _ in house.records.kept if event is Event.HAND_EDIT_FOUND]
+    assert [message.partition(": ")[0] for message in told] == [
+        "Not adopted (found in the macro file), because rejected or revoked before",
+        "Removed by hand, and not published until approved or revoked",
+    ]
