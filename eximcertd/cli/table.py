@@ -20,6 +20,12 @@ SHORT: Final = 16
 """Digits of a fingerprint in a table: enough to approve it, whatever shows it."""
 
 _GAP: Final = "  "
+_MEANINGS: Final = {
+    "!": "warnings: see eximcertctl show FINGERPRINT",
+    "+": "renews an approved certificate",
+    "?": "only the client has shown it, and its name is a claim: ask its owner for the fingerprint",
+    "=": "another entry has the same name",
+}
 _LONGEST_COUNT: Final = 99_999
 _COMMON_NAME = re.compile(r"(?:^|,)CN=((?:\\.|[^\\,+])*)")
 _ADDRESS = re.compile(r"\[([0-9A-Fa-f.:]+)\](?::\d+)?\Z")
@@ -54,7 +60,7 @@ def waiting(entries: Sequence[dict[str, Any]], width: int, now: datetime | None)
         Column("LAST", RELATIVE if now else EXACT),
         Column("FROM", 15, grows=True),
         Column("COUNT", 5, right=True),
-        Column("", 2),
+        Column("", 3),
     )
     rows = [
         (
@@ -65,9 +71,18 @@ def waiting(entries: Sequence[dict[str, Any]], width: int, now: datetime | None)
             _count(entry["attempts"]),
             marks(entry),
         )
-        for entry in entries
+        for entry in together(entries)
     ]
     return render(table, rows, width)
+
+
+def together(entries: Sequence[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Yield the entries in their order, but those that claim one name one after the other."""
+    left = {entry["fingerprint"]: entry for entry in entries}
+    for entry in entries:
+        for fingerprint in (entry["fingerprint"], *(entry.get("same_name") or ())):
+            if fingerprint in left:
+                yield left.pop(fingerprint)
 
 
 def decided(entries: Sequence[dict[str, Any]], width: int) -> Iterator[str]:
@@ -106,15 +121,20 @@ def address(peer: dict[str, Any] | None) -> str:
 
 
 def marks(entry: dict[str, Any]) -> str:
-    """Return "!" if there are warnings, and "+" if the certificate renews an approved one."""
-    return ("!" if entry["warnings"] else "") + ("+" if entry["renews"] else "")
+    """Return the marks of an entry, as the legend explains them."""
+    there = {
+        "!": entry["warnings"],
+        "+": entry["renews"],
+        "?": (entry["certificate"] or {}).get("source") == "attempt",
+        "=": entry.get("same_name"),
+    }
+    return "".join(mark for mark, condition in there.items() if condition)
 
 
 def legend(entries: Sequence[dict[str, Any]]) -> str:
-    """Return what the marks of these entries mean, or ""."""
+    """Return what the marks of these entries mean, a line each, or ""."""
     used = "".join(map(marks, entries))
-    meanings = [text for mark, text in (("!", "! warnings"), ("+", "+ renews an approved certificate")) if mark in used]
-    return f"{', '.join(meanings)}: see eximcertctl show FINGERPRINT" if meanings else ""
+    return "\n".join(f"{mark} {meaning}" for mark, meaning in _MEANINGS.items() if mark in used)
 
 
 def _widths(table: Sequence[Column], rows: Sequence[Sequence[str]], width: int) -> list[int]:

@@ -120,7 +120,7 @@ def test_in_a_pipe_times_are_exact_and_nothing_but_text_is_printed(twin: Twin) -
 
 def test_fifty_that_wait_are_one_screen(twin: Twin) -> None:
     fill(twin, 50)
-    assert ctl("--socket", twin.path, "pending").out.count("\n") <= 54
+    assert ctl("--socket", twin.path, "pending").out.count("\n") <= 55
 
 
 def test_on_a_terminal_times_are_how_long_ago(twin: Twin) -> None:
@@ -145,6 +145,19 @@ def test_the_table_grows_with_the_terminal(twin: Twin) -> None:
     fill(twin, 2)
     wide = on_a_terminal(twin, "pending", "--all", width=200)
     assert max(map(columns, wide.splitlines())) > 120
+
+
+def test_those_that_claim_one_name_stand_together_and_say_so(twin: Twin) -> None:
+    real, claimed, other = "AA" * 32, "BB" * 32, "CC" * 32
+    name = "CN=laptop.alice.example"
+    twin.see(real, certificate(name), last_seen="2026-11-22T17:00:00Z", same_name=[claimed])
+    twin.see(other, certificate("CN=desk"), last_seen="2026-11-22T16:00:00Z")
+    twin.see(claimed, certificate(name, source="attempt"), last_seen="2026-11-22T15:00:00Z", same_name=[real])
+    out = ctl("--socket", twin.path, "pending").out
+    assert [line[:16] for line in out.splitlines()[1:4]] == [real[:16], claimed[:16], other[:16]]
+    assert out.splitlines()[2].endswith("  ?=")
+    assert "? only the client has shown it" in out
+    assert "= another entry has the same name" in out
 
 
 def test_since_and_from_narrow_the_list(twin: Twin) -> None:
