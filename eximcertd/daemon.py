@@ -34,6 +34,7 @@ from eximcertd.ledger import Ledger, open_ledger
 from eximcertd.log.choose import LOOK_EVERY, source_of
 from eximcertd.maintenance.arrivals import Arrivals
 from eximcertd.maintenance.clock import Clock
+from eximcertd.maintenance.enrolling import Enrolling
 from eximcertd.maintenance.expiry import Expiry
 from eximcertd.maintenance.forgetting import Forgetting
 from eximcertd.maintenance.health import Health
@@ -90,6 +91,7 @@ class Daemon:
         arrivals = Arrivals(self._ledger, certificates, issuers := Issuers(index), self._recorder)
         intake = self._intake(index, arrivals)
         maintenance = self._maintenance(certificates, watch, arrivals, intake)
+        intake.shown.append(maintenance.enrolling.observed)
         self._scheduler = Scheduler(self._config, maintenance, self._publication, self._recorder)
         watching = Watching(self._ledger)
         arrivals.watchers.append(watching.seen)
@@ -158,7 +160,10 @@ class Daemon:
             watch_problem=lambda: watch.problem,
         )
         renewals = Renewals(self._ledger, self._decider)
-        return Maintenance(clock, arrivals, expiry, renewals, Forgetting(self._ledger, self._recorder), health)
+        names = AllowedDirectory(self._config.state.directory / "authorities")
+        enrolling = Enrolling(self._ledger, self._decider, self._recorder, names, self._publication.settle)
+        forgetting = Forgetting(self._ledger, self._recorder)
+        return Maintenance(clock, arrivals, expiry, renewals, forgetting, health, enrolling)
 
     async def _serve(self, intake: Intake, told: str) -> None:
         """Serve until a signal to stop. A task that failed ends the daemon with its error: systemd starts it again."""

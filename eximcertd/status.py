@@ -21,17 +21,25 @@ class Status(StrEnum):
 
 
 class Verb(StrEnum):
-    """What changes a status. SEE: an attempt in the log. ADOPT: found in the macro file, after a manual edit."""
+    """What changes a status. SEE: an attempt in the log. ADOPT: found in the macro file, after a manual edit.
+
+    AUTHORIZE, WITHDRAW: of an authority, which has no status in the table.
+    """
 
     SEE = "see"
     APPROVE = "approve"
     REJECT = "reject"
     REVOKE = "revoke"
     ADOPT = "adopt"
+    AUTHORIZE = "authorize"
+    WITHDRAW = "withdraw"
 
 
 ALLOWS: Final = frozenset({Verb.APPROVE, Verb.ADOPT})
 """The verbs after which Exim relays for the fingerprint."""
+
+OF_AUTHORITIES: Final = frozenset({Verb.AUTHORIZE, Verb.WITHDRAW})
+"""The verbs of decisions on authorities."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,38 +52,31 @@ class Enrolled:
     not_after: datetime
 
 
-@dataclass(frozen=True, slots=True)
-class NotEnrolled:
-    """No approved authority vouches for the certificate. reason: a clause; "" if none of them has the issuer's name."""
-
-    reason: str = ""
-
-
 def verify(
     der: bytes,
     authorities: Sequence[Authority],
     now: datetime,
     crls: Mapping[Fingerprint, Crl | str],
-) -> Enrolled | NotEnrolled:
-    """Return which of the authorities has issued a certificate. now: aware.
+) -> Enrolled | str:
+    """Return which of the authorities has issued a certificate, or why none, a clause; "" if none has that name.
 
-    crls: of the authorities that have one: the CRL, or why it cannot be used.
+    now: aware. crls: of the authorities that have one: the CRL, or why it cannot be used.
     """
     try:
         where = walk.fields(der)
         issuer = walk.raw(der, where.issuer)
         named = [one for one in authorities if one.subject == issuer]
         if not named:
-            return NotEnrolled()
+            return ""
         begins, ends = walk.validity(der, where.validity)
         serial = _check(der, begins, ends, now)
         load_key(walk.raw(der, where.key))
         authority = _issuer(der, named)
     except (SignatureError, walk.DerError) as error:
-        return NotEnrolled(str(error))
+        return str(error)
     problem = authority.problem(now) or _revoked(authority, serial, now, crls) or _outside(der, authority.patterns)
     if problem:
-        return NotEnrolled(problem)
+        return problem
     return Enrolled(authority, serial, max(begins, authority.not_before), min(ends, authority.not_after))
 
 
@@ -100,6 +93,8 @@ def _check(der: bytes, begins: datetime, ends: datetime, now: datetime) -> int:
     for extension in extensions:
         if extension.critical and extension.oid not in _UNDERSTOOD:
             raise SignatureError(f"it has a critical extension that is not understood: {extension.oid.dotted_string}")
+    if len(value_of(extensions, x509.SubjectAlternativeName) or ()) > MOST_NAMES:
+        raise SignatureError(f"it has more than {MOST_NAMES} alternative names")
     purposes = value_of(extensions, x509.ExtendedKeyUsage)
     if purposes is not None and not {one.dotted_string for one in purposes} & {_CLIENT, _ANY_PURPOSE}:
         raise SignatureError("its extended key usage does not permit the authentication of a client")
@@ -144,8 +139,8 @@ def _outside(der: bytes, patterns: Sequence[str]) -> str:
     alternative = value_of(extensions, x509.SubjectAlternativeName) or ()
     names = [one.value for one in alternative if isinstance(one, x509.DNSName | x509.RFC822Name)]
     names = names or [str(one.value) for one in certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
-    if not names or len(names) > MOST_NAMES:
-        return "it has no name to compare with the authority's patterns" if not names else "it has too many names"
+    if not names:
+        return "it has no name to compare with the authority's patterns"
     matchers = [pattern_of(one) for one in patterns]
     outside = next((name for name in names if not any(one.fullmatch(name) for one in matchers)), None)
     return "" if outside is None else f"the authority is not approved for the name {clean(outside[:100])}"

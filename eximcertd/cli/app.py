@@ -23,6 +23,7 @@ VERBS: Final[dict[str, str]] = {
     "review": "Go through the clients that wait, and decide by a key.",
     "undo": "Take back your own last decision.",
     "settle": "Decide on everything that was removed or added by hand.",
+    "authority": "Approve a certificate authority, and so the clients that it vouches for.",
     "list": "List the approved certificates.",
     "history": "Show the decisions: who made them, when and why.",
     "watch": "Print events as they happen.",

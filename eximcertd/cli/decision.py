@@ -24,6 +24,13 @@ if TYPE_CHECKING:
 
 note_option: Final = click.option("--note", default="", metavar="TEXT", help="Why; kept with the decision.")
 
+bind_option: Final = click.option(
+    "--bind",
+    type=click.Choice(["name", "key", "certificate"]),
+    help="What an authority's next certificate may not have; by default both name and key.",
+)
+"""The option of reject and revoke."""
+
 _RULES: Final = {
     "without-certificate": "Approve a fingerprint without a known certificate.",
     "expired": "Approve an expired certificate, though it is not on the list.",
@@ -132,6 +139,8 @@ def say_decision(answer: dict[str, Any]) -> None:
             say("\n".join(others))
         elif entry["standing"] == "approved" and not entry["listed"]:  # the first warning says why
             say("\n".join(wrapped("         ", entry["warnings"][0])))
+    for one in answer.get("bound") or ():
+        say(f"Its authority's next certificates stay refused with this {clean(one)}")
     if not died:
         say_publication(publication)
 

@@ -6,18 +6,21 @@ import click
 
 from eximcertd.cli.arguments import fingerprints_argument
 from eximcertd.cli.context import json_option
-from eximcertd.cli.decision import ask, chosen, exit_status, note_option, say_decision, yes_option
+from eximcertd.cli.decision import ask, bind_option, chosen, exit_status, note_option, say_decision, yes_option
 from eximcertd.cli.output import print_json
 
 
 @click.command("reject")
 @fingerprints_argument
 @note_option
+@bind_option
 @yes_option
 @json_option
 @click.pass_context
-def command(ctx: click.Context, fingerprints: tuple[str, ...], note: str, yes: bool, as_json: bool) -> None:
+def command(  # noqa: PLR0917 - an argument for each option
+    ctx: click.Context, fingerprints: tuple[str, ...], note: str, bind: str | None, yes: bool, as_json: bool
+) -> None:
     """Keep a certificate refused and take it off the pending list. It can still be approved later."""
-    answer = ask(ctx.obj, "reject", chosen(ctx.obj, "reject", fingerprints, yes=yes), note)
+    answer = ask(ctx.obj, "reject", chosen(ctx.obj, "reject", fingerprints, yes=yes), note, bind=bind)
     (print_json if as_json else say_decision)(answer)
     ctx.exit(int(exit_status(answer["publication"])))

@@ -12,6 +12,7 @@ from eximcertd.cli.arguments import fingerprints_argument, prefixes
 from eximcertd.cli.context import Context, json_option
 from eximcertd.cli.decision import (
     ask,
+    bind_option,
     check_root,
     chosen,
     exit_status,
@@ -38,6 +39,7 @@ _ROOT: Final = 0
 @click.command("revoke")
 @fingerprints_argument
 @note_option
+@bind_option
 @click.option("--end-sessions", is_flag=True, help="End the open sessions that still use the old list.")
 @click.option("--allow-shrink", "--large", is_flag=True, help="As root: override [publish] max_shrink.")
 @click.option("--offline", is_flag=True, help="As root, while eximcertd is down.")
@@ -48,6 +50,7 @@ def command(  # noqa: PLR0917 - an argument for each option
     ctx: click.Context,
     fingerprints: tuple[str, ...],
     note: str,
+    bind: str | None,
     end_sessions: bool,
     allow_shrink: bool,
     offline: bool,
@@ -67,7 +70,7 @@ def command(  # noqa: PLR0917 - an argument for each option
 
         answer = revoke(ctx.obj, asked, note)
     else:
-        answer = ask(ctx.obj, "revoke", asked, note)
+        answer = ask(ctx.obj, "revoke", asked, note, bind=bind)
         if allow_shrink:
             override_shrink(ctx.obj, answer, asked)
     answer["sessions"] = _sessions(ctx.obj, answer["publication"], end_sessions)

@@ -39,6 +39,11 @@ def command(ctx: click.Context, yes: bool, as_json: bool) -> None:
     first, fingerprints = decisions[0], [one["fingerprint"] for one in decisions]
     if not last["current"]:
         raise RefusedError("nothing is taken back: there is a later decision on it", hint="see eximcertctl history")
+    if first["verb"] in {"authorize", "withdraw"}:
+        raise RefusedError(
+            "a decision on an authority is not taken back by undo",
+            hint="use eximcertctl authority withdraw, or authority add",
+        )
     reverse = _REVERSE.get(first["verb"])
     if reverse is None:
         raise RefusedError(

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from eximcertd.errors import LedgerError
+from eximcertd.ledger.authorities import Authorities
 from eximcertd.ledger.clock import RunningTime
 from eximcertd.ledger.decisions import Decisions
 from eximcertd.ledger.entries import Entries
@@ -34,6 +35,7 @@ class Ledger:
         self.identities: Final = Identities(self._store)
         self.entries: Final = Entries(self._store)
         self.lapses: Final = Lapses(self._store)
+        self.authorities: Final = Authorities(self._store)
         self.running_time: Final = RunningTime(self._store)
 
     def close(self) -> None:

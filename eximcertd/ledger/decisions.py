@@ -48,7 +48,7 @@ class Decisions:
         """Append the decisions, each with the status that its entry gets, in one transaction. Raises LedgerError.
 
         identities: of approved certificates, kept in the same transaction. A decision ends what was scheduled for
-        its entry, and a manual removal from the macro file.
+        its entry, a manual removal from the macro file, and an enrolment through an authority.
         """
         with self._store.transaction() as db:
             newest = db.execute("SELECT coalesce(max(id), 0) FROM decision").fetchone()[0]
@@ -65,6 +65,7 @@ class Decisions:
                 " DO UPDATE SET standing = ?2, decision = ?3, withheld = 0, revoke_at = NULL, lapsed = 0",
                 ((fingerprint, *newly[fingerprint]) for fingerprint in sorted(newly)),  # in the tables' order: faster
             )
+            db.executemany("DELETE FROM enrolment WHERE fingerprint = ?", ((name,) for name in newly))
             db.executemany(KEEP, (identity.row() for identity in identities))
 
     def of_request(self, request: str) -> list[Decision]:

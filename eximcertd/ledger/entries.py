@@ -28,8 +28,10 @@ _SELECTED = (
 )
 _COLUMNS = (
     "SELECT e.fingerprint, e.standing, e.attempts, e.first_seen, e.last_seen, e.host, e.helo, e.sender, e.recipient,"
-    " e.matched, e.withheld, e.confirmed, e.revoke_at, e.lapsed, i.not_before, i.not_after, d.verb, d.by, d.at, d.note"
-    " FROM entry e LEFT JOIN decision d ON d.id = e.decision LEFT JOIN identity i ON i.fingerprint = e.fingerprint "
+    " e.matched, e.withheld, e.confirmed, e.revoke_at, e.lapsed, i.not_before, i.not_after, n.authority,"
+    " coalesce(d.verb, 'approve'), coalesce(d.by, 'authority ' || substr(n.authority, 1, 16)), coalesce(d.at, n.at),"
+    " coalesce(d.note, '') FROM entry e LEFT JOIN decision d ON d.id = e.decision"
+    " LEFT JOIN identity i ON i.fingerprint = e.fingerprint LEFT JOIN enrolment n ON n.fingerprint = e.fingerprint "
 )
 
 
@@ -39,6 +41,7 @@ class Entry:
 
     withheld: approved, and removed from the macro file by hand. lapsed: approved, and off the list by its dates.
     not_before, not_after: of its certificate, None if they are not known.
+    authority: the one through which alone it is approved; the decision is then "by authority ...".
     """
 
     fingerprint: Fingerprint
@@ -54,6 +57,7 @@ class Entry:
     lapsed: bool = False
     not_before: int | None = None
     not_after: int | None = None
+    authority: Fingerprint | None = None
     decision: Decision | None = None
 
     def lapse(self, now: int) -> str:
@@ -120,10 +124,14 @@ class Entries:
         return [found.get(one) or Entry(one, Status.UNSEEN) for one in fingerprints]
 
     def statuses(self, fingerprints: Sequence[Fingerprint]) -> dict[Fingerprint, tuple[Status, bool, bool]]:
-        """Return the status of each that has an entry, and whether a manual edit removed it, or added it."""
+        """Return the status of each that has an entry, and whether a manual edit removed it, or added it.
+
+        What is approved through an authority alone counts as added, since a person's approval changes it.
+        """
         statement = (
-            "SELECT e.fingerprint, e.standing, e.withheld, d.verb = 'adopt'"
-            " FROM entry e LEFT JOIN decision d ON d.id = e.decision WHERE e.fingerprint IN (%s)"
+            "SELECT e.fingerprint, e.standing, e.withheld, d.verb = 'adopt' OR n.fingerprint IS NOT NULL"
+            " FROM entry e LEFT JOIN decision d ON d.id = e.decision"
+            " LEFT JOIN enrolment n ON n.fingerprint = e.fingerprint WHERE e.fingerprint IN (%s)"
         )
         with self._store.reading() as db:
             rows = list(in_portions(db, statement, fingerprints))
@@ -190,7 +198,7 @@ class Entries:
 
 def _entry(row: Sequence[Any]) -> Entry:
     fingerprint, standing, attempts, first_seen, last_seen, host, helo, sender, recipient, *rest = row
-    matched, withheld, confirmed, revoke_at, lapsed, not_before, not_after, verb, by, at, note = rest
+    matched, withheld, confirmed, revoke_at, lapsed, not_before, not_after, authority, verb, by, at, note = rest
     return Entry(
         Fingerprint(fingerprint),
         Status(standing),
@@ -205,7 +213,8 @@ def _entry(row: Sequence[Any]) -> Entry:
         bool(lapsed),
         not_before,
         not_after,
-        None if verb is None else Decision(Fingerprint(fingerprint), Verb(verb), by, at, note),
+        None if authority is None else Fingerprint(authority),
+        None if by is None else Decision(Fingerprint(fingerprint), Verb(verb), by, at, note),
     )
 
 

@@ -92,6 +92,9 @@ CREATE INDEX identity_not_after ON identity (not_after);
 # shown: the certificate that a client showed in a refused attempt, which the log brings. issuer_hash: SHA-256 of the
 # issuer's name as Exim prints it. name: the first 16 bytes of SHA-256 of its subject (RFC 4514), NULL if it has none.
 # entry.matched: 0: no certificate is known; 1: a file of the directory held it; 2: only ``shown`` has it.
+# authority: an approved authority, or a withdrawn one (standing 'revoked'). hashes: of its name as Exim prints it.
+# enrolment: a fingerprint that is approved because an authority issued its certificate. denial: a name or key of a
+# rejected or revoked certificate, which its authority's next one may not have; void once that is approved again.
 _VERSION_3: Final = """
 CREATE TABLE shown (
   id INTEGER PRIMARY KEY,
@@ -104,6 +107,31 @@ CREATE INDEX shown_name ON shown (name);
 DROP INDEX entry_unmatched;
 CREATE INDEX entry_unmatched ON entry (last_seen) WHERE standing = 'pending' AND matched <> 1;
 CREATE INDEX identity_not_before ON identity (not_before);
+CREATE TABLE authority (
+  fingerprint TEXT PRIMARY KEY,
+  der BLOB NOT NULL,
+  patterns TEXT NOT NULL,
+  crl TEXT NOT NULL,
+  standing TEXT NOT NULL,
+  hashes TEXT NOT NULL,
+  decision INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE enrolment (
+  fingerprint TEXT PRIMARY KEY,
+  authority TEXT NOT NULL,
+  serial TEXT NOT NULL,
+  names TEXT NOT NULL,
+  at INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX enrolment_authority ON enrolment (authority, serial);
+CREATE TABLE denial (
+  fingerprint TEXT NOT NULL,
+  authority TEXT NOT NULL,
+  kind TEXT NOT NULL,
+  value TEXT NOT NULL,
+  PRIMARY KEY (kind, value, fingerprint)
+) WITHOUT ROWID;
+CREATE INDEX denial_authority ON denial (authority);
 """
 
 UPGRADES: Final = (_VERSION_1, _VERSION_2, _VERSION_3)

@@ -39,6 +39,15 @@ class ShownCertificates:
         with self._store.reading() as db:
             return {Fingerprint(row[0]): (row[1], row[2]) for row in in_portions(db, statement, list(fingerprints))}
 
+    def waiting(self) -> list[tuple[Fingerprint, bytes, str]]:
+        """Return fingerprint, DER form and issuer_hash of the pending ones; MOST_BYTES of them at most."""
+        statement = (
+            "SELECT s.fingerprint, s.der, s.issuer_hash FROM shown s JOIN entry e USING (fingerprint)"
+            " WHERE e.standing = 'pending'"
+        )
+        with self._store.reading() as db:
+            return [(Fingerprint(row[0]), row[1], row[2]) for row in db.execute(statement)]
+
     def approved(self) -> list[Fingerprint]:
         """Return the approved fingerprints whose certificates are kept."""
         statement = "SELECT s.fingerprint FROM shown s JOIN entry e USING (fingerprint) WHERE e.standing = 'approved'"

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import math
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from eximcertd.errors import EximcertdError
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from eximcertd.journal import Recorder
     from eximcertd.maintenance.arrivals import Arrivals
     from eximcertd.maintenance.clock import Clock
+    from eximcertd.maintenance.enrolling import Enrolling
     from eximcertd.maintenance.expiry import Expiry
     from eximcertd.maintenance.forgetting import Forgetting
     from eximcertd.maintenance.health import Health
@@ -54,6 +56,7 @@ class Maintenance:
     renewals: Renewals
     forgetting: Forgetting
     health: Health
+    enrolling: Enrolling
 
 
 class Scheduler:
@@ -146,6 +149,9 @@ class Scheduler:
         if parts.clock.trusted:  # a wrong clock leads to no decision, and to no report that is given only once
             parts.expiry.tell(now, self._config.certificates.expires_within)
             changed += parts.renewals.revoke_due(now)
+            changed += await parts.enrolling.round(
+                datetime.fromtimestamp(now, UTC), self._config.queue.forget_pending_after
+            )
         parts.forgetting.forget(self._config.queue.forget_pending_after)
         parts.forgetting.tell_dropped(self._config.queue.unmatched_limit)
         parts.health.tell_log()

@@ -9,18 +9,21 @@ DIRECTORY: Final = "directory"
 AUTO: Final = "auto"
 
 
-def choose(configured: str, list_limit: int, length: int, now: str, *, rewritten: bool = False) -> str:
+def choose(
+    configured: str, list_limit: int, length: int, now: str, *, rewritten: bool = False, authorities: bool = False
+) -> str:
     """Return LIST or DIRECTORY.
 
     configured: "auto", "list" or "directory". length: of the allowlist. now: the form that stands, or "".
-    rewritten: an earlier macro of the site changes fingerprints in the list form.
+    rewritten: an earlier macro of the site changes fingerprints in the list form. authorities: one is approved, so that
+    certificates are enrolled in the moment in which their client waits.
 
     "auto" goes back to the list only at half its limit, so that an allowlist at the limit does not change
     its form with every decision.
     """
     if configured != AUTO:
         return configured
-    if rewritten or length > list_limit:
+    if rewritten or authorities or length > list_limit:
         return DIRECTORY
     if now == DIRECTORY and length > list_limit // 2:
         return DIRECTORY

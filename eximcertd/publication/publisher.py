@@ -61,6 +61,7 @@ class Publisher:
         watched: Sequence[Path] = (),
     ) -> None:
         self._publications = ledger.publications
+        self._authorities = ledger.authorities
         self._allowed = directory.path
         self._programs = programs
         self.allowlist = allowlist
@@ -207,7 +208,10 @@ class Publisher:
         if now == DIRECTORY and publications.older_until():
             return DIRECTORY  # the list would leave out what is still to be settled there
         length = publications.count_wanted(settings.list_limit + 1)
-        return choose(settings.form, settings.list_limit, length, now, rewritten=self._rewritten)
+        authorities = settings.form == AUTO and bool(self._authorities.approved())
+        return choose(
+            settings.form, settings.list_limit, length, now, rewritten=self._rewritten, authorities=authorities
+        )
 
     def _wanted(self, form: str) -> Wanted:
         listed = tuple(self._publications.publishing()) if form == LIST else ()

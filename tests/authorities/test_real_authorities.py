@@ -11,7 +11,7 @@ import pytest
 
 from eximcertd.authorities.authority import Authority
 from eximcertd.authorities.crl import Crl, read_crl
-from eximcertd.authorities.leaf import Enrolled, NotEnrolled, verify
+from eximcertd.authorities.leaf import Enrolled, verify
 from eximcertd.authorities.pem import one_certificate
 
 if TYPE_CHECKING:
@@ -130,9 +130,9 @@ def test_its_clients_are_enrolled_and_its_servers_and_revoked_clients_are_not(ma
     assert isinstance(crl, Crl), crl
     now = datetime.now(UTC) + timedelta(minutes=1)
 
-    def outcome(file: Path) -> Enrolled | NotEnrolled:
+    def outcome(file: Path) -> Enrolled | str:
         return verify(one_certificate(file.read_bytes()), [authority], now, {authority.fingerprint: crl})
 
     assert isinstance(outcome(issued.client), Enrolled)
-    assert "extended key usage" in getattr(outcome(issued.server), "reason", "")
-    assert "on the CRL" in getattr(outcome(issued.revoked), "reason", "")
+    assert "extended key usage" in str(outcome(issued.server))
+    assert "on the CRL" in str(outcome(issued.revoked))

@@ -109,10 +109,12 @@ def session(port: int, identity: Identity | None, **options: str) -> Iterator[Se
         opened.close()
 
 
-def ask(port: int, identity: Identity | None, recipient: str = RECIPIENT, sender: str = SENDER) -> Answer:
+def ask(
+    port: int, identity: Identity | None, recipient: str = RECIPIENT, sender: str = SENDER, *, limit: float = 10.0
+) -> Answer:
     """Connect, STARTTLS with the certificate (None: without one), MAIL, RCPT, and say what RCPT got."""
     try:
-        opened = Session(port, identity)
+        opened = Session(port, identity, limit=limit)
     except (OSError, smtplib.SMTPException) as error:
         return Answer(0, str(error))
     try:

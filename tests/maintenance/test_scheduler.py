@@ -26,6 +26,7 @@ from eximcertd.log.sighting import Sighting
 from eximcertd.log.tailer import Tailer
 from eximcertd.maintenance.arrivals import Arrivals
 from eximcertd.maintenance.clock import Clock
+from eximcertd.maintenance.enrolling import Enrolling
 from eximcertd.maintenance.expiry import Expiry
 from eximcertd.maintenance.forgetting import Forgetting
 from eximcertd.maintenance.health import Health
@@ -61,6 +62,8 @@ class House:
         self.programs = TwinPrograms(directory / "macro")
         self.allowed = AllowedDirectory(directory / "allowed")
         self.allowed.prepare()
+        self.names = AllowedDirectory(directory / "authorities")
+        self.names.prepare()
         self.decider = Decider(self.ledger, self.records)
         self.index = Index(directory / "certificates")
         self.config = Config(allowlist=AllowlistSettings(form="list"))
@@ -102,6 +105,7 @@ class House:
             Renewals(self.ledger, self.decider),
             Forgetting(self.ledger, self.records),
             health,
+            Enrolling(self.ledger, self.decider, self.records, self.names, publication.settle),
         )
         scheduler = Scheduler(self.config, maintenance, publication, self.records, timing)
         self.decider.watchers = [scheduler.decided]

@@ -55,7 +55,10 @@ def test_the_daemon_can_write_its_state_and_nothing_else(relay: Machine) -> None
     enter = ("nsenter", "--target", str(relay.pid()), "--mount", "--")
     user = ("setpriv", "--reuid=eximcertd", "--regid=eximcertd", "--groups=eximcertd,adm", "--inh-caps=-all")
     said = relay.run(*enter, *user, "python3", "-c", WRITABLE).stdout
-    state = {*(f"/var/lib/eximcertd/{name}" for name in ("ledger", "allowed", "published")), "/run/eximcertd"}
+    state = {
+        *(f"/var/lib/eximcertd/{name}" for name in ("ledger", "allowed", "authorities", "published")),
+        "/run/eximcertd",
+    }
     assert not_its_own(json.loads(said)) == state
     # Even root, where the daemon is, finds the rest read-only.
     for place in ("/etc/exim4", "/var/log/exim4", "/var/lib/eximcertd", "/usr", "/run"):

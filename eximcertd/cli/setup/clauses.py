@@ -46,6 +46,8 @@ MACROS: Final[dict[str, str | None]] = {
 _MACRO: Final = "RELAY_FROM_CERTS"
 _FILE: Final = "/etc/exim4/relay_from_certs"
 _NAMELESS: Final = re.compile(r"^# No names of authorities.*\n(\w+) = /dev/null\n", re.MULTILINE)
+_AUTHORITIES: Final = "/var/lib/eximcertd/authorities"
+_LOGGED: Final = f"{DEFAULT_MESSAGE} ${{sha256:$tls_in_peercert}}\n"
 _WATCHED: Final = "# With the slash at its end Exim notices when a certificate is added to the directory or removed.\n"
 
 
@@ -53,6 +55,7 @@ class SiteNames(NamedTuple):
     """What differs between sites.
 
     macro, file: the allowlist's. certificates: the directory that Exim trusts. message: what the ACL logs.
+    authorities: STATE/authorities, for the statements that clients of an authority need, or None.
     """
 
     recipe: Recipe
@@ -60,11 +63,12 @@ class SiteNames(NamedTuple):
     file: Path
     certificates: Path
     message: str = DEFAULT_MESSAGE
+    authorities: Path | None = None
 
 
 def text(name: str, names: SiteNames, *, without: Collection[str] = ()) -> str:
     """Return the contents of a file of exim/. without: macros that the site defines itself."""
-    found = _adapted(_source(name), names)
+    found = _adapted(_with_authorities(_source(name), names), names)
     for macro in without:
         found = re.sub(rf"^(#.*\n)?{macro} = .*\n", "", found, flags=re.MULTILINE)
     return found
@@ -72,7 +76,7 @@ def text(name: str, names: SiteNames, *, without: Collection[str] = ()) -> str:
 
 def by_hand(names: SiteNames) -> list[str]:
     """Return the parts for a hand-written configuration: the include, the options, the clauses, the ACLs."""
-    found = _adapted(_source("handwritten/exim4.conf"), names)
+    found = _adapted(_with_authorities(_source("handwritten/exim4.conf"), names), names)
     return re.findall(r"^# eximcertd:.*\n(?:#.*\n)*((?:.*\n)*?)# end of eximcertd$", found, re.MULTILINE)
 
 
@@ -86,6 +90,23 @@ def trusts(value: str, names: SiteNames) -> bool:
 def recipe_of(acl: str) -> Recipe:
     """Return which recipe a text of ours has."""
     return "published" if re.search(r"^\s*verify\s*= certificate$", acl, re.MULTILINE) else "pinned"
+
+
+def _with_authorities(source: str, names: SiteNames) -> str:
+    """Return a text with the statements for clients of an authority, if the site has them."""
+    if names.authorities is None or _LOGGED not in source:
+        return source
+    statements = _source("authorities").partition("\n\n")[2].replace(_AUTHORITIES, str(names.authorities))
+    if "!domains" not in source:  # a whole ACL of the site's, as by_hand lays it out
+        statements = _aligned(statements)
+    return source.replace(_LOGGED, f"{_LOGGED}\n{statements}")
+
+
+def _aligned(statements: str) -> str:
+    """Return statements without the exceptions that are Debian's, each condition below the first one of its verb."""
+    lines = [line for line in statements.splitlines() if not line.lstrip().startswith("!")]
+    text = "\n".join(re.sub(r"^    (\S+) = ", lambda found: f"{'':10}{found[1]:<13} = ", line) for line in lines)
+    return re.sub(r"^  (warn|accept|defer)\n {10}", lambda found: f"  {found[1]:<8}", text, flags=re.MULTILINE) + "\n"
 
 
 def _source(name: str) -> str:

@@ -48,10 +48,23 @@ def find(config: Config) -> Site:
     )
 
 
-def names(config: Config, recipe: Recipe) -> SiteNames:
-    """Return the names that the clauses need."""
+def names(config: Config, recipe: Recipe, changeset: Changeset, *, authorities: bool = False) -> SiteNames:
+    """Return the names that the clauses need. authorities: whether the statements for clients of one are wanted.
+
+    They are in any case if an authority is approved, or if an earlier run has put them in.
+    """
+    directory = config.state.directory / "authorities"
+    approved = directory.is_dir() and any(directory.iterdir())
+    wanted = (
+        authorities or approved or any(str(directory) in one.text for one in changeset.standing(SPLIT_ACL, UNSPLIT_ACL))
+    )
     return clauses.SiteNames(
-        recipe, config.allowlist.macro, config.macro_file, config.certificates.directory, config.log.message
+        recipe,
+        config.allowlist.macro,
+        config.macro_file,
+        config.certificates.directory,
+        config.log.message,
+        directory if wanted else None,
     )
 
 

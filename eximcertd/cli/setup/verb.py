@@ -37,27 +37,36 @@ _PAUSE: Final = 0.2
     type=click.Choice(["pinned", "published"]),
     help="pinned: the fingerprint alone decides (the default). published: Exim verifies the certificate too.",
 )
+@click.option("--authorities", is_flag=True, help="Add the statements for the clients of a certificate authority.")
 @click.option("--yes", is_flag=True, help="Ask nothing.")
 @click.option("--dry-run", is_flag=True, help="Show what would be written, and write nothing.")
 @click.option("--undo", is_flag=True, help="Remove what this command has written, and nothing else.")
 @json_option
 @click.pass_context
-def command(ctx: click.Context, recipe: Recipe | None, *, yes: bool, dry_run: bool, undo: bool, as_json: bool) -> None:
+def command(  # noqa: PLR0917 - an argument for each option
+    ctx: click.Context,
+    recipe: Recipe | None,
+    authorities: bool,
+    yes: bool,
+    dry_run: bool,
+    undo: bool,
+    as_json: bool,
+) -> None:
     """Make this machine's Exim relay for the clients that are approved here.
 
     Writes files of its own only, shows them first, and has Exim validate its whole configuration before it is live.
     If anything fails, Exim runs as before. For a configuration that is written by hand it prints the lines and
     where each goes.
     """
-    if undo and recipe:
-        raise UsageError("--undo takes no --recipe")
+    if undo and (recipe or authorities):
+        raise UsageError("--undo takes neither --recipe nor --authorities")
     if as_json and not (yes or dry_run):
         raise UsageError("--json asks nothing: give --yes or --dry-run with it")
     if os.geteuid() != 0:
         raise NotPermittedError("setup asks Exim for its whole configuration and writes below /etc: run it as root")
     context: Context = ctx.obj
     run = _ServerSetup(context, yes=yes, dry_run=dry_run, as_json=as_json)
-    answer, fine = run.undo() if undo else run.run(recipe)
+    answer, fine = run.undo() if undo else run.run(recipe, authorities=authorities)
     if as_json:
         print_json(answer)
     ctx.exit(int(Exit.DONE if fine else Exit.FAILED))
@@ -77,12 +86,13 @@ class _ServerSetup:
         self._site: Final[Site] = site.find(self._config)
         self._changeset: Final = Changeset(site.RECORD)
 
-    def run(self, recipe: Recipe | None) -> tuple[dict[str, Any], bool]:
+    def run(self, recipe: Recipe | None, *, authorities: bool) -> tuple[dict[str, Any], bool]:
         """Set Exim up; return what --json prints, and whether all is well. Raises EximcertdError."""
         from eximcertd.cli.setup import identity, site  # noqa: PLC0415 - the same
         from eximcertd.cli.setup.activation import Activation  # noqa: PLC0415 - the same
 
-        names = site.names(self._config, recipe or site.standing_recipe(self._site, self._config, self._changeset))
+        standing = recipe or site.standing_recipe(self._site, self._config, self._changeset)
+        names = site.names(self._config, standing, self._changeset, authorities=authorities)
         if self._site.kind is None:
             return self._by_hand(names)
         if not self._changeset:

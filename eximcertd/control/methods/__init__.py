@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from eximcertd.control.methods.authorities import AuthorityMethods
 from eximcertd.control.methods.changes import Changes
 from eximcertd.control.methods.questions import Questions
 from eximcertd.control.methods.scans import Scans
@@ -19,7 +20,11 @@ __all__ = ["Services", "handlers"]
 def handlers(services: Services, watching: Watching) -> dict[str, Handler]:
     """Return every method's handler, by its name in the interface."""
     questions, changes, scans = Questions(services), Changes(services), Scans(services)
+    authorities = AuthorityMethods(services, changes)
     return {
+        "AddAuthority": authorities.add,
+        "WithdrawAuthority": authorities.withdraw,
+        "Authorities": authorities.authorities,
         "Status": questions.status,
         "List": questions.entries,
         "Count": questions.count,

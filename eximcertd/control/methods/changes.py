@@ -15,14 +15,18 @@ from eximcertd.decisions.resolve import whole
 from eximcertd.decisions.sources import by_person, imported
 from eximcertd.errors import UsageError
 from eximcertd.ledger.decisions import Decision
-from eximcertd.status import ALLOWS, Verb
+from eximcertd.status import ALLOWS, OF_AUTHORITIES, Verb
+from eximcertd.text import clean
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Coroutine
+    from collections.abc import AsyncIterator, Coroutine, Sequence
 
     from eximcertd.control.caller import Caller
+    from eximcertd.decisions.sources import KnownCertificates
+    from eximcertd.fingerprint import Fingerprint
 
 _PORTION: Final = 500
+_DENYING: Final = frozenset({Verb.REJECT, Verb.REVOKE})
 _LONGEST_NAME: Final = 100
 _MOST_RECORDS: Final = 10_000
 _BREATH: Final = 0.005  # seconds between two portions of an import, for the calls of others
@@ -48,7 +52,7 @@ class Changes:
         request = by_person(
             verb,
             fingerprints,
-            _by(caller, given.get("by")),
+            by_of(caller, given.get("by")),
             _now(),
             request=given["request"],
             note=given["note"] or "",
@@ -58,6 +62,7 @@ class Changes:
         ends = {}
         if verb is Verb.APPROVE and given.get("replace"):
             ends = services.maintenance.renewals.replaced_by(fingerprints, known.certificates)
+        bound = await self._bind(fingerprints, known, given.get("bind")) if verb in _DENYING else []
         outcome = services.decider.decide(request)
         try:
             services.maintenance.renewals.schedule(ends, replace_at)
@@ -70,11 +75,24 @@ class Changes:
         shown = await services.shown(entries, certificates=few)
         for entry in () if few else shown:
             entry["decision"]["note"] = ""  # the caller knows the note; 10,000 copies would not fit into a reply
-        return {"decided": shown, "publication": self._published()}
+        return {"decided": shown, "publication": self.published(), "bound": bound}
+
+    async def _bind(self, fingerprints: Sequence[Fingerprint], known: KnownCertificates, what: str | None) -> list[str]:
+        """Keep name and key refused of what an authority vouches for; return what is bound. Raises UsageError."""
+        if what not in {None, "name", "key", "certificate"}:
+            raise UsageError(f"{what!r} cannot be bound: expected name, key or certificate")
+        enrolling, bound = self._services.maintenance.enrolling, []
+        for number, fingerprint in enumerate(fingerprints, 1):
+            der = await self._services.certificates.der(fingerprint) if enrolling.approved else None
+            denials = enrolling.bind(fingerprint, known.certificates.get(fingerprint), der, what or "")
+            bound += [f"{one.kind} {clean(one.value)}" for one in denials]
+            if number % _PORTION == 0:
+                await asyncio.sleep(0)
+        return bound[:_PORTION]
 
     async def last(self, caller: Caller, given: dict[str, Any]) -> dict[str, Any]:
         """Return the caller's last decision."""
-        decisions = self._ledger.decisions.last_by(_by(caller, given.get("by")))
+        decisions = self._ledger.decisions.last_by(by_of(caller, given.get("by")))
         entries = self._ledger.entries.among([one.fingerprint for one in decisions])
         current = all(
             entry.decision == replace(one, request=None) for entry, one in zip(entries, decisions, strict=True)
@@ -85,14 +103,14 @@ class Changes:
         """Publish now, if a publication is due."""
         await self._services.publication.verify()
         await self._services.publication.settle()
-        return {"publication": self._published()}
+        return {"publication": self.published()}
 
     async def export(self, _: Caller, __: dict[str, Any]) -> AsyncIterator[dict[str, Any]]:
         """Return every decision, oldest first, in portions."""
         beyond = 0
         while rows := self._ledger.decisions.history(beyond=beyond, limit=_PORTION):
             beyond = rows[-1][0]
-            yield {"records": [views.record(decision) for _, decision in rows]}
+            yield {"records": [views.record(one) for _, one in rows if one.verb not in OF_AUTHORITIES]}
 
     async def import_(self, caller: Caller, given: dict[str, Any]) -> dict[str, Any]:
         """Add decisions of another ledger; they are published soon."""
@@ -123,7 +141,8 @@ class Changes:
         self._soon(self._services.publication.settle())
         return {"added": added, "older": older}
 
-    def _published(self) -> dict[str, Any]:
+    def published(self) -> dict[str, Any]:
+        """Return a Publication of the interface."""
         state, live = self._services.publication.state, self._services.publication.live
         confirmed = self._ledger.publications.last_confirmed()
         retry = ""
@@ -176,7 +195,7 @@ def _verb(text: str | None) -> Verb:
     return Verb(text or Verb.APPROVE)
 
 
-def _by(caller: Caller, claimed: str | None) -> str:
+def by_of(caller: Caller, claimed: str | None) -> str:
     """Return the name of the user who decides: from the kernel, or, if root calls, from root's own program.
 
     In the service's sandbox the kernel hides the login user (loginuid) of other processes.

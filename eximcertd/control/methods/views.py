@@ -61,6 +61,7 @@ def entry(
         "listed": of.status is Status.APPROVED and not of.withheld and not of.lapsed,
         "warnings": warnings,
         "notes": [_CA_TRUE] if certificate is not None and certificate.ca and certificate.self_issued else [],
+        "authority": of.authority,
         "renews": renews,
         "same_name": [],
         "revoke_at": rfc3339(of.revoke_at),

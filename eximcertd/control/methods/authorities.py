@@ -1,0 +1,193 @@
+"""The methods about authorities: approve, withdraw, list."""
+
+from __future__ import annotations
+
+import asyncio
+import binascii
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from eximcertd.control.methods import views
+from eximcertd.control.methods.changes import by_of
+from eximcertd.decisions.resolve import prefix
+from eximcertd.decisions.rules import CA
+from eximcertd.decisions.sources import LONGEST_NOTE
+from eximcertd.errors import NoSuchFingerprintError, RefusedError, UsageError
+from eximcertd.fingerprint import grouped
+from eximcertd.ledger.decisions import Decision
+from eximcertd.publication.form import AUTO, DIRECTORY
+from eximcertd.status import Status, Verb
+from eximcertd.text import clean
+
+if TYPE_CHECKING:
+    from eximcertd.authorities.authority import Authority
+    from eximcertd.control.caller import Caller
+    from eximcertd.control.methods.changes import Changes
+    from eximcertd.control.methods.services import Services
+    from eximcertd.ledger.authorities import AuthorityRow
+
+_LONGEST: Final = 255
+_MOST_PATTERNS: Final = 100
+
+
+class AuthorityMethods:
+    """Decides on authorities and publishes."""
+
+    def __init__(self, services: Services, changes: Changes) -> None:
+        self._services = services
+        self._ledger = services.ledger
+        self._enrolling = services.maintenance.enrolling
+        self._changes = changes
+
+    async def add(self, caller: Caller, given: dict[str, Any]) -> dict[str, Any]:
+        """Approve an authority, enrol what waits, and answer when Exim honours it."""
+        from eximcertd.authorities.authority import Authority  # noqa: PLC0415 - its libraries cost 10 MiB
+        from eximcertd.authorities.printed import hashes_of  # noqa: PLC0415
+
+        patterns = _patterns(given["names"])
+        authority = Authority.of(await self._der(given), patterns, _crl(given["crl"]))
+        await self._check(authority, frozenset(given["insist"]))
+        decision = _decision(authority, Verb.AUTHORIZE, caller, given)
+        self._enrolling.authorities.add(decision, authority, hashes_of(authority.subject))
+        self._enrolling.reload()
+        self._enrolling.write_names()
+        publication = self._services.publication
+        if publication.allowlist.form == AUTO and publication.state.form != DIRECTORY:
+            await publication.republish()
+        enrolled = await self._enrolling.enrol_waiting()
+        return {
+            "authority": self._view(self._row(authority.fingerprint)),
+            "enrolled": len(enrolled),
+            "publication": self._changes.published(),
+        }
+
+    async def withdraw(self, caller: Caller, given: dict[str, Any]) -> dict[str, Any]:
+        """Withdraw an authority with all that it has enrolled, and answer when Exim honours it."""
+        row = self._row(given["fingerprint"])
+        authority = _authority(row)
+        decision = _decision(authority, Verb.WITHDRAW, caller, given)
+        ended = self._enrolling.authorities.withdraw(decision, authority.name)
+        try:
+            self._enrolling.reload()
+            self._enrolling.write_names()
+        finally:  # a decision is published, whatever else fails
+            await self._services.publication.settle()
+        view = self._view(self._row(row.fingerprint))
+        return {"authority": view, "ended": ended, "publication": self._changes.published()}
+
+    async def authorities(self, _: Caller, given: dict[str, Any]) -> dict[str, Any]:
+        """Return all authorities, or the one that was asked for, with what stays refused under it."""
+        asked = given.get("fingerprint")
+        rows = [self._row(asked)] if asked else self._ledger.authorities.all()
+        return {"authorities": [self._view(row, denials=bool(asked)) for row in rows]}
+
+    def _row(self, text: str) -> AuthorityRow:
+        """Return the authority that the digits name. Raises NoSuchFingerprintError, UsageError."""
+        digits = prefix(text)
+        found = [row for row in self._ledger.authorities.all() if row.fingerprint.startswith(digits)]
+        if len(found) != 1:
+            what = "is ambiguous" if found else "is the beginning of no authority's fingerprint"
+            hint = "`eximcertctl authority list` shows the authorities."
+            candidates = [row.fingerprint for row in found]
+            raise NoSuchFingerprintError(f"{grouped(digits)} {what}", hint=hint, candidates=candidates)
+        return found[0]
+
+    async def _der(self, given: dict[str, Any]) -> bytes:
+        if given.get("fingerprint"):
+            [fingerprint] = await self._services.resolver.resolve([given["fingerprint"]])
+            der = await self._services.certificates.der(fingerprint)
+            if der is None:
+                raise RefusedError(
+                    f"no certificate is known for {grouped(fingerprint)}", hint="give a file that holds it instead"
+                )
+            return der
+        try:
+            return binascii.a2b_base64(given.get("certificate") or "", strict_mode=True)
+        except binascii.Error:
+            raise UsageError("the certificate is no base64") from None
+
+    async def _check(self, authority: Authority, insist: frozenset[str]) -> None:
+        """Refuse an authority that nobody should approve. Raises RefusedError."""
+        from eximcertd.authorities.system_bundle import public_ca  # noqa: PLC0415
+        from eximcertd.maintenance.crl_files import CrlFiles  # noqa: PLC0415
+
+        named = f"{grouped(authority.fingerprint)} ({clean(authority.name)})"
+        problem = authority.problem(datetime.now(UTC))
+        if problem:
+            raise RefusedError(f"{named}: {problem}")
+        public = await asyncio.to_thread(public_ca, authority.der)
+        if public:
+            raise RefusedError(
+                f"{named} belongs to the public CA {clean(public)}: all of its customers could relay",
+                hint="approve the clients' certificates one by one",
+            )
+        entry = self._ledger.entries.get(authority.fingerprint)
+        if entry.status is not Status.UNSEEN and CA not in insist:
+            raise RefusedError(
+                f"{named} is the certificate of a client ({entry.status}), which says CA:TRUE: as an authority, its key"
+                " would let any number of others relay; --ca overrides this",
+                hint=f"to let this client relay and no other: eximcertctl approve {authority.fingerprint[:16]}",
+            )
+        files = CrlFiles()
+        await asyncio.to_thread(files.refresh, [authority])
+        crl = files.found.get(authority.fingerprint, "")
+        unusable = crl if isinstance(crl, str) else crl.problem(datetime.now(UTC))
+        if authority.crl and unusable:
+            raise RefusedError(
+                f"the CRL {clean(authority.crl)} cannot be used: {unusable}",
+                hint="eximcertd's user must be able to read it, below no home directory and not below /tmp",
+            )
+
+    def _view(self, row: AuthorityRow, *, denials: bool = False) -> dict[str, Any]:
+        """Return an Authority of the interface."""
+        authority = _authority(row)
+        problem = self._enrolling.problems(datetime.now(UTC)).get(row.fingerprint, "") if row.approved else ""
+        kept = self._ledger.authorities.denials(row.fingerprint) if denials else []
+        return {
+            "fingerprint": row.fingerprint,
+            "subject": clean(authority.name),
+            "standing": "approved" if row.approved else "withdrawn",
+            "not_before": views.rfc3339(authority.not_before.timestamp() * 1000),
+            "not_after": views.rfc3339(authority.not_after.timestamp() * 1000),
+            "names": [clean(pattern) for pattern in row.patterns],
+            "crl": clean(row.crl),
+            "enrolled": self._ledger.authorities.counts().get(row.fingerprint, 0),
+            "problem": problem or None,
+            "by": clean(row.by),
+            "at": views.rfc3339(row.at),
+            "note": clean(row.note),
+            "denied": [f"{one.kind} {clean(one.value)} (since {one.fingerprint})" for one in kept],
+        }
+
+
+def _authority(row: AuthorityRow) -> Authority:
+    from eximcertd.authorities.authority import Authority  # noqa: PLC0415
+
+    return Authority.of(row.der, row.patterns, row.crl)
+
+
+def _decision(authority: Authority, verb: Verb, caller: Caller, given: dict[str, Any]) -> Decision:
+    if len(given["note"]) > LONGEST_NOTE:
+        raise UsageError(f"the note is longer than {LONGEST_NOTE} characters")
+    if not given["request"]:
+        raise UsageError("the request has no id")
+    by = by_of(caller, given.get("by"))
+    now = time.time_ns() // 1_000_000
+    limits = [f"names {' '.join(authority.patterns)}"] if authority.patterns else []
+    limits += [f"CRL {authority.crl}"] if authority.crl else []
+    note = f"{given['note']} ({'; '.join(limits)})".strip() if limits and verb is Verb.AUTHORIZE else given["note"]
+    return Decision(authority.fingerprint, verb, by, now, note, given["request"])
+
+
+def _patterns(texts: list[str]) -> tuple[str, ...]:
+    if len(texts) > _MOST_PATTERNS or any(not 0 < len(one) <= _LONGEST or not one.isprintable() for one in texts):
+        raise UsageError(f"at most {_MOST_PATTERNS} patterns of at most {_LONGEST} characters are accepted")
+    return tuple(dict.fromkeys(texts))
+
+
+def _crl(path: str) -> str:
+    if path and not (Path(path).is_absolute() and path.isprintable()):
+        raise UsageError(f"{clean(path)!r} is no absolute path of a CRL")
+    return path

@@ -1,0 +1,229 @@
+"""Approved authorities, and the fingerprints that are approved because one of them issued the certificate.
+
+An enrolment is a row beside an approved entry, and no decision: it exists as long as the approval comes from the
+authority alone. A person's decision on the fingerprint removes it, and so does the authority's withdrawal.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from eximcertd.fingerprint import Fingerprint
+from eximcertd.ledger.identities import KEEP, Identity
+from eximcertd.ledger.store import in_portions
+from eximcertd.status import Status
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Iterable, Sequence
+
+    from eximcertd.ledger.decisions import Decision
+    from eximcertd.ledger.store import Store
+
+MOST_HASHES: Final = 8
+_COLUMNS: Final = "a.fingerprint, a.der, a.patterns, a.crl, a.standing, a.hashes, d.by, d.at, d.note"
+_PENDING: Final = "standing = 'pending', lapsed = 0, withheld = 0, revoke_at = NULL"
+_ENDED: Final = "SELECT fingerprint FROM enrolment WHERE authority = ?"
+
+
+@dataclass(frozen=True, slots=True)
+class AuthorityRow:
+    """An authority, and the last decision on it. der: its certificate. at: ms since the epoch.
+
+    hashes: SHA-256 of its name, upper-case hex, as this machine's Exim was seen to print it.
+    """
+
+    fingerprint: Fingerprint
+    der: bytes
+    patterns: tuple[str, ...]
+    crl: str
+    approved: bool
+    hashes: tuple[str, ...]
+    by: str
+    at: int
+    note: str
+
+
+class Enrolment(NamedTuple):
+    """A certificate that an authority has issued. serial: in decimal. names: its alternative names."""
+
+    authority: Fingerprint
+    serial: int
+    names: tuple[str, ...]
+    identity: Identity
+
+
+class Denial(NamedTuple):
+    """What keeps the next certificate of a rejected or revoked client refused. kind: "subject", "name" or "key"."""
+
+    fingerprint: Fingerprint
+    authority: Fingerprint
+    kind: str
+    value: str
+
+
+class Authorities:
+    """The part of the ledger that holds authorities. Times are milliseconds since the epoch."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def all(self) -> list[AuthorityRow]:
+        """Return all authorities, the withdrawn ones too, ascending by fingerprint."""
+        with self._store.reading() as db:
+            rows = db.execute(
+                f"SELECT {_COLUMNS} FROM authority a JOIN decision d ON d.id = a.decision ORDER BY a.fingerprint"  # noqa: S608 - a constant
+            ).fetchall()
+        return [_row(row) for row in rows]
+
+    def approved(self) -> list[AuthorityRow]:
+        """Return the approved ones."""
+        return [row for row in self.all() if row.approved]
+
+    def counts(self) -> dict[Fingerprint, int]:
+        """Return how many certificates are enrolled under each authority."""
+        with self._store.reading() as db:
+            return dict(db.execute("SELECT authority, count(*) FROM enrolment GROUP BY authority").fetchall())
+
+    def add(self, decision: Decision, der: bytes, patterns: Sequence[str], crl: str, hashes: Iterable[str]) -> None:
+        """Approve an authority, or change its patterns and CRL; keep the decision. Raises LedgerError."""
+        with self._store.transaction() as db:
+            db.execute(
+                "INSERT INTO authority (fingerprint, der, patterns, crl, standing, hashes, decision)"
+                " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT DO UPDATE SET patterns = ?3, crl = ?4, standing = ?5,"
+                " decision = ?7",
+                (
+                    decision.fingerprint, der, json.dumps(list(patterns)), crl, Status.APPROVED, " ".join(hashes),
+                    _append(db, decision),
+                ),
+            )  # fmt: skip
+
+    def withdraw(self, decision: Decision) -> int:
+        """Withdraw an authority and all enrolments under it; return how many these were. Raises LedgerError.
+
+        The fingerprints are pending again. Fingerprints that a person has approved are not enrolments, and stay.
+        """
+        of = (decision.fingerprint,)
+        with self._store.transaction() as db:
+            db.execute(
+                "UPDATE authority SET standing = ?, decision = ? WHERE fingerprint = ?",
+                (Status.REVOKED, _append(db, decision), *of),
+            )
+            db.execute(
+                f"UPDATE entry SET {_PENDING} WHERE fingerprint IN ({_ENDED})",  # noqa: S608 - constants
+                of,
+            )
+            db.execute(f"DELETE FROM identity WHERE fingerprint IN ({_ENDED})", of)  # noqa: S608 - a constant
+            return db.execute("DELETE FROM enrolment WHERE authority = ?", of).rowcount
+
+    def enrol(self, enrolments: Iterable[Enrolment], now: int) -> list[Fingerprint]:
+        """Approve pending fingerprints through their authorities; return those that were. Raises LedgerError.
+
+        One that is enrolled already gets the dates of now: its authority may have been renewed.
+        """
+        with self._store.transaction() as db:
+            return [one.identity.fingerprint for one in enrolments if _enrol(db, one, now)]
+
+    def among(self, fingerprints: Sequence[Fingerprint]) -> dict[Fingerprint, Fingerprint]:
+        """Return the authority of each of these fingerprints that is enrolled."""
+        statement = "SELECT fingerprint, authority FROM enrolment WHERE fingerprint IN (%s)"
+        with self._store.reading() as db:
+            return {Fingerprint(row[0]): Fingerprint(row[1]) for row in in_portions(db, statement, fingerprints)}
+
+    def with_serials(self, authority: Fingerprint, serials: Iterable[int]) -> list[Fingerprint]:
+        """Return the fingerprints that are enrolled under an authority and have one of these serial numbers."""
+        statement = f"SELECT fingerprint FROM enrolment WHERE authority = '{authority}' AND serial IN (%s)"  # noqa: S608 - hex digits
+        with self._store.reading() as db:
+            return [Fingerprint(row[0]) for row in in_portions(db, statement, [str(one) for one in serials])]
+
+    def names(self, fingerprint: Fingerprint) -> tuple[str, ...]:
+        """Return the alternative names of an enrolled certificate."""
+        with self._store.reading() as db:
+            row = db.execute("SELECT names FROM enrolment WHERE fingerprint = ?", (fingerprint,)).fetchone()
+        return tuple(json.loads(row[0])) if row else ()
+
+    def learn(self, authority: Fingerprint, printed: str) -> bool:
+        """Keep the hash of the authority's name that Exim has logged; return whether it is new."""
+        with self._store.transaction() as db:
+            row = db.execute("SELECT hashes FROM authority WHERE fingerprint = ?", (authority,)).fetchone()
+            known = row[0].split() if row else []
+            if row is None or printed in known:
+                return False
+            kept = " ".join([printed, *known][:MOST_HASHES])
+            db.execute("UPDATE authority SET hashes = ? WHERE fingerprint = ?", (kept, authority))
+            return True
+
+    def deny(self, denials: Iterable[Denial]) -> None:
+        """Keep what stays refused. It counts while the fingerprint is rejected or revoked. Raises LedgerError."""
+        with self._store.transaction() as db:
+            db.executemany("INSERT OR REPLACE INTO denial VALUES (?, ?, ?, ?)", denials)
+
+    def denied(self, values: Iterable[tuple[str, str]]) -> Denial | None:
+        """Return the first denial that binds one of these (kind, value), or None."""
+        query = (
+            "SELECT d.fingerprint, d.authority, d.kind, d.value FROM denial d JOIN entry e USING (fingerprint)"
+            " WHERE d.kind = ? AND d.value = ? AND e.standing IN ('rejected', 'revoked') LIMIT 1"
+        )
+        with self._store.reading() as db:
+            for pair in values:
+                row = db.execute(query, pair).fetchone()
+                if row is not None:
+                    return Denial(*row)
+        return None
+
+    def denials(self, authority: Fingerprint, most: int = 1000) -> list[Denial]:
+        """Return the denials under an authority that count, at most ``most``."""
+        with self._store.reading() as db:
+            rows = db.execute(
+                "SELECT d.fingerprint, d.authority, d.kind, d.value FROM denial d JOIN entry e USING (fingerprint)"
+                " WHERE d.authority = ? AND e.standing IN ('rejected', 'revoked') LIMIT ?",
+                (authority, most),
+            ).fetchall()
+        return [Denial(*row) for row in rows]
+
+    def forget(self, before: int) -> int:
+        """Forget enrolled certificates that ended before a time; return how many. Raises LedgerError."""
+        ended = "SELECT n.fingerprint FROM identity i CROSS JOIN enrolment n USING (fingerprint) WHERE i.not_after < ?"
+        with self._store.transaction() as db:
+            names = [(row[0],) for row in db.execute(f"{ended} LIMIT 10000", (before,))]
+            for table in ("entry", "identity", "enrolment"):
+                db.executemany(f"DELETE FROM {table} WHERE fingerprint = ?", names)  # noqa: S608 - constants
+        return len(names)
+
+
+def _enrol(db: sqlite3.Connection, one: Enrolment, now: int) -> bool:
+    name = one.identity.fingerprint
+    approved = db.execute(
+        "UPDATE entry SET standing = 'approved', lapsed = 0 WHERE fingerprint = ?1 AND (standing = 'pending'"
+        " OR EXISTS (SELECT 1 FROM enrolment WHERE fingerprint = ?1))",
+        (name,),
+    ).rowcount
+    if approved:
+        db.execute("DELETE FROM identity WHERE fingerprint = ?", (name,))
+        db.execute(
+            KEEP,
+            one.identity.row(),
+        )
+        values = (name, one.authority, str(one.serial), json.dumps(one.names), now)
+        db.execute(
+            "INSERT INTO enrolment VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET authority = excluded.authority",
+            values,
+        )
+    return bool(approved)
+
+
+def _append(db: sqlite3.Connection, one: Decision) -> int:
+    row = db.execute(
+        "INSERT INTO decision (fingerprint, verb, by, at, note, request) VALUES (?, ?, ?, ?, ?, ?)",
+        (one.fingerprint, one.verb, one.by, one.at, one.note, one.request),
+    )
+    return int(row.lastrowid or 0)
+
+
+def _row(row: Sequence[Any]) -> AuthorityRow:
+    fingerprint, der, patterns, crl, standing, hashes, by, at, note = row
+    approved = standing == Status.APPROVED
+    listed = tuple(json.loads(patterns))
+    return AuthorityRow(Fingerprint(fingerprint), der, listed, crl, approved, tuple(hashes.split()), by, at, note)

@@ -1,0 +1,254 @@
+"""Enrolment: certificates that clients show are approved if an approved authority has issued them.
+
+What is enrolled goes when the certificate or the authority ends (its dates, table identity), when it is on the
+authority's CRL (a decision "by policy"), and when the authority is withdrawn.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final
+
+from eximcertd.certificates import der as walk
+from eximcertd.certificates.parsing import parse
+from eximcertd.decisions.authorities import AuthorityDecider
+from eximcertd.decisions.sources import by_policy
+from eximcertd.errors import EximcertdError
+from eximcertd.events import Event
+from eximcertd.fingerprint import Fingerprint
+from eximcertd.ledger.authorities import Denial, Enrolment
+from eximcertd.ledger.identities import Identity
+from eximcertd.status import Status, Verb
+from eximcertd.text import clean
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+    from datetime import timedelta
+
+    from eximcertd.authorities.authority import Authority
+    from eximcertd.authorities.crl import Crl
+    from eximcertd.authorities.leaf import Enrolled
+    from eximcertd.certificates.certificate import Certificate
+    from eximcertd.decisions.decide import Decider
+    from eximcertd.journal import Recorder
+    from eximcertd.ledger import Ledger
+    from eximcertd.log.sighting import Sighting
+    from eximcertd.maintenance.crl_files import CrlFiles
+    from eximcertd.publication.allowed_directory import AllowedDirectory
+
+Shown = tuple[Fingerprint, bytes, str]
+"""A certificate that a client has shown: fingerprint, DER form, hash of the issuer's name as Exim printed it."""
+
+_PORTION: Final = 200
+
+
+class Enrolling:
+    """Lives in the loop's thread. names: STATE/authorities. publish: makes Exim honour these fingerprints.
+
+    Raises LedgerError, DirectoryError.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        decider: Decider,
+        recorder: Recorder,
+        names: AllowedDirectory,
+        publish: Callable[[Sequence[Fingerprint]], Awaitable[object]],
+    ) -> None:
+        self._ledger = ledger
+        self._decider = decider
+        self.authorities = AuthorityDecider(ledger, decider, recorder)
+        self._recorder = recorder
+        self._names = names
+        self._publish = publish
+        self._crls: CrlFiles | None = None
+        self._told: dict[Fingerprint, str] = {}
+        self._revoked: dict[Fingerprint, frozenset[int]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.approved: tuple[Authority, ...] = ()
+        names.prepare()
+        self.reload()
+        self.write_names()
+
+    def reload(self) -> None:
+        """Take the approved authorities from the ledger. Raises LedgerError."""
+        rows = self._ledger.authorities.approved()
+        if rows:  # the libraries cost 10 MiB, and most sites have no authority
+            from eximcertd.authorities.authority import Authority  # noqa: PLC0415
+
+            self.approved = tuple(Authority.of(row.der, row.patterns, row.crl) for row in rows)
+        else:
+            self.approved = ()
+
+    @property
+    def crls(self) -> Mapping[Fingerprint, Crl | str]:
+        """The CRLs as they were last read."""
+        return self._crls.found if self._crls is not None else {}
+
+    def problems(self, now: datetime) -> dict[Fingerprint, str]:
+        """Return why an approved authority vouches for nobody at ``now``, a sentence for each that does not."""
+        found = {}
+        for one in self.approved:
+            problem = one.problem(now)
+            crl = self.crls.get(one.fingerprint, "") if one.crl else ""
+            unusable = crl if isinstance(crl, str) else crl.problem(now)
+            if problem or unusable:
+                found[one.fingerprint] = problem or f"the CRL {clean(one.crl)} cannot be used: {unusable}"
+        return found
+
+    def observed(self, sightings: Iterable[Sighting]) -> None:
+        """Enrol, soon, those of the certificates in these that an approved authority has issued."""
+        if self.approved:
+            shown = [(one.fingerprint, of.der, of.issuer_hash) for one in sightings if (of := one.certificate)]
+            task = asyncio.create_task(self._enrol_soon(shown))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def _enrol_soon(self, shown: Sequence[Shown]) -> None:
+        try:
+            await self.enrol(shown)
+        except EximcertdError as error:  # the client is told to try again, and is enrolled then
+            self._recorder.record(Event.LEDGER_PROBLEM, f"certificates of an authority wait: {error.message}")
+
+    async def enrol(self, shown: Iterable[Shown]) -> list[Fingerprint]:
+        """Approve and publish those of these that an approved authority has issued; return them. Raises LedgerError."""
+        subjects = {one.subject for one in self.approved}
+        candidates = {one[0]: one for one in shown if _issuer(one[1]) in subjects}
+        statuses = self._ledger.entries.statuses(list(candidates))
+        enrolled = self._ledger.authorities.among(list(candidates))
+        waiting = [
+            one
+            for name, one in candidates.items()
+            if name in enrolled or statuses.get(name, (Status.UNSEEN,))[0] is Status.PENDING
+        ]
+        if not waiting:
+            return []
+        await self._read_crls()
+        enrolments, learned = [], False
+        for number, (name, der, printed) in enumerate(waiting, 1):
+            found = self._vouched(name, der)
+            if found is not None:
+                enrolments.append(found)
+                learned |= bool(printed) and self._ledger.authorities.learn(found.authority, printed)
+            if number % _PORTION == 0:
+                await asyncio.sleep(0)
+        approved = self.authorities.enrol(enrolments, time.time_ns() // 1_000_000)
+        if learned:
+            self.write_names()
+        if approved:
+            await self._publish(approved)
+        return approved
+
+    async def enrol_waiting(self) -> list[Fingerprint]:
+        """Enrol the pending certificates that clients have shown. Raises LedgerError."""
+        return await self.enrol(self._ledger.shown.waiting())
+
+    def verdict(self, der: bytes, now: datetime) -> Enrolled | str:
+        """Return which authority vouches for a certificate, or why none does."""
+        from eximcertd.authorities.leaf import verify  # noqa: PLC0415 - see reload
+
+        return verify(der, self.approved, now, self.crls)
+
+    def _vouched(self, name: Fingerprint, der: bytes) -> Enrolment | None:
+        found = self.verdict(der, datetime.now(UTC))
+        if isinstance(found, str):
+            return None
+        certificate = parse(der)
+        if self._ledger.authorities.denied(_bound(certificate.subject, certificate.names, certificate.spki)):
+            return None
+        begins, ends = (int(at.timestamp() * 1000) for at in (found.not_before, found.not_after))
+        identity = Identity(name, certificate.spki, certificate.subject, certificate.issuer, ends, begins)
+        return Enrolment(found.authority.fingerprint, found.serial, certificate.names, identity)
+
+    def bind(
+        self, fingerprint: Fingerprint, certificate: Certificate | None, der: bytes | None, what: str
+    ) -> list[Denial]:
+        """Keep refused, with a certificate of an authority, its name or key; return what is bound.
+
+        what: "name", "key", "certificate" (neither), or "" for both. It counts once that is denied.
+        """
+        authority = self._ledger.authorities.among([fingerprint]).get(fingerprint)
+        if authority is not None:
+            of = self._ledger.identities.among([fingerprint])[fingerprint]
+            values = _bound(of.subject, self._ledger.authorities.names(fingerprint), of.spki)
+        elif certificate is not None and der is not None and self.approved:
+            found = self.verdict(der, datetime.now(UTC))
+            if isinstance(found, str):
+                return []
+            authority = found.authority.fingerprint
+            values = _bound(certificate.subject, certificate.names, certificate.spki)
+        else:
+            return []
+        kinds = {"name": {"subject", "name"}, "key": {"key"}, "certificate": set()}.get(
+            what, {"subject", "name", "key"}
+        )
+        denials = [Denial(fingerprint, authority, kind, value) for kind, value in values if kind in kinds]
+        self._ledger.authorities.deny(denials)
+        return denials
+
+    async def round(self, now: datetime, forget_after: timedelta) -> list[Fingerprint]:
+        """Read the CRLs again, and revoke what is on them; return what was revoked. Raises LedgerError.
+
+        forget_after: how long after their end enrolled certificates are forgotten.
+        """
+        self._ledger.authorities.forget(int((now - forget_after).timestamp() * 1000))
+        await self._read_crls()
+        self._tell(now)
+        revoked: list[Fingerprint] = []
+        for one in self.approved:
+            crl = self.crls.get(one.fingerprint)
+            if crl is None or isinstance(crl, str) or crl.problem(now):
+                continue
+            fresh = crl.serials - self._revoked.get(one.fingerprint, frozenset())
+            names = self._ledger.authorities.with_serials(one.fingerprint, fresh)
+            if names:
+                note = f"on the CRL of {one.name[:200]}"
+                self._decider.decide(by_policy(Verb.REVOKE, names, note, time.time_ns() // 1_000_000))
+                revoked += names
+            self._revoked[one.fingerprint] = crl.serials
+        return revoked
+
+    def write_names(self) -> None:
+        """Make STATE/authorities hold the names of the approved authorities. Raises DirectoryError."""
+        wanted = {Fingerprint(name) for row in self._ledger.authorities.approved() for name in row.hashes}
+        there = self._names.contents().fingerprints
+        self._names.change(sorted(wanted - there), sorted(there - wanted))
+
+    async def _read_crls(self) -> None:
+        if any(one.crl for one in self.approved):
+            if self._crls is None:
+                from eximcertd.maintenance.crl_files import CrlFiles  # noqa: PLC0415 - see reload
+
+                self._crls = CrlFiles()
+            await asyncio.to_thread(self._crls.refresh, self.approved)
+
+    def _tell(self, now: datetime) -> None:
+        problems = self.problems(now)
+        for one in self.approved:
+            problem, before = problems.get(one.fingerprint, ""), self._told.get(one.fingerprint, "")
+            if problem == before:
+                continue
+            text = f"{problem}: it vouches for no new certificate" if problem else "vouches for certificates again"
+            self._recorder.record(
+                Event.AUTHORITY_PROBLEM if problem else Event.AUTHORITY_BACK,
+                f"The authority {one.fingerprint} ({clean(one.name)}): {text}",
+                AUTHORITY=one.fingerprint,
+                SUBJECT=one.name,
+            )
+        self._told = problems
+
+
+def _issuer(der: bytes) -> bytes:
+    try:
+        return walk.raw(der, walk.fields(der).issuer)
+    except walk.DerError:
+        return b""
+
+
+def _bound(subject: str, names: Iterable[str], key: str) -> list[tuple[str, str]]:
+    """Return what a denial of a certificate binds, and what a new one must not have: (kind, value)."""
+    values = [("subject", subject.lower()), *(("name", name.lower()) for name in names), ("key", key)]
+    return [(kind, value) for kind, value in values if value]

@@ -1,0 +1,269 @@
+"""What an approved authority has issued is approved, and goes when the authority, its CRL or a person says so."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+from lab.authorities import NOW, Signer
+from lab.certificates import DAY
+from lab.deciding import decide
+from lab.records import Records
+
+from eximcertd.authorities.authority import Authority
+from eximcertd.authorities.printed import hashes_of
+from eximcertd.certificates.parsing import parse
+from eximcertd.decisions.decide import Decider
+from eximcertd.errors import UsageError
+from eximcertd.events import Event
+from eximcertd.ledger import Ledger
+from eximcertd.ledger.decisions import Decision
+from eximcertd.log.sighting import Sighting
+from eximcertd.maintenance.enrolling import Enrolling
+from eximcertd.publication.allowed_directory import AllowedDirectory
+from eximcertd.status import Status, Verb
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from eximcertd.fingerprint import Fingerprint
+
+PRINTED = "AB" * 32
+LATER = datetime.now(UTC) + timedelta(minutes=1)
+
+
+class Site:
+    """A ledger with decisions and enrolment, and what was published."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        (directory / "ledger").mkdir()
+        self.records = Records()
+        self.published: list[Fingerprint] = []
+        self.names = AllowedDirectory(directory / "authorities")
+        self.names.prepare()
+        self.signer = Signer("Site CA")
+        self.open()
+
+    def open(self) -> None:
+        self.ledger = Ledger(self.directory / "ledger")
+        self.decider = Decider(self.ledger, self.records)
+        self.enrolling = Enrolling(self.ledger, self.decider, self.records, self.names, self._publish)
+        self.authorities = self.enrolling.authorities
+
+    async def _publish(self, fingerprints: Sequence[Fingerprint]) -> None:
+        self.published += fingerprints
+
+    def authorize(self, signer: Signer | None = None, *patterns: str, crl: str = "", request: str = "1") -> Authority:
+        signer = signer or self.signer
+        authority = Authority.of(signer.der, patterns, crl)
+        decision = Decision(authority.fingerprint, Verb.AUTHORIZE, "alice", _now(), "our own", request)
+        self.authorities.add(decision, authority, hashes_of(authority.subject))
+        self.enrolling.reload()
+        self.enrolling.write_names()
+        return authority
+
+    def withdraw(self, signer: Signer | None = None, request: str = "w") -> int:
+        name = (signer or self.signer).fingerprint
+        ended = self.authorities.withdraw(Decision(name, Verb.WITHDRAW, "alice", _now(), "closed", request), "Site CA")
+        self.enrolling.reload()
+        self.enrolling.write_names()
+        return ended
+
+    def try_(self, *leaves: Signer) -> list[Fingerprint]:
+        """Have clients refused with these certificates; return which were enrolled."""
+        seen = [Sighting(leaf.fingerprint, 1, _now(), _now()) for leaf in leaves]
+        self.ledger.sightings.record("file", "1", seen, lambda _: True)
+        shown = [(leaf.fingerprint, leaf.der, PRINTED) for leaf in leaves]
+        return asyncio.run(self.enrolling.enrol(shown))
+
+    def round(self, now: datetime = LATER) -> list[Fingerprint]:
+        return asyncio.run(self.enrolling.round(now, timedelta(days=90)))
+
+    def status(self, leaf: Signer) -> Status:
+        return self.ledger.entries.get(leaf.fingerprint).status
+
+
+def _now() -> int:
+    return time.time_ns() // 1_000_000
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[Site]:
+    made = Site(tmp_path)
+    yield made
+    made.ledger.close()
+
+
+def test_a_certificate_of_an_approved_authority_is_approved_by_it_and_published(site: Site) -> None:
+    leaf = site.signer.issue("client7.example")
+    assert site.try_(leaf) == []
+    authority = site.authorize()
+    assert site.try_(leaf) == [leaf.fingerprint] == site.published
+    entry = site.ledger.entries.get(leaf.fingerprint)
+    assert (entry.status, entry.authority) == (Status.APPROVED, authority.fingerprint)
+    assert entry.decision is not None
+    assert entry.decision.by == f"authority {authority.fingerprint[:16]}"
+    assert site.ledger.publications.wanted() == [leaf.fingerprint]
+    assert Event.ENROLLED in site.records.events()
+
+
+def test_a_certificate_of_nobody_known_stays_pending(site: Site) -> None:
+    site.authorize()
+    stranger, twin = Signer("Another CA").issue("a.example"), Signer("Site CA").issue("b.example")
+    assert site.try_(stranger, twin) == []
+    assert site.status(stranger) is site.status(twin) is Status.PENDING
+
+
+def test_the_end_of_the_authority_is_the_end_of_what_it_enrolled(site: Site) -> None:
+    short = Signer("Site CA", not_after=NOW + 5 * DAY)
+    site.authorize(short)
+    leaf = short.issue("a.example", not_after=NOW + 50 * DAY)
+    site.try_(leaf)
+    identity = site.ledger.identities.among([leaf.fingerprint])[leaf.fingerprint]
+    assert identity.not_after == int(short.not_after.timestamp() * 1000)
+
+
+def test_a_withdrawal_ends_every_enrolment_and_no_approval_of_a_person(site: Site) -> None:
+    site.authorize()
+    leaves = [site.signer.issue(f"{number}.example") for number in range(5)]
+    site.try_(*leaves)
+    decide(site.ledger, Verb.APPROVE, leaves[0].fingerprint)
+    assert site.withdraw() == 4
+    assert [site.status(leaf) for leaf in leaves] == [Status.APPROVED, *[Status.PENDING] * 4]
+    assert site.ledger.publications.wanted() == [leaves[0].fingerprint]
+    assert site.try_(leaves[1]) == []
+    assert site.names.contents().fingerprints == frozenset()
+
+
+def test_who_decided_on_an_authority_when_and_why_is_kept(site: Site) -> None:
+    site.authorize()
+    site.withdraw()
+    [(_, first), (_, second)] = site.ledger.decisions.history(site.signer.fingerprint)
+    assert (first.verb, first.by, first.note) == (Verb.AUTHORIZE, "alice", "our own")
+    assert (second.verb, second.by, second.note) == (Verb.WITHDRAW, "alice", "closed")
+
+
+def test_a_repeated_request_decides_once(site: Site) -> None:
+    site.authorize()
+    site.authorize()
+    assert len(site.ledger.decisions.history(site.signer.fingerprint)) == 1
+    with pytest.raises(UsageError, match="another decision"):
+        site.withdraw(request="1")
+
+
+def test_the_name_as_exim_printed_it_is_learned_from_a_verified_certificate_alone(site: Site) -> None:
+    site.authorize()
+    site.try_(Signer("Site CA").issue("twin.example"))
+    assert PRINTED not in site.names.contents().fingerprints
+    site.try_(site.signer.issue("client7.example"))
+    assert site.names.contents().fingerprints == {PRINTED, *hashes_of(Authority.of(site.signer.der).subject)}
+
+
+def test_a_revoked_client_does_not_come_back_with_its_next_certificate(site: Site) -> None:
+    site.authorize()
+    first = site.signer.issue("client7.example")
+    site.try_(first)
+    bound = site.enrolling.bind(first.fingerprint, None, None, "")
+    assert {one.kind for one in bound} == {"subject", "name", "key"}
+    decide(site.ledger, Verb.REVOKE, first.fingerprint)
+    same_name = site.signer.issue("client7.example")
+    same_key = site.signer.issue("other.example", key=first.private)
+    assert site.try_(first, same_name, same_key, other := site.signer.issue("else.example")) == [other.fingerprint]
+    decide(site.ledger, Verb.APPROVE, first.fingerprint)
+    assert site.try_(same_name) == [same_name.fingerprint]
+
+
+@pytest.mark.parametrize(("what", "refused"), [("name", "name"), ("key", "key"), ("certificate", "")])
+def test_a_denial_binds_what_was_asked_for(site: Site, what: str, refused: str) -> None:
+    site.authorize()
+    first = site.signer.issue("client7.example")
+    site.try_(first)
+    site.enrolling.bind(first.fingerprint, None, None, what)
+    decide(site.ledger, Verb.REVOKE, first.fingerprint)
+    later = {
+        "name": site.signer.issue("client7.example"),
+        "key": site.signer.issue("other.example", key=first.private),
+    }
+    for kind, leaf in later.items():
+        assert (site.try_(leaf) == []) == (kind == refused)
+
+
+def test_a_strangers_certificate_binds_no_name_of_an_honest_client(site: Site) -> None:
+    site.authorize()
+    stranger = Signer("Another CA").issue("client7.example")
+    site.try_(stranger)
+    assert site.enrolling.bind(stranger.fingerprint, parse(stranger.der), stranger.der, "") == []
+    decide(site.ledger, Verb.REJECT, stranger.fingerprint)
+    assert site.try_(honest := site.signer.issue("client7.example")) == [honest.fingerprint]
+
+
+def test_what_comes_onto_the_crl_is_revoked_when_the_file_changes(site: Site) -> None:
+    file = site.directory / "crl.pem"
+    file.write_bytes(site.signer.crl())
+    site.authorize(crl=str(file))
+    good, gone = site.signer.issue("good.example"), site.signer.issue("gone.example")
+    site.try_(good, gone)
+    assert site.round() == []
+    file.write_bytes(site.signer.crl([gone]))
+    assert site.round() == [gone.fingerprint]
+    assert (site.status(good), site.status(gone)) == (Status.APPROVED, Status.REVOKED)
+    assert site.try_(gone) == []
+
+
+@pytest.mark.parametrize("harm", ["missing", "garbage", "overdue", "another's"])
+def test_a_crl_that_cannot_be_used_stops_enrolment_is_told_once_and_takes_nothing_away(site: Site, harm: str) -> None:
+    file = site.directory / "crl.pem"
+    file.write_bytes(site.signer.crl())
+    site.authorize(crl=str(file))
+    site.try_(before := site.signer.issue("before.example"))
+    site.round()
+    if harm == "missing":
+        file.unlink()
+    else:
+        overdue = site.signer.crl(next_update=NOW - DAY)
+        file.write_bytes({"garbage": b"x", "overdue": overdue, "another's": Signer("Site CA").crl()}[harm])
+    assert site.try_(later := site.signer.issue("later.example")) == []
+    site.round()
+    site.round()
+    assert site.records.events().count(Event.AUTHORITY_PROBLEM) == 1
+    assert site.status(before) is Status.APPROVED
+    file.write_bytes(site.signer.crl())
+    assert site.try_(later) == [later.fingerprint]
+    site.round()
+    assert site.records.events()[-1] is Event.AUTHORITY_BACK
+
+
+def test_approvals_by_an_authority_outlive_a_restart(site: Site) -> None:
+    site.authorize(None, "*.example")
+    site.try_(leaf := site.signer.issue("client7.example"))
+    site.ledger.close()
+    site.open()
+    assert site.status(leaf) is Status.APPROVED
+    assert site.enrolling.approved[0].patterns == ("*.example",)
+    assert site.try_(other := site.signer.issue("client8.example")) == [other.fingerprint]
+
+
+def test_an_ended_certificate_is_forgotten_after_a_while(site: Site) -> None:
+    site.authorize()
+    site.try_(leaf := site.signer.issue("client7.example", not_after=NOW + DAY))
+    site.round(NOW + 50 * DAY)
+    assert site.status(leaf) is Status.APPROVED
+    site.round(NOW + 95 * DAY)
+    assert site.status(leaf) is Status.UNSEEN
+
+
+def test_a_renewed_certificate_of_the_authority_takes_its_clients_with_it(site: Site) -> None:
+    old = Signer("Site CA", not_after=NOW + 5 * DAY)
+    site.authorize(old)
+    site.try_(leaf := old.issue("client7.example", not_after=NOW + 50 * DAY))
+    renewed = Signer("Site CA", key=old.private)
+    site.authorize(renewed, request="2")
+    site.withdraw(old)
+    assert site.try_(leaf) == [leaf.fingerprint]
+    identity = site.ledger.identities.among([leaf.fingerprint])[leaf.fingerprint]
+    assert identity.not_after == int(leaf.not_after.timestamp() * 1000)
