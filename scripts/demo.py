@@ -1,4 +1,4 @@
-"""Plays the recipe from the first refusal to the last, with real Exims on loopback; started by scripts/demo."""
+"""Plays both recipes, the pinned one first, with real Exims on loopback; started by scripts/demo."""
 
 from __future__ import annotations
 
@@ -11,17 +11,20 @@ import sys
 import tempfile
 import time
 from contextlib import ExitStack, suppress
+from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, NoReturn
+from typing import TYPE_CHECKING, Any, Final, NoReturn, get_args
 
 from lab.client import EximClient
 from lab.daemon import Eximcertd, program
-from lab.exim import EXIM, EximServer
+from lab.exim import EXIM, MACRO, EximServer
 from lab.screen import Screen
 from lab.wait import until
 
+from eximcertd.cli.setup import clauses
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
 NAME: Final = "laptop.alice.example"
 MESSAGE: Final = """\
@@ -40,12 +43,19 @@ class NotSeenError(Exception):
 
 
 class Demo:
-    """A directory with a server, a client and eximcertd, and the commands that work on them."""
+    """A directory with a server, a client and eximcertd, and the commands that work on them.
 
-    def __init__(self, directory: Path, screen: Screen, stack: ExitStack) -> None:
+    numbers: of the steps.
+    """
+
+    def __init__(
+        self, directory: Path, recipe: clauses.Recipe, screen: Screen, stack: ExitStack, numbers: Iterator[int]
+    ) -> None:
         self.directory = directory
+        self.recipe: Final = recipe
         self.screen = screen
         self._stack = stack
+        self._numbers = numbers
         self._environment = {**os.environ, "PATH": f"{directory}/bin:{os.environ['PATH']}", "LC_ALL": "C.UTF-8"}
 
     def run(self, command: str) -> str:
@@ -86,13 +96,23 @@ class Demo:
         _within(lambda: any(outcome in line for line in self.client.outcomes("bob@remote.example")[before:]), what)
         return self.run(LAST)
 
+    def step(self, heading: str, text: str = "") -> None:
+        """Begin the next numbered step."""
+        self.screen.step(f"{next(self._numbers)}. {heading}", text)
+
     def set_up(self) -> None:
         """Make two certificates, two Exims and eximcertd, and start what is a daemon."""
         screen, here = self.screen, self.directory
+        here.mkdir()
+        pinned = self.recipe == "pinned"
         screen.step(
-            "A laptop and a mail server",
-            "Both have a self-signed certificate. The laptop's lies in the server's directory of "
-            "certificates. That alone lets no client relay.",
+            f"The {self.recipe} recipe: a laptop and a mail server",
+            "Both have a self-signed certificate. "
+            + (
+                "The server has no file of the laptop's: the fingerprint decides, and Exim logs the certificate."
+                if pinned
+                else "The laptop's lies in the server's directory of certificates, so that Exim can verify it."
+            ),
         )
         screen.command(f"cd {here}")
         (here / "hello.eml").write_text(MESSAGE)
@@ -104,19 +124,18 @@ class Demo:
         _script(commands / "eximcertctl", f"exec {program('eximcertctl')} --config {here}/eximcertd/eximcertd.toml")
         self.run(f"make-certificates client {NAME}")
         (here / "server").mkdir()
-        self.server = EximServer(directory=here / "server")
-        self.run(f"cp client/{NAME}.pem server/certs/")
+        self.server = _server(here / "server", self.recipe)
+        if not pinned:
+            self.run(f"cp client/{NAME}.pem server/certs/")
         self.client = EximClient(here / "client", self.server, NAME)
 
-        screen.step("The server: its ACL for RCPT, and an empty RELAY_FROM_CERTS")
-        self.run("cat server/etc/relay_from_certs; grep -A10 ^acl_check_rcpt: server/etc/exim.conf")
+        self.run("cat server/etc/relay_from_certs; sed -n '/^acl_check_rcpt:/,/^$/p' server/etc/exim.conf")
         screen.command("exim4 -C server/etc/exim.conf -bdf &")
         self._stack.enter_context(self.server)
         self.expect("the server Exim listens on loopback", self.server.alive())
-
-        screen.step("The laptop: its certificate, and the only server that it trusts")
-        self.run("grep -A7 ^remote_smtp: client/exim.conf")
-
+        if pinned:
+            screen.step("The laptop: its certificate, and the only server that it trusts")
+            self.run("grep -A7 ^remote_smtp: client/exim.conf")
         screen.step("eximcertd: follows the server's log, and keeps attempts and decisions")
         self.daemon = Eximcertd(self.server, directory=here / "eximcertd")
         screen.command("eximcertd --config eximcertd/eximcertd.toml &")
@@ -125,47 +144,47 @@ class Demo:
 
     def refused(self) -> str:
         """Send a message that is refused, and find the laptop in the pending list; return its fingerprint."""
-        self.screen.step("1. The laptop sends a message. Its certificate is not approved.")
+        self.step("The laptop sends a message. Its certificate is not approved.")
         line = self.send(SEND, " 550 ")
         self.expect("the server refused the message with 550", "relay not permitted" in line)
         found = _within(lambda: self.daemon.entries("pending"), "the attempt is in the pending list")
-        self.screen.step("2. eximcertd has seen the attempt and found the certificate.")
+        self.step("eximcertd has seen the attempt and knows the certificate.")
         text = self.run("eximcertctl pending")
         fingerprint = next(iter(found))
         self.expect(f"eximcertctl pending names {NAME}", NAME in text)
         return str(fingerprint)
 
-    def approved(self, prefix: str) -> None:
-        """Approve by a prefix, and see the same message arrive."""
-        self.screen.step("3. An approver approves it, by the first digits of its fingerprint.")
+    def approved(self, digits: str) -> None:
+        """Approve by the first digits, and see the same message arrive."""
+        self.step(f"An approver approves it, by the first {len(digits)} digits of its fingerprint.")
         begun = time.monotonic()
-        self.run(f'eximcertctl approve {prefix} --note "Alice has a new laptop"')
+        self.run(f'eximcertctl approve {digits} --note "Alice has a new laptop"')
         took = time.monotonic() - begun
-        self.expect("approved, and Exim honours it", prefix in self.server.macro_file.read_text(), took)
+        self.expect("approved, and Exim honours it", digits in self.server.macro_file.read_text(), took)
         self.run("cat server/etc/relay_from_certs")
-        self.screen.step("4. The same message again.")
+        self.step("The same message again.")
         line = self.send(SEND, "250 OK")
         self.expect("the server relayed the message", " => bob@remote.example" in line and "CV=yes" in line)
         _within(lambda: "Does this go through?" in self.server.delivered(), "the message has arrived")
         self.run("grep -A9 '^Subject' server/mail/box")
         self.expect("the message arrived", "Hello from my laptop" in self.server.delivered())
 
-    def revoked(self, prefix: str) -> None:
+    def revoked(self, digits: str) -> None:
         """Revoke, and see the same message refused again."""
-        self.screen.step("5. The laptop is lost: revoke its certificate.")
+        self.step("The laptop is lost: revoke its certificate.")
         begun = time.monotonic()
-        self.run(f'eximcertctl revoke {prefix} --note "left on a train"')
+        self.run(f'eximcertctl revoke {digits} --note "left on a train"')
         took = time.monotonic() - begun
-        self.expect("revoked, and Exim honours it", prefix not in self.server.macro_file.read_text(), took)
-        self.screen.step("6. The same message once more.")
+        self.expect("revoked, and Exim honours it", digits not in self.server.macro_file.read_text(), took)
+        self.step("The same message once more.")
         line = self.send(SEND, " 550 ")
         self.expect("the server refused the message again", "relay not permitted" in line)
-        self.run(f"eximcertctl history {prefix}")
+        self.run(f"eximcertctl history {digits}")
 
     def impostor(self) -> None:
         """Send the message towards a server of the same name with another certificate."""
-        self.screen.step(
-            "7. In the other direction: an impostor in the server's place.",
+        self.step(
+            "In the other direction: an impostor in the server's place.",
             "Another Exim, with the server's name in its certificate but another key.",
         )
         home = self.directory / "impostor"
@@ -178,12 +197,21 @@ class Demo:
             )
             self.run("client-exim -bp")
 
-    def close(self, began: float) -> None:
-        """Print the summary, one screen."""
-        self.screen.step("What was seen")
-        for line in self.screen.summary:
-            print(f"  {line}")
-        print(f"\nAll of it with real Exims, in {time.monotonic() - began:.1f} s.", flush=True)
+
+def _server(home: Path, recipe: clauses.Recipe) -> EximServer:
+    """Return a server that has what the packaged example for a hand-written configuration has."""
+    names = clauses.SiteNames(recipe, MACRO, home / "etc/relay_from_certs", home / "certs")
+    _include, options, statements, acls = clauses.by_hand(names)
+    deny = "  deny    message       = relay not permitted\n"
+    return EximServer(directory=home, main=options, acl=f"{statements}\n{deny}\n{acls}")
+
+
+def _close(screen: Screen, began: float) -> None:
+    """Print the summary, one screen."""
+    screen.step("What was seen")
+    for line in screen.summary:
+        print(f"  {line}")
+    print(f"\nAll of it with real Exims, in {time.monotonic() - began:.1f} s.", flush=True)
 
 
 def _within(condition: Callable[[], Any], what: str) -> Any:
@@ -235,7 +263,7 @@ def _terminate(_number: int, _frame: object) -> NoReturn:
 
 def main(arguments: Sequence[str]) -> int:
     """Play the demo; 0 only if everything was seen."""
-    parser = argparse.ArgumentParser(prog="scripts/demo", description="The whole recipe, on loopback.")
+    parser = argparse.ArgumentParser(prog="scripts/demo", description="Both recipes, on loopback.")
     parser.add_argument("--stay", action="store_true", help="leave it up to play with, until Ctrl-C")
     asked = parser.parse_args(arguments)
     for number in (signal.SIGTERM, signal.SIGHUP):
@@ -246,21 +274,26 @@ def main(arguments: Sequence[str]) -> int:
     screen = Screen()
     try:
         with ExitStack() as stack:
-            demo = Demo(directory, screen, stack)
+            numbers = count(1)
+            pinned, published = (
+                Demo(directory / recipe, recipe, screen, stack, numbers) for recipe in get_args(clauses.Recipe)
+            )
             try:
-                demo.set_up()
-                prefix = demo.refused()[:8]
-                demo.approved(prefix)
-                demo.revoked(prefix)
-                demo.impostor()
+                pinned.set_up()
+                digits = pinned.refused()[:16]
+                pinned.approved(digits)
+                pinned.revoked(digits)
+                pinned.impostor()
+                published.set_up()
+                published.approved(published.refused()[:8])
             except (NotSeenError, AssertionError) as error:
                 print(f"\nThe demo ends here: {error}\n", file=sys.stderr)
-                for log in sorted(directory.glob("*/log/*log")) + sorted(directory.glob("*/output")):
+                for log in sorted(directory.glob("*/*/log/*log")) + sorted(directory.glob("*/*/output")):
                     print(f"--- {log.relative_to(directory)}\n{log.read_text()[-2000:]}", file=sys.stderr)
                 return 1
-            demo.close(began)
+            _close(screen, began)
             if asked.stay:
-                _stay(directory)
+                _stay(pinned.directory)
     except KeyboardInterrupt:
         print("\nStopped.", file=sys.stderr)
         return 130

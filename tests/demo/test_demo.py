@@ -14,6 +14,8 @@ import pytest
 from lab.certificates import make
 from lab.client import EximClient
 from lab.exim import EXIM, EximServer
+from lab.pages import plain
+from lab.picture import THEMES, excerpt, text_of
 from lab.wait import until
 
 if TYPE_CHECKING:
@@ -58,6 +60,9 @@ def test_the_demo_sees_every_step_and_leaves_nothing(environment: dict[str, str]
         "refused the impostor",
     ):
         assert sentence in summary
+    for theme in THEMES:
+        drawn = text_of((TREE / f"docs/demo-{theme}.svg").read_text(encoding="utf-8"))
+        assert plain(drawn) == plain(excerpt(done.stdout)), "scripts/picture draws it anew"
     assert _processes(environment) == []
     assert list(Path(environment["TMPDIR"]).iterdir()) == []
 

@@ -19,9 +19,12 @@ from pathlib import Path
 from tempfile import gettempdir
 from typing import TYPE_CHECKING, Any, Final, Self
 
+from lab.dialogue import at_terminal
 from lab.wait import until
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from lab.certificates import Identity
 
 LAB: Final = Path(__file__).parents[1] / "systemd" / "lab"
@@ -30,16 +33,21 @@ CLIENT: Final = LAB.with_name("client.py").read_text(encoding="utf-8")
 
 
 class Machine:
-    """A machine, up for the length of a ``with`` block. shared: a directory of the host's, read-only at /mnt."""
+    """A machine, up for the length of a ``with`` block. shared: a directory of the host's, read-only at /mnt.
 
-    def __init__(self, suite: str, shared: Path) -> None:
+    name: of one of several machines of a suite.
+    """
+
+    def __init__(self, suite: str, shared: Path, name: str = "") -> None:
         self.suite: Final = suite
+        self._name: Final = name
         self._shared = f"--bind-ro={shared}:/mnt"
         self._lock = -1
 
     def __enter__(self) -> Self:
-        """Boot it, once nobody else on this host has a machine of this Debian."""
-        self._lock = os.open(Path(gettempdir()) / f"eximcertd-lab-{self.suite}.lock", os.O_RDWR | os.O_CREAT, 0o600)
+        """Boot it, once nobody else on this host has a machine of this Debian and name."""
+        lock = "-".join(filter(None, ["eximcertd-lab", self.suite, self._name]))
+        self._lock = os.open(Path(gettempdir()) / f"{lock}.lock", os.O_RDWR | os.O_CREAT, 0o600)
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX)
             self._lab("down")
@@ -75,6 +83,27 @@ class Machine:
         if good and done.returncode != 0:
             raise AssertionError(f"{shlex.join(command)}: status {done.returncode}\n{done.stdout}{done.stderr}")
         return done
+
+    def typed(self, command: str, answers: Sequence[str] = (), *, user: str = "root") -> str:
+        """Run a shell command at a terminal, as a user in the user's home directory, and return what is seen there.
+
+        answers: what is typed at each question that ends in "[y/N]: ".
+        """
+        login = f"cd ~{user}; {command}"
+        return at_terminal(
+            [str(LAB), "run", "runuser", "-u", user, "--", "bash", "-c", login], answers, self._environment
+        )
+
+    def connect(self, other: Machine, ours: str, theirs: str) -> None:
+        """Lay a cable to another machine. ours, theirs: the address of each end, with the length of its network."""
+        self.run("ip", "link", "add", "cable", "type", "veth", "peer", "name", "other-end")
+        outside = f"/proc/{self.leader()}/ns/net"
+        subprocess.run(
+            ["/usr/bin/nsenter", f"--net={outside}", "ip", "link", "set", "other-end", "netns", str(other.leader())],
+            check=True, capture_output=True, timeout=20,
+        )  # fmt: skip
+        for machine, end, address in ((self, "cable", ours), (other, "other-end", theirs)):
+            machine.sh(f"ip address add {address} dev {end}; ip link set {end} up")
 
     def sh(self, script: str, *, good: bool = True) -> str:
         """Run a shell script inside as root, and return what it wrote to standard output."""
@@ -128,6 +157,10 @@ class Machine:
 
         until(looked, f"{number} attempts are counted", limit=30)
 
+    def settle(self) -> None:
+        """Wait until no message is being delivered, and eximcertd, where it runs, has read Exim's log to its end."""
+        until(lambda: self.run("sh", "-c", _SETTLED, good=False).returncode == 0, "the machine has settled", limit=60)
+
     def unit(self, name: str, key: str) -> str:
         """Return a property of a unit, as systemctl shows it."""
         return self.run("systemctl", "show", "--value", f"--property={key}", name).stdout.strip()
@@ -138,11 +171,11 @@ class Machine:
 
     def path(self, path: str) -> Path:
         """Return where the host finds a file of the machine."""
-        return Path(f"/proc/{self._leader()}/root{path}")
+        return Path(f"/proc/{self.leader()}/root{path}")
 
     def from_outside(self, pid: int) -> int:
         """Return the number that the host has for a process or thread of the machine."""
-        space = Path(f"/proc/{self._leader()}/ns/pid").readlink()
+        space = Path(f"/proc/{self.leader()}/ns/pid").readlink()
         for status in Path("/proc").glob("[0-9]*/task/[0-9]*/status"):
             with suppress(OSError):  # it may end while it is looked at
                 numbers = re.search(r"^NSpid:\s(.*)$", status.read_text(encoding="utf-8"), re.MULTILINE)
@@ -158,6 +191,21 @@ class Machine:
         name = f"{identity.name}.pem"
         self.write(f"/etc/ssl/certs/{name}", identity.pem)
         self.write(f"/root/{name}", identity.pem + identity.key.read_text())
+        self.restart_exim()
+
+    def become(self, host: str, *, type_: str = "local", smarthost: str = "", interfaces: str = "127.0.0.1") -> None:
+        """Give it a name, Debian's answers for its Exim, and the package in root's home directory."""
+        short = host.partition(".")[0]
+        self.sh(f"""
+            hostname {short}; echo {short} >/etc/hostname; echo {host} >/etc/mailname
+            printf '127.0.0.1 localhost\n127.0.1.1 {host} {short}\n' >/etc/hosts
+            sed -i -e "s/^dc_eximconfig_configtype=.*/dc_eximconfig_configtype='{type_}'/" \
+                -e "s/^dc_smarthost=.*/dc_smarthost='{smarthost}'/" \
+                -e "s/^dc_local_interfaces=.*/dc_local_interfaces='{interfaces}'/" \
+                -e "s/^dc_other_hostnames=.*/dc_other_hostnames='{host}'/" /etc/exim4/update-exim4.conf.conf
+            update-exim4.conf
+            cp /mnt/eximcertd_*.deb /root/eximcertd.deb
+        """)
         self.restart_exim()
 
     def rely_on(self, variant: str) -> None:
@@ -216,12 +264,13 @@ class Machine:
         self.sh("systemctl reset-failed exim4; systemctl restart exim4")
         until(lambda: "220" in self.sh(_GREETING, good=False), "Exim greets", limit=20)
 
-    def _leader(self) -> int:
+    def leader(self) -> int:
+        """Return the number that the host has for its first process."""
         return int(self._lab("leader"))
 
     @property
     def _environment(self) -> dict[str, str]:
-        return {**os.environ, "SUITE": self.suite}
+        return {**os.environ, "SUITE": self.suite, "MACHINE": self._name}
 
     def _lab(self, *arguments: str) -> str:
         done = subprocess.run(
@@ -233,4 +282,11 @@ class Machine:
         return done.stdout
 
 
+_SETTLED: Final = r"""
+daemon=$(cat /run/exim4/exim.pid 2>/dev/null)
+[ -z "$(pgrep -x 'exim4|exim|sendmail|mail' | grep -vx "${daemon:-0}")" ] || exit 1
+systemctl -q is-active eximcertd || exit 0
+read=$(eximcertctl status --json | sed -n 's/.*"position": \([0-9]*\).*/\1/p')
+[ "$read" = "$(stat -c %s /var/log/exim4/mainlog 2>/dev/null || echo 0)" ]
+"""
 _GREETING: Final = "exec bash -c 'exec 3<>/dev/tcp/127.0.0.1/25; head -c 3 <&3; echo QUIT >&3; cat <&3 >/dev/null'"
