@@ -15,6 +15,11 @@ SHORTEST_RSA_KEY: Final = 2048
 PUBLIC_DIRECTORY: Final = "/usr/share/ca-certificates/"
 BUNDLES: Final = frozenset({"ca-certificates.crt", "ca-bundle.crt", "ca-bundle.pem", "tls-ca-bundle.pem", "cert.pem"})
 WEAK_HASHES: Final = {"md2": "MD2", "md4": "MD4", "md5": "MD5", "sha1": "SHA-1"}
+LACKS: Final = {
+    "clientAuth": "an Exim linked with OpenSSL does not verify it, one linked with GnuTLS does",
+    "digitalSignature": "an Exim linked with GnuTLS refuses its TLS handshake, with OpenSSL it may not verify it",
+}
+"""Key usages that a TLS client needs, and what Exim makes of a certificate that leaves them out (seen on 4.96)."""
 
 _ROOT: Final = 0
 
@@ -31,11 +36,14 @@ WEAK_SIGNATURES: Final = {
 }
 
 
-def of_contents(*, ca: bool, key: str, signature: str, hash_name: str, named: bool, problem: str) -> list[str]:
+def of_contents(
+    *, ca: bool, key: str, signature: str, hash_name: str, named: bool, lacks: Sequence[str], problem: str
+) -> list[str]:
     """Return the warnings about a certificate's contents.
 
     key: as in Certificate. signature: the signature algorithm's object identifier. hash_name: the signature's
-    hash where a parser names it ("sha1"), else "". named: it has a subject or a subject alternative name.
+    hash where a parser names it ("sha1"), else "". named: it has a subject or a subject alternative name. lacks:
+    of the keys of LACKS, those that its key usages leave out.
     """
     found = []
     if ca:
@@ -48,6 +56,7 @@ def of_contents(*, ca: bool, key: str, signature: str, hash_name: str, named: bo
         found.append(f"has a weak signature: {weak} can be forged")
     if not named:
         found.append("has no name at all, neither a subject nor an alternative name")
+    found += [f"is not made for a TLS client (no {usage} among its key usages): {LACKS[usage]}" for usage in lacks]
     if problem:
         found.append(f"cannot be read in full: {problem}")
     return found

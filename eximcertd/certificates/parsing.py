@@ -110,6 +110,7 @@ def parse(der: bytes) -> Certificate:
                 signature=algorithm,
                 hash_name=signature_hash,
                 named=bool(subject or names),
+                lacks=_attempt(lambda: _lacks(full), ()) if full is not None else (),
                 problem=problem,
             )
         ),
@@ -144,6 +145,18 @@ def _key(spki: bytes) -> str:
     if isinstance(key, library.dsa.DSAPublicKey):
         return f"DSA {key.key_size}"
     return type(key).__name__.lstrip("_").removesuffix("PublicKey")
+
+
+def _lacks(full: x509.Certificate) -> tuple[str, ...]:
+    """Return the key usages that a TLS client needs and its extensions leave out (RFC 5280, 4.2.1.3 and 4.2.1.12)."""
+    x509 = _library().x509
+    found = []
+    for value in (extension.value for extension in full.extensions):
+        if isinstance(value, x509.ExtendedKeyUsage) and x509.oid.ExtendedKeyUsageOID.CLIENT_AUTH not in value:
+            found.append("clientAuth")
+        if isinstance(value, x509.KeyUsage) and not value.digital_signature:
+            found.append("digitalSignature")
+    return tuple(found)
 
 
 def _names(full: x509.Certificate) -> tuple[str, ...]:

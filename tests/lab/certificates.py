@@ -75,6 +75,7 @@ def make(
     serial: int | None = None,
     subject: x509.Name | None = None,
     sha1: bool = False,
+    usages: Sequence[x509.ExtensionType] = (),
     stem: str | None = None,
 ) -> Identity:
     """Make a certificate in ``directory`` as STEM.pem and STEM.key (0600) and return both.
@@ -82,7 +83,7 @@ def make(
     key: a kind that ``new_key`` knows, or the key of another certificate (a renewal). issuer: the CA that
     signs it; None: self-signed. names: DNS names, by default its own; [] for none. not_before, not_after:
     by default from an hour ago for ten years. subject: by default CN=name. stem: by default the name.
-    sha1: a weak signature.
+    sha1: a weak signature. usages: more extensions.
     """
     private = new_key(key) if isinstance(key, str) else key
     own = subject if subject is not None else x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
@@ -105,6 +106,8 @@ def make(
         builder = builder.add_extension(
             x509.SubjectAlternativeName([x509.DNSName(n) for n in alternatives]), critical=False
         )
+    for usage in usages:
+        builder = builder.add_extension(usage, critical=False)
     digest: hashes.SHA1 | hashes.SHA256 | None = hashes.SHA1() if sha1 else hashes.SHA256()  # noqa: S303 - weak is wanted
     if isinstance(signer, ed25519.Ed25519PrivateKey):
         digest = None  # Ed25519 has its digest built in

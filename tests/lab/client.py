@@ -10,7 +10,7 @@ import pwd
 import shutil
 from typing import TYPE_CHECKING, Final
 
-from lab.exim import USER
+from lab.exim import EXIM, USER
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 CONFIGURATION: Final = """\
 SERVER_PORT = {port}
+exim_path = {exim}
 exim_user = {user}
 exim_group = {user}
 primary_hostname = {name}
@@ -84,7 +85,14 @@ class EximClient:
         self.configuration: Final = directory / "exim.conf"
         self.configuration.write_text(
             CONFIGURATION.format(
-                port=server.port, user=USER, name=name, home=directory, certificate=certificate, key=key, server=trusted
+                port=server.port,
+                exim=EXIM,
+                user=USER,
+                name=name,
+                home=directory,
+                certificate=certificate,
+                key=key,
+                server=trusted,
             )
         )
         self._log = directory / "log/mainlog"

@@ -13,7 +13,6 @@ import json
 import os
 import shlex
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
@@ -47,7 +46,7 @@ set -e
 cd "$1"
 mount -t tmpfs server .
 cd "$1"
-for part in etc var run; do
+for part in $PARTS; do
   mkdir -p $part.upper $part.work
   mount -t overlay server -o "lowerdir=/$part,upperdir=$part.upper,workdir=$part.work" /$part
 done
@@ -61,6 +60,9 @@ exec sleep infinity
 class DebianServer:
     """A machine for the length of a ``with`` block. split: how Debian configures its Exim."""
 
+    parts = "etc var run"
+    """The directories in which what is written is seen inside alone."""
+
     def __init__(self, *, split: bool = False) -> None:
         self._split: Final = split
         self._directory: Final = Path(tempfile.mkdtemp(prefix="debian-"))
@@ -69,15 +71,30 @@ class DebianServer:
 
     def __enter__(self) -> Self:
         """Make it, and start its Exim as Debian does."""
+        try:
+            self._make()
+            self.prepare()
+            self.start_exim()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def _make(self) -> None:
         options = ["--mount", "--net", "--pid", "--uts", "--fork", "--kill-child", "--propagation", "private"]
         command: list[str | Path] = ["/usr/bin/unshare", *options, "/bin/sh", "-c", _START, "server", self._directory]
-        self._process = subprocess.Popen(command)
+        self._process = subprocess.Popen(command, env={**os.environ, "PARTS": self.parts})
         self._init = until(self._first_process, "the machine's first process runs")
         until(lambda: Path(f"/proc/{self._init}/root{self._directory}/ready").exists(), "the machine is made")
         self.sh(f"""
             hostname mx
             printf '127.0.0.1 localhost\\n127.0.1.1 {HOST} mx\\n' >/etc/hosts
             echo {HOST} >/etc/mailname
+        """)
+
+    def prepare(self) -> None:
+        """Configure its Exim."""
+        self.sh(f"""
             rm -rf /etc/eximcertd /etc/exim4/exim4.conf {MACROS} /etc/exim4/conf.d/*/*eximcertd /etc/exim4/exim.*
             sed -i -e "s/^dc_use_split_config=.*/dc_use_split_config='{str(self._split).lower()}'/" \\
                 -e "s/^dc_eximconfig_configtype=.*/dc_eximconfig_configtype='smarthost'/" \\
@@ -85,13 +102,11 @@ class DebianServer:
             find /var/spool/exim4 /var/log/exim4 -type f -delete
             update-exim4.conf
         """)
-        self.start_exim()
-        return self
 
     def __exit__(self, *_: object) -> None:
         """Take it down, with all that runs in it."""
         if self._process is not None:
-            os.kill(self._init, signal.SIGKILL)
+            self._process.kill()  # and with it, all that it started
             self._process.wait()
         shutil.rmtree(self._directory, ignore_errors=True)
 

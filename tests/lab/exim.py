@@ -17,6 +17,10 @@ What was measured (Exim 4.96, Debian 12), and is solved here:
   while Exim is between closing and opening its port in a reload, some client could get it.
 - With ``tls_verify_certificates = DIR/`` a certificate added later counts after about 5 s, or after
   ``reload()``. Give those that are known beforehand as ``trusted``.
+- An Exim linked with OpenSSL finds a certificate in the directory by the hash of its subject alone; ``trust`` makes
+  that link. Then the certificate counts at once.
+- EXIMCERTD_TEST_EXIM names another Exim than Debian's (scripts/build-exim-openssl). It has another program compiled in
+  to execute at a reload, so that its configuration names it (exim_path).
 - Its path is short: below a long one (a spool of more than about 90 characters) Exim cannot bind its notifier
   socket, says so in the panic log, and goes on without.
 - The reason for a death by a broken configuration stands in the compile-time panic log
@@ -37,6 +41,7 @@ import tempfile
 import threading
 import time
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
 
@@ -47,7 +52,7 @@ from lab.wait import until
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-EXIM: Final = Path("/usr/sbin/exim4")
+EXIM: Final = Path(os.environ.get("EXIMCERTD_TEST_EXIM", "/usr/sbin/exim4"))
 USER: Final = "Debian-exim"
 MACRO: Final = "RELAY_FROM_CERTS"
 
@@ -140,6 +145,7 @@ class EximServer:
         text = CONFIGURATION.format(
             **self._options,
             home=self.directory,
+            exim=EXIM,
             macro_file=self.macro_file,
             user=USER,
             log_file_path=self._log_file_path,
@@ -168,6 +174,10 @@ class EximServer:
         target = self.certificates / (name or identity.certificate.name)
         shutil.copyfile(identity.certificate, target)
         target.chmod(0o644)
+        if linked_with_openssl():
+            subprocess.run(
+                ["/usr/bin/openssl", "rehash", self.certificates], check=True, capture_output=True, timeout=20
+            )
         return target
 
     def start(self) -> None:
@@ -291,6 +301,13 @@ class EximServer:
             return self._ended.wait(1)
         caught = re.search(r"^SigCgt:\s*([0-9a-f]+)", status, re.MULTILINE)
         return caught is not None and bool(int(caught[1], 16) & 1 << (signal.SIGHUP - 1))
+
+
+@cache
+def linked_with_openssl() -> bool:
+    """Tell whether the Exim of the tests is linked with OpenSSL."""
+    told = subprocess.run([EXIM, "-C", "/dev/null", "-bV"], check=True, capture_output=True, text=True, timeout=20)
+    return " OpenSSL" in told.stdout
 
 
 def _replace(path: Path, text: str) -> None:

@@ -38,6 +38,7 @@ CONFIGURATION: Final = """\
 {before}
 .include {macro_file}
 
+exim_path = {exim}
 exim_user = {user}
 exim_group = {user}
 primary_hostname = server.lab.example

@@ -11,8 +11,9 @@ from eximcertd.cli.check.access import User
 from eximcertd.cli.check.allowlist import compare
 from eximcertd.cli.check.finding import CheckLine, error, ok, unknown, visible, warning
 from eximcertd.cli.check.freshness import EximLog
+from eximcertd.cli.check.hash_links import hash_links
 from eximcertd.cli.check.printed_config import read
-from eximcertd.cli.check.recipe import SETTINGS, Expected, examine
+from eximcertd.cli.check.recipe import SETTINGS, Expected, accepting_statements, examine, recipe_in
 from eximcertd.cli.check.starttls import handshakes
 from eximcertd.errors import EximcertdError
 from eximcertd.exim.daemons import OPTIONS, daemons, facts_of
@@ -93,6 +94,9 @@ def _configuration(exim: Exim, build: Build, config: Config, service: ServiceRep
         yield from visible(files.only_root_writes(config.file, "the configuration", ""))
     yield from visible(files.state(config, service.user, user))
     yield from visible(files.certificates(config.certificates.directory, user))
+    accepting = (statement for _, statement, _ in accepting_statements(printed, settings, expected))
+    if build.tls == "OpenSSL" and recipe_in(accepting) == "published":
+        yield from visible(hash_links(config.certificates.directory))
     if config.log.source == "file" and log is not None:
         yield from visible(files.log(log.path, service.user))
 
