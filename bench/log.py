@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import random
 import resource
+import sqlite3
 import subprocess
 import time
 from contextlib import contextmanager
@@ -19,6 +20,7 @@ from lab.certificates import make
 from lab.control import Control
 from lab.daemon import Eximcertd, program
 from lab.exim import EximServer
+from lab.shown import series
 from lab.wait import until
 
 from bench import traffic
@@ -42,7 +44,8 @@ def rows() -> Iterator[Row]:
         yield _busy(made)
         yield _idle(made)
         yield from _memory(made)
-        yield from _flood(directory, made[0])
+        yield from _flood(directory, made[0], shown=False)
+        yield from _flood(directory, made[0], shown=True)
 
 
 def _scan(directory: Path) -> Iterator[Row]:
@@ -203,24 +206,27 @@ def _read_up_to(control: Control, size: int) -> None:
     until(lambda: control.call("Status")["status"]["log"]["position"] == size, "it is read", limit=60, pause=0.05)
 
 
-def _flood(directory: Path, known: Identity) -> Iterator[Row]:
-    """As many fingerprints as lines, none with a certificate, and a client with one in the midst of it."""
-    lines = scaled(10_000_000, 200_000)
-    log = directory / "flood"
-    traffic.flood(log, lines)
+def _flood(directory: Path, known: Identity, *, shown: bool) -> Iterator[Row]:
+    """As many clients as attempts, none with a file, and a client with one in the midst of it.
+
+    shown: the log has their certificates too.
+    """
+    clients = scaled(1_000_000, 50_000) if shown else scaled(10_000_000, 200_000)
+    names = [f"name{number}.example" for number in range(20)]  # as large as usual ones with an RSA key are
+    certificate = series(directory / "series", key="rsa", names=names) if shown else None
+    pieces = traffic.flood(clients, certificate, 4 * MIB)
     with EximServer(trusted=[known]) as exim, Eximcertd(exim) as daemon, Control(daemon.socket) as control:
         until(lambda: daemon.status()["allowlist"]["live"], "the start is over")
-        late, biggest, step = [], 0, 4 * MIB
+        late: list[float] = []
+        biggest = 0
         begun = time.perf_counter()
-        with log.open("rb") as source, exim.log.open("ab", buffering=0) as target:
-            seen = 0
-            while text := source.read(step):
-                target.write(text[: text.rfind(b"\n") + 1])
-                source.seek(text.rfind(b"\n") + 1 - len(text), os.SEEK_CUR)
-                until(lambda: daemon.status()["log"]["behind_bytes"] < step, "the reader keeps up", limit=120)
+        with exim.log.open("ab", buffering=0) as target:
+            for text in pieces:
+                target.write(text)
+                until(lambda: daemon.status()["log"]["behind_bytes"] < 4 * MIB, "the reader keeps up", limit=120)
                 target.write(traffic.warn(time.time(), known.fingerprint).encode())
-                written, seen = time.perf_counter(), seen + 1
-                while _attempts(control, known.fingerprint) < seen:
+                written = time.perf_counter()
+                while _attempts(control, known.fingerprint) <= len(late):
                     time.sleep(0.002)
                 late.append(time.perf_counter() - written)
                 biggest = max(biggest, _resident(daemon))
@@ -228,13 +234,21 @@ def _flood(directory: Path, known: Identity) -> Iterator[Row]:
         elapsed = time.perf_counter() - begun
         counts = daemon.status()["counts"]
         ledger = sum(file.stat().st_size for file in (daemon.state / "ledger").glob("ledger.sqlite*"))
-    log.unlink()
-    work = f"flood of {lines:,} lines with as many fingerprints: memory, ledger, kept and dropped"
+        with sqlite3.connect(daemon.state / "ledger/ledger.sqlite") as database:
+            kept = database.execute("SELECT coalesce(sum(length(der)), 0) FROM shown").fetchone()[0]
+        database.close()
+    waiting = counts["unmatched"] + counts["pending"] - 1
+    what = "certificates, each shown by its client" if shown else "fingerprints"
+    work = f"flood of {clients:,} attempts with as many {what}: memory, ledger, kept and dropped"
     figure = (
-        f"{biggest / 1024:.0f} MiB, {ledger / MIB:.0f} MiB, {counts['unmatched']:,} and"
-        f" {counts['unmatched_dropped']:,} ({lines / elapsed:,.0f} lines/s)"
+        f"{biggest / 1024:.0f} MiB, {ledger / MIB:.0f} MiB, {waiting:,} and {counts['unmatched_dropped']:,}"
+        f" ({clients / elapsed:,.0f} a second)"
     )
-    bounded = counts["unmatched"] <= 10_000 and counts["unmatched"] + counts["unmatched_dropped"] == lines
-    yield Row(work, figure, "10,000 kept, the rest told", bounded)
-    work = f"a client with a certificate in the midst of it, {len(late)} times: until it is pending"
+    bounded = waiting <= 10_000 and waiting + counts["unmatched_dropped"] == clients
+    bound = "10,000 kept, the rest told"
+    if shown:
+        figure += f"; {kept / MIB:.1f} MiB of certificates"
+        bounded, bound = bounded and kept <= 10 * MIB, f"{bound}; 10 MiB"
+    yield Row(work, figure, bound, bounded)
+    work = f"a client whose file lies in the directory in the midst of it, {len(late)} times: until it is pending"
     yield Row(work, f"latest {1000 * max(late):.0f} ms", "1 s", max(late) <= 1)

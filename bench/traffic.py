@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import random
 import string
 import time
 from typing import TYPE_CHECKING, Final
 
+from eximcertd.fingerprint import of_der
 from eximcertd.log.line import DEFAULT_MESSAGE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 START: Final = 1_795_000_000
@@ -90,10 +92,27 @@ def write(path: Path, lines: int, *, every: int = EVERY, distinct: int = 50) -> 
     return hits
 
 
-def flood(path: Path, lines: int) -> None:
-    """Write a log of warn lines alone, each of another fingerprint."""
-    with path.open("w", buffering=1 << 20, encoding="ascii") as stream:
-        stream.writelines(warn(START + number / 1000, fingerprint(number)) for number in range(lines))
+def flood(clients: int, certificate: Callable[[int], bytes] | None, size: int) -> Iterator[bytes]:
+    """Yield pieces of some size of a log that holds attempts alone, each of another client.
+
+    certificate: returns each client's certificate, which the log has too; None: it does not.
+    """
+    piece: list[str] = []
+    left = size
+    for number in range(clients):
+        at = START + number / 1000
+        if certificate is None:
+            piece.append(warn(at, fingerprint(number)))
+        else:
+            der = certificate(number)
+            text = base64.b64encode(der).decode()
+            piece.append(f"{_stamp(at)} Certificate of the attempt: {of_der(der)} {'0' * 64} {text}\n")
+            piece.append(warn(at, of_der(der)))
+        left -= len(piece[-1]) + (len(piece[-2]) if certificate else 0)
+        if left <= 0:
+            yield "".join(piece).encode()
+            piece, left = [], size
+    yield "".join(piece).encode()
 
 
 _last: tuple[int, str] = (0, "")

@@ -121,6 +121,17 @@ def fields(der: bytes) -> Fields:
     return Fields(tbs[0], tbs[2], tbs[3], tbs[4], tbs[5], parts[1], tuple(tbs[6:]))
 
 
+def subject(der: bytes) -> Element:
+    """Return where the subject of a certificate lies, without a look at what follows. Raises DerError."""
+    tbs = element(der, element(der).contents)
+    part = element(der, tbs.contents, tbs.end)
+    for _ in range(5 if part.tag == VERSION else 4):
+        part = element(der, part.end, tbs.end)
+    if part.tag != SEQUENCE:
+        raise DerError("this is no certificate: the subject is not where it belongs")
+    return part
+
+
 def is_certificate(der: bytes) -> bool:
     """Tell whether ``der`` has the shape of a certificate; requests, lists and keys have not."""
     try:

@@ -12,7 +12,7 @@ Pure: no I/O, no clock.
 
 from __future__ import annotations
 
-import base64
+import binascii
 import re
 from typing import Final, NamedTuple
 
@@ -27,10 +27,7 @@ LARGEST: Final = 6 * 1024
 """Maximum number of bytes of the DER form; Exim's line holds 5,700 at most."""
 _DIGEST: Final = re.compile(r"[0-9A-F]{64}")
 
-_LINE = re.compile(
-    TIME + MESSAGE_ID + re.escape(LITERAL) + rb"(?P<fingerprint>[0-9A-F]{64}) (?P<issuer>[0-9A-F]{64})"
-    rb" (?P<text>-|[A-Za-z0-9+/]{1,8192}={0,2})"
-)
+_LINE = re.compile(TIME + MESSAGE_ID + re.escape(LITERAL) + rb"(?P<fingerprint>[0-9A-F]{64}) (?P<issuer>[0-9A-F]{64}) ")
 
 
 class CertificateLine(NamedTuple):
@@ -52,10 +49,10 @@ def beginning(fingerprint: Fingerprint) -> bytes:
 
 def match_certificate(line: bytes) -> CertificateLine | None:
     """Return what a whole line, without its newline, says about a certificate; None for every other line."""
-    found = _LINE.fullmatch(line) if len(line) <= LONGEST_ENTRY else None
+    found = _LINE.match(line) if len(line) <= LONGEST_ENTRY else None
     if found is None:
         return None
-    return CertificateLine(Fingerprint(found["fingerprint"].decode()), found["issuer"].decode(), found["text"])
+    return CertificateLine(Fingerprint(found["fingerprint"].decode()), found["issuer"].decode(), line[found.end() :])
 
 
 def shown_certificate(fingerprint: Fingerprint, text: bytes | str, issuer_hash: str) -> ShownCertificate | None:
@@ -64,14 +61,14 @@ def shown_certificate(fingerprint: Fingerprint, text: bytes | str, issuer_hash: 
     issuer_hash: 64 upper-case hex digits, else None is returned.
     """
     try:
-        der = base64.b64decode(text, validate=True)
+        der = binascii.a2b_base64(text, strict_mode=True)
         if len(der) > LARGEST or of_der(der) != fingerprint or not _DIGEST.fullmatch(issuer_hash):
             return None
-        where = walk.fields(der)
+        where = walk.subject(der)
     except ValueError:  # binascii.Error, DerError, and text that is not ASCII
         return None
     try:
-        subject = rfc4514(walk.name(der, where.subject))
+        subject = rfc4514(walk.name(der, where))
     except ValueError:
         subject = ""
     return ShownCertificate(der, issuer_hash, subject)
