@@ -341,7 +341,7 @@ def mutate(package: str, options: argparse.Namespace) -> tuple[int, int]:
             continue
         tried, killed = tried + 1, killed + (survivor == "")
         if survivor:
-            print(f"\nNot detected by a test of {package}:\n{survivor}", flush=True)
+            print(f"\n{package}: killed {killed} of {tried} so far; not detected:\n{survivor}", flush=True)
     print(
         f"\n{package}: killed {killed} of {tried} (seed {options.seed}; {len(drawn) - tried} equivalents drawn;"
         f" {possible} places)",
