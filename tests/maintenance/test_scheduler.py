@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import time
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
+from lab.certificates import make
 from lab.deciding import decide
 from lab.publisher import TwinPrograms
 from lab.records import Records
@@ -16,6 +18,8 @@ from eximcertd.certificates.index import Index
 from eximcertd.certificates.issuers import Issuers
 from eximcertd.certificates.lookup import CertificateLookup
 from eximcertd.decisions.decide import Decider
+from eximcertd.decisions.rules import OPTIONS
+from eximcertd.decisions.sources import by_person
 from eximcertd.events import Event
 from eximcertd.fingerprint import Fingerprint
 from eximcertd.intake import Intake
@@ -220,6 +224,72 @@ def test_a_log_that_cannot_be_read_is_told_in_a_round(house: House) -> None:
         list(house.source.look())
 
     run(house, FAST, lambda: Event.LOG_PROBLEM in house.records.events(), spoil)
+
+
+SLOW = Timing(soon=NEVER, tick=NEVER, verify=NEVER, reconcile=NEVER)
+
+
+def after_the_first_round(
+    house: House, change: Callable[[Scheduler], object], condition: Callable[[], object], timing: Timing = SLOW
+) -> None:
+    """Change something while the scheduler rests for ever, and wait for what comes of it."""
+
+    async def work() -> None:
+        async with house.running(timing) as scheduler:
+            await until(lambda: house.ledger.running_time.last_clock() is not None)
+            for _ in range(20):
+                await asyncio.sleep(0.001)
+            change(scheduler)
+            await until(condition)
+
+    asyncio.run(work())
+
+
+def test_a_certificate_that_appears_is_matched_at_once_and_kept_if_it_is_approved(house: House) -> None:
+    waiting, approved = (make(house.index.directory, f"{name}.example") for name in ("waiting", "approved"))
+    house.ledger.sightings.record("file", "1", [Sighting(waiting.fingerprint, 1, 1, 1)], lambda _: False)
+    decide(house.ledger, Verb.APPROVE, approved.fingerprint)
+
+    def appear(scheduler: Scheduler) -> None:
+        assert house.ledger.identities.among([approved.fingerprint]) == {}
+        house.index.refresh()
+        scheduler.certificates_changed({waiting.fingerprint, approved.fingerprint}, set())
+        assert Event.ATTEMPT_SEEN in house.records.events()
+
+    after_the_first_round(house, appear, lambda: house.ledger.identities.among([approved.fingerprint]))
+
+
+def test_what_is_approved_is_known_by_its_certificate_in_a_round_that_begins_at_once(house: House) -> None:
+    laptop = make(house.index.directory, "laptop.example")
+    house.index.refresh()
+    request = by_person(Verb.APPROVE, [laptop.fingerprint], "alice", 1, request="1", insist=OPTIONS)
+    after_the_first_round(
+        house,
+        lambda _: house.decider.decide(request),
+        lambda: house.ledger.identities.among([laptop.fingerprint]),
+    )
+
+
+def test_a_certificate_that_vanishes_is_told_in_a_round_that_begins_at_once(house: House) -> None:
+    decide(house.ledger, Verb.APPROVE, ONE)
+    house.ledger.identities.keep([Identity(ONE, "key", "CN=a", "CN=a", None)])
+    after_the_first_round(
+        house,
+        lambda scheduler: scheduler.certificates_changed(set(), {ONE}),
+        lambda: Event.CERTIFICATE_GONE in house.records.events(),
+    )
+    assert house.records.events().count(Event.CERTIFICATE_GONE) == 1
+
+
+def test_another_configuration_takes_effect_at_once(house: House) -> None:
+    house.ledger.sightings.record("file", "1", [Sighting(ONE, 1, 1, 1)], lambda _: True)
+    house.ledger.running_time.advance(2 * 86_400_000, 1)
+    shorter = house.config._replace(queue=house.config.queue._replace(forget_pending_after=timedelta(days=1)))
+    after_the_first_round(
+        house,
+        lambda scheduler: scheduler.configure(shorter),
+        lambda: house.ledger.entries.get(ONE).status is Status.UNSEEN,
+    )
 
 
 def test_the_directory_is_reconciled_in_its_time(house: House) -> None:
