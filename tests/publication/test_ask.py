@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import select
 import socket
 import subprocess
 import threading
@@ -168,3 +170,103 @@ def test_the_reload_part_is_asked_in_the_same_way(exim: EximServer, tmp_path: Pa
     assert ask_reload("command:eximcertd-reload", publisher.config, Request("validate list"), 30).outcome == "valid"
     nobody = ask_reload(f"socket:{tmp_path}/none", publisher.config, Request("validate list"), 5)
     assert (nobody.outcome, "eximcertd-reload.socket" in nobody.message) == ("unreachable", True)
+
+
+@pytest.mark.parametrize(("size", "outcome"), [((1 << 20) - 1, "cannot be read"), ((1 << 20) + 1, "is too large")])
+def test_an_answer_of_the_reload_part_has_at_most_a_mebibyte(
+    listener: socket.socket, tmp_path: Path, size: int, outcome: str
+) -> None:
+    def much(connection: socket.socket) -> None:
+        while connection.recv(1 << 16):
+            pass
+        with contextlib.suppress(OSError):
+            connection.sendall(b"x" * size)
+
+    thread = serve(listener, much)
+    answer = ask_reload(f"socket:{tmp_path}/publish", tmp_path, Request("validate list"), 30)
+    thread.join()
+    assert answer.outcome == "unknown"
+    assert f"the answer of eximcertd-reload {outcome}" in answer.message
+
+
+def test_a_connection_that_breaks_may_mean_that_it_was_done(listener: socket.socket, tmp_path: Path) -> None:
+    thread = serve(listener, lambda connection: select.select([connection], [], []))  # and closes what it did not read
+    answer = ask_publish(f"socket:{tmp_path}/publish", tmp_path, READ, 5)
+    thread.join()
+    assert answer.outcome == "unknown"
+    assert answer.message == "the connection to eximcertd-publish broke: Connection reset by peer"
+
+
+def test_a_program_that_cannot_be_run_was_never_asked(tmp_path: Path) -> None:
+    path = tmp_path / "publish"
+    path.write_bytes(b"\x7fELF and no more")
+    path.chmod(0o755)
+    answer = ask_publish(f"command:{path}", tmp_path, READ, 5)
+    assert (answer.outcome, answer.step) == ("unreachable", "ask")
+    assert answer.message == f"{path} cannot be run: Exec format error"
+
+
+def test_a_program_that_says_nothing_is_told_and_of_one_that_says_much_the_last_line(tmp_path: Path) -> None:
+    silent = ask_publish(program(tmp_path, "exit 0"), tmp_path, READ, 5)
+    assert (silent.outcome, silent.message) == ("unknown", "eximcertd-publish ended without an answer")
+    loud = ask_publish(program(tmp_path, "printf 'first\\n\\033[2Jthe last %0400d\\n' 0 >&2"), tmp_path, READ, 5)
+    assert (len(loud.message), loud.message[:15]) == (300, "\\x1b[2Jthe last")
+
+
+@pytest.mark.parametrize(
+    ("raw", "why"),
+    [
+        (b"", "it is empty"),
+        (b'{"outcome": "done"', "it does not end with a whole line"),
+        (b"7\n", "it is not a JSON object"),
+        (b'{"outcome": "done"}\n', "it does not have the expected fields"),
+        (b'{"outcome": "done", "found": null, "more": 1}\n', "it does not have the expected fields"),
+        (b'{"outcome": "done", "found": {"form": "list", "size": 1}}\n', "it does not have the expected fields"),
+        (b'{"outcome": "done", "found": 7}\n', "it does not have the expected fields"),
+        (b'{"outcome": "d\\u001b", "found": null}\n', r"the outcome 'd\\x1b' is unknown"),
+    ],
+)
+def test_an_answer_of_roots_part_that_is_none_is_told_with_what_is_wrong(raw: bytes, why: str) -> None:
+    with pytest.raises(ValueError, match=why):
+        decode_publish(raw)
+
+
+def test_an_answer_of_roots_part_is_read_whole() -> None:
+    fingerprints = [f"{number:064X}" for number in range(2)]
+    found = {"form": "list", "fingerprints": fingerprints, "digest": "d", "inode": 7, "comments": ["# a"]}
+    answer = decode_publish(json.dumps({"outcome": "changed", "message": "m", "found": found}).encode() + b"\n")
+    assert answer.outcome == "changed"
+    assert answer.found is not None
+    assert answer.found.fingerprints == tuple(fingerprints)
+    assert (answer.found.comments, answer.found.inode, answer.found.corrected) == (("# a",), 7, ())
+
+
+@pytest.mark.parametrize(
+    ("daemon", "fine"),
+    [
+        ({"pid": 1, "loaded_at": None}, True),
+        ({"pid": 1 << 22, "loaded_at": 1}, True),
+        ({"pid": (1 << 22) + 1, "loaded_at": 1.5}, False),
+        ({"pid": 0, "loaded_at": 1.5}, False),
+        ({"pid": 7}, True),
+        ({"pid": 7, "loaded_at": 0}, False),
+        ({"pid": 7, "loaded_at": 1e11}, False),
+        ({"pid": 7, "loaded_at": "1"}, False),
+    ],
+)
+def test_a_daemon_has_a_process_id_and_a_time_that_can_be(daemon: dict[str, object], fine: bool) -> None:
+    raw = json.dumps(RELOADED | {"daemons": [daemon]}).encode() + b"\n"
+    if fine:
+        (read,) = decode_reload(raw).daemons
+        assert (read.pid, read.loaded_at) == (daemon["pid"], daemon.get("loaded_at"))
+    else:
+        with pytest.raises(ValueError, match="a daemon has no"):
+            decode_reload(raw)
+
+
+def test_timings_that_are_no_numbers_are_left_out_and_their_names_are_escaped() -> None:
+    odd = {"validate": 0.5, "load": "long", "\x1b" + "x" * 30: 1.0}
+    answer = decode_reload(json.dumps(RELOADED | {"timings": odd, "rewritten_by": "DB"}).encode() + b"\n")
+    assert answer.timings == {"validate": 0.5, "\\x1b" + "x" * 19: 1.0}
+    assert answer.rewritten_by == "DB"
+    assert decode_reload(json.dumps(RELOADED).encode() + b"\n").rewritten_by is None
