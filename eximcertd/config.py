@@ -1,33 +1,90 @@
-"""Reading the configuration file, for the programs whose errors are EximcertdError."""
+"""Reading the configuration file, for the programs whose errors are EximcertdError.
+
+eximcertd.settings reads the tables that the programs for a publication use too. The tables here concern eximcertd
+only, so that root's part has no code for them.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import re
+import tomllib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from eximcertd import settings
 from eximcertd.errors import ConfigurationError
-from eximcertd.settings import DEFAULT_FILE, Config, SettingsError
+from eximcertd.settings import DEFAULT_FILE, SettingsError
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Callable
 
-__all__ = ["DEFAULT_FILE", "Config", "adopted", "load"]
+__all__ = ["DEFAULT_FILE", "DaemonConfig", "adopted", "load"]
 
 
-def load(file: Path) -> Config:
+class NotifySettings(NamedTuple):
+    """[notify]: how people are notified. mail: an address. command: a program and its arguments."""
+
+    mail: str | None = None
+    command: tuple[str, ...] = ()
+
+
+class PolicySettings(NamedTuple):
+    """[policy]: what decides in a person's place. approve_renewals: "same-key" or "never"."""
+
+    command: tuple[str, ...] = ()
+    approve_renewals: str = "never"
+
+
+class MetricsSettings(NamedTuple):
+    """[metrics]: the file for the textfile collector of Prometheus' node_exporter, or None."""
+
+    file: Path | None = None
+
+
+class DaemonConfig(settings.Config):
+    """The whole configuration of eximcertd."""
+
+    notify: NotifySettings = NotifySettings()
+    policy: PolicySettings = PolicySettings()
+    metrics: MetricsSettings = MetricsSettings()
+
+
+def load(file: Path) -> DaemonConfig:
     """Read a configuration file. A missing default file is an empty one. Raises ConfigurationError."""
     try:
         with file.open("rb") as stream:
-            return settings.decode(stream.read(settings.LARGEST_FILE + 1), file)
-    except SettingsError as error:
-        raise ConfigurationError(str(error)) from None
+            return decode(stream.read(settings.LARGEST_FILE + 1), file)
     except OSError as error:
         if isinstance(error, FileNotFoundError) and file == DEFAULT_FILE:
-            return Config()
+            return DaemonConfig()
         raise ConfigurationError(f"{file}: cannot be read: {error.strerror}") from None
 
 
-def adopted(old: Config, new: Config) -> tuple[Config, list[str]]:
+def decode(raw: bytes, file: Path) -> DaemonConfig:
+    """Return the configuration in the bytes of a file. Raises ConfigurationError with every mistake in it."""
+    mistakes: list[str] = []
+    config = DaemonConfig(file)
+    try:
+        config = DaemonConfig(*settings.decode(raw, file, _SHARED))
+    except SettingsError as error:
+        mistakes.append(str(error))
+    try:
+        given = tomllib.loads(raw.decode())
+    except ValueError:
+        given = {}  # the other reader has said so
+    for name, table in given.items():
+        if name in _KEYS and isinstance(table, dict):
+            values = _values(f"{file}: [{name}]", _KEYS[name], table, mistakes)
+            setattr(config, name, getattr(config, name)._replace(**values))
+        elif name not in _SHARED:
+            what = "expected a section, not a value" if name in _KEYS else "no such section"
+            mistakes.append(f"{file}: [{name}]: {what}; there are {', '.join((*_SHARED, *_KEYS))}")
+    if mistakes:
+        raise ConfigurationError("\n".join(mistakes))
+    return config
+
+
+def adopted(old: DaemonConfig, new: DaemonConfig) -> tuple[DaemonConfig, list[str]]:
     """Return what a running daemon makes of a new configuration, and the keys whose change needs a restart."""
     running = new._replace(
         log=old.log,
@@ -36,8 +93,57 @@ def adopted(old: Config, new: Config) -> tuple[Config, list[str]]:
         control=new.control._replace(socket=old.control.socket),
         certificates=new.certificates._replace(directory=old.certificates.directory),
     )
+    running.notify, running.policy, running.metrics = new.notify, new.policy, new.metrics
     sections = ("log", "exim", "state")
     restart = [f"[{name}]" for name in sections if getattr(old, name) != getattr(new, name)]
     restart += ["[control] socket"] if old.control.socket != new.control.socket else []
     restart += ["[certificates] directory"] if old.certificates.directory != new.certificates.directory else []
     return running, restart
+
+
+def _values(
+    where: str, keys: dict[str, Callable[[Any], Any]], table: dict[str, Any], mistakes: list[str]
+) -> dict[str, Any]:
+    values = {}
+    for key, value in table.items():
+        if key not in keys:
+            mistakes.append(f"{where} {key}: no such key; there are {', '.join(keys)}")
+            continue
+        try:
+            values[key] = keys[key](value)
+        except ValueError as error:
+            mistakes.append(f"{where} {key} = {str(value)[:60]!a}: expected {error}")
+    return values
+
+
+def _address(value: Any) -> str:
+    if isinstance(value, str) and re.fullmatch(r"[A-Za-z0-9._+=-]{1,64}(@[A-Za-z0-9.-]{1,255})?", value):
+        return value
+    raise ValueError('a mail address, such as "postmaster@example.org"')
+
+
+def _command(value: Any) -> tuple[str, ...]:
+    texts = isinstance(value, list) and all(isinstance(one, str) and "\0" not in one for one in value)
+    if texts and (not value or value[0].startswith("/")):
+        return tuple(value)
+    raise ValueError('a list: the absolute path of a program, and its arguments, such as ["/usr/local/bin/tell", "-v"]')
+
+
+def _renewals(value: Any) -> str:
+    if value in {"same-key", "never"}:
+        return str(value)
+    raise ValueError('"same-key" or "never"')
+
+
+def _file(value: Any) -> Path:
+    if isinstance(value, str) and value.startswith("/") and value.isprintable() and ".." not in Path(value).parts:
+        return Path(value)
+    raise ValueError('an absolute path without ".."')
+
+
+_SHARED: Final = tuple(name for name in settings.Config._fields if name != "file")
+_KEYS: Final[dict[str, dict[str, Callable[[Any], Any]]]] = {
+    "notify": {"mail": _address, "command": _command},
+    "policy": {"command": _command, "approve_renewals": _renewals},
+    "metrics": {"file": _file},
+}

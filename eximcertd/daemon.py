@@ -18,10 +18,10 @@ from eximcertd.certificates.certificate_watcher import CertificateWatcher
 from eximcertd.certificates.index import CertificateChanges, Index
 from eximcertd.certificates.issuers import Issuers
 from eximcertd.certificates.lookup import CertificateLookup
-from eximcertd.config import DEFAULT_FILE, Config, adopted, load
+from eximcertd.config import DEFAULT_FILE, DaemonConfig, adopted, load
 from eximcertd.control.methods import Services, handlers
 from eximcertd.control.methods.watching import Watching
-from eximcertd.control.rights import Rights, missing
+from eximcertd.control.rights import rights_of
 from eximcertd.control.server import Server
 from eximcertd.decisions.decide import Decider
 from eximcertd.decisions.offline import take_offline_decisions
@@ -38,13 +38,15 @@ from eximcertd.maintenance.enrolling import Enrolling
 from eximcertd.maintenance.expiry import Expiry
 from eximcertd.maintenance.forgetting import Forgetting
 from eximcertd.maintenance.health import Health
+from eximcertd.maintenance.notifications import Notifications
+from eximcertd.maintenance.policy import Policy
 from eximcertd.maintenance.renewals import Renewals
 from eximcertd.maintenance.scheduler import Maintenance, Scheduler
 from eximcertd.publication.allowed_directory import AllowedDirectory
 from eximcertd.publication.ask import Programs
 from eximcertd.publication.publisher import Publisher
+from eximcertd.publication.retry import watched_files
 from eximcertd.service_manager import Notifier
-from eximcertd.settings import ControlSettings
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -57,8 +59,9 @@ _SIGNS: Final = 3  # signs of life per watchdog interval
 class Daemon:
     """One running eximcertd. ``run`` returns after SIGTERM or SIGINT."""
 
-    def __init__(self, config: Config, recorder: Recorder) -> None:
+    def __init__(self, config: DaemonConfig, recorder: Recorder) -> None:
         self._config = config
+        recorder = self._notifications = Notifications(recorder, lambda: self._config.notify)
         self._recorder = recorder
         self._notifier = Notifier()
         self._notice = ""  # what the last reload left to do, for STATUS
@@ -78,7 +81,7 @@ class Daemon:
             decider=self._decider,
             allowlist=config.allowlist,
             recorder=recorder,
-            watched=_watched(config),
+            watched=watched_files(config),
         )
 
     async def run(self) -> None:
@@ -94,7 +97,6 @@ class Daemon:
         intake.shown.append(maintenance.enrolling.observed)
         self._scheduler = Scheduler(self._config, maintenance, self._publication, self._recorder)
         watching = Watching(self._ledger)
-        arrivals.watchers.append(watching.seen)
         self._decider.watchers += [self._scheduler.decided, watching.decided]
         services = Services(
             self._ledger,
@@ -107,7 +109,16 @@ class Daemon:
             maintenance,
             lambda: self._config,
         )
-        rights, told = _rights(self._config)
+        policy = Policy(
+            lambda: self._config.policy,
+            services.entries_of,
+            services.known,
+            decider=self._decider,
+            publication=self._publication,
+            recorder=self._recorder,
+        )
+        arrivals.watchers += [watching.seen, self._notifications.seen, policy.seen]
+        rights, told = rights_of(self._config.control)
         self._server = Server(self._config.control.socket, rights, handlers(services, watching))
 
         def changed(changes: CertificateChanges) -> None:
@@ -123,7 +134,8 @@ class Daemon:
             # no decision before the macro file was read: a lost ledger is rebuilt from it first
             await self._wait(self._begin_publishing(maintenance))
             if not self._stop.is_set():
-                await self._serve(intake, told)
+                notifying = self._notifications.run(lambda: self._publication.live, services.entries_of)
+                await self._serve(intake, told, notifying, policy.run())
         finally:
             self._notifier.stopping()
             await self._server.close()
@@ -165,13 +177,13 @@ class Daemon:
         forgetting = Forgetting(self._ledger, self._recorder)
         return Maintenance(clock, arrivals, expiry, renewals, forgetting, health, enrolling)
 
-    async def _serve(self, intake: Intake, told: str) -> None:
+    async def _serve(self, intake: Intake, told: str, *others: Coroutine[Any, Any, None]) -> None:
         """Serve until a signal to stop. A task that failed ends the daemon with its error: systemd starts it again."""
         await self._server.start()
         intake.start()
         self._recorder.record(Event.STARTED, f"eximcertd {__version__} started{told}")
         self._notifier.ready()
-        tasks = [asyncio.create_task(self._scheduler.run()), asyncio.create_task(self._signs_of_life(intake))]
+        tasks = [asyncio.create_task(one) for one in (self._scheduler.run(), self._signs_of_life(intake), *others)]
         stop = asyncio.create_task(self._stop.wait())
         await asyncio.wait({stop, *tasks}, return_when=asyncio.FIRST_COMPLETED)
         for task in (stop, *tasks):
@@ -200,7 +212,7 @@ class Daemon:
         file = str(self._config.file)
         try:
             config = load(self._config.file)
-            rights, told = _rights(config)
+            rights, told = rights_of(config.control)
         except EximcertdError as error:
             self._recorder.record(
                 Event.CONFIGURATION_REFUSED, f"The old configuration stays: {error.line()}", FILE=file
@@ -254,27 +266,6 @@ def _open_ledger(directory: Path, unmatched_limit: int, recorder: Recorder) -> L
     return ledger
 
 
-def _rights(config: Config) -> tuple[Rights, str]:
-    """Return the rights of the configured groups, and a notice about them, or "".
-
-    Only the default group may be missing; it then has no members. Raises ConfigurationError for another missing group.
-    """
-    readers = config.control.readers
-    if readers != ControlSettings().readers or not missing(readers):
-        return Rights.of_groups(readers, config.control.approvers), ""
-    notice = f"; there is no group {readers[0]}, so that only root and [control] approvers may read"
-    return Rights.of_groups((), config.control.approvers), notice
-
-
-def _watched(config: Config) -> list[Path]:
-    """Return files and directories whose change may correct a configuration that Exim refuses."""
-    places = [config.exim.config, config.allowlist.file]
-    found = [path for path in places if path is not None]
-    found += [path.parent for path in found]
-    debian = [Path("/etc/exim4"), Path("/etc/exim4/exim4.conf"), Path("/var/lib/exim4/config.autogenerated")]
-    return [*found, *debian, Path("/etc/exim")]
-
-
 def _call_soon(loop: asyncio.AbstractEventLoop, function: object, *arguments: object) -> None:
     if not loop.is_closed():
         loop.call_soon_threadsafe(function, *arguments)  # type: ignore[arg-type]
@@ -296,5 +287,5 @@ def main() -> None:
         sys.exit(error.exit_status)
 
 
-async def _run(config: Config) -> None:
+async def _run(config: DaemonConfig) -> None:
     await Daemon(config, recorder()).run()

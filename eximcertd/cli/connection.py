@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from eximcertd.config import Config
+    from eximcertd.config import DaemonConfig
 
 
 class Context:
@@ -19,7 +19,7 @@ class Context:
     def __init__(self, config_file: Path | str, socket: Path | str | None) -> None:
         self._config_file = config_file
         self.socket: Final = socket
-        self._config: Config | None = None
+        self._config: DaemonConfig | None = None
 
     @property
     def config_file(self) -> Path:
@@ -28,7 +28,7 @@ class Context:
 
         return Path(self._config_file)
 
-    def config(self) -> Config:
+    def config(self) -> DaemonConfig:
         """Return the configuration. Raises ConfigurationError."""
         if self._config is None:
             from eximcertd.config import load  # noqa: PLC0415 - many calls need no configuration

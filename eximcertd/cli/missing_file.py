@@ -11,12 +11,12 @@ from eximcertd.text import clean
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from eximcertd.config import Config
+    from eximcertd.config import DaemonConfig
 
 _MOST: Final = 5
 
 
-def where_to_put(config: Config, entries: Sequence[dict[str, Any]]) -> Iterator[str]:
+def where_to_put(config: DaemonConfig, entries: Sequence[dict[str, Any]]) -> Iterator[str]:
     """Yield the lines about approved entries whose certificates only their clients have shown.
 
     Others than self-signed ones were verified by their CA's certificate when their attempt was logged.
@@ -41,7 +41,7 @@ def _is_missing(certificate: dict[str, Any] | None) -> bool:
     return of.get("source") == "attempt" and of["issuer"] == of["subject"]
 
 
-def _verifies(config: Config) -> bool | None:
+def _verifies(config: DaemonConfig) -> bool | None:
     """Tell whether the statement that accepts by certificate verifies it; None if this user cannot see that."""
     try:
         exim = Exim(config.exim.binary, config.exim.config)

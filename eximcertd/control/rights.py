@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from eximcertd.errors import ConfigurationError
+from eximcertd.settings import ControlSettings
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -83,6 +84,18 @@ class Rights:
         """Tell whether a user with these groups may call ``method``; False for a method that is not in the table."""
         needed = TABLE.get(method)
         return needed is not None and needed in self.held(uid, groups)
+
+
+def rights_of(settings: ControlSettings) -> tuple[Rights, str]:
+    """Return the rights of the configured groups, and a notice about them, or "".
+
+    Only the default group may be missing; it then has no members. Raises ConfigurationError for another missing group.
+    """
+    readers = settings.readers
+    if readers != ControlSettings().readers or not missing(readers):
+        return Rights.of_groups(readers, settings.approvers), ""
+    notice = f"; there is no group {readers[0]}, so that only root and [control] approvers may read"
+    return Rights.of_groups((), settings.approvers), notice
 
 
 def _numbers(key: str, names: Iterable[str], wrong: list[str]) -> frozenset[int]:

@@ -138,10 +138,17 @@ def imported(
     )
 
 
-def by_policy(verb: Verb, fingerprints: Iterable[Fingerprint], note: str, now: int) -> DecisionRequest:
-    """Return the decisions of a policy, now (ms since the epoch); those that the status forbids are left out."""
-    decisions = tuple(Decision(one, verb, BY_POLICY, now, note) for one in fingerprints)
-    return DecisionRequest(decisions, rules.FOR_THE_REST, all_or_none=False)
+def by_policy(
+    verb: Verb, fingerprints: Iterable[Fingerprint], note: str, now: int, known: KnownCertificates | None = None
+) -> DecisionRequest:
+    """Return the decisions of a policy, now (ms since the epoch); those that a rule forbids are left out.
+
+    known: then the rules for persons apply to approvals; without it those of the status alone.
+    """
+    decisions = tuple(Decision(one, verb, BY_POLICY, now, note[:LONGEST_NOTE]) for one in fingerprints)
+    if known is None:
+        return DecisionRequest(decisions, rules.FOR_THE_REST, all_or_none=False)
+    return DecisionRequest(decisions, rules.FOR_PERSONS, "", known.certificates, known.issuers, all_or_none=False)
 
 
 def manual_edit(fingerprints: Iterable[Fingerprint], note: str, now: int) -> DecisionRequest:

@@ -14,8 +14,8 @@ from eximcertd.log.tailer import Tailer
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from eximcertd.config import Config
     from eximcertd.log.source import Source
+    from eximcertd.settings import Config
 
 LOOK_EVERY: Final = 10.0
 """Seconds between looks at a log of which nothing is heard."""

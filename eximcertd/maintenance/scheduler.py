@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from collections.abc import Set as AbstractSet
 
-    from eximcertd.config import Config
     from eximcertd.fingerprint import Fingerprint
     from eximcertd.journal import Recorder
     from eximcertd.maintenance.arrivals import Arrivals
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
     from eximcertd.maintenance.health import Health
     from eximcertd.maintenance.renewals import Renewals
     from eximcertd.publication.publisher import Publisher
+    from eximcertd.settings import Config
 
 _LOOK: Final = 3.0  # seconds between two looks at the wall clock, which may be set while the scheduler waits
 _SET: Final = 1.0  # seconds by which a clock that is set differs at least

@@ -20,10 +20,10 @@ from eximcertd.log.zone import zone_of
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from eximcertd.config import Config
+    from eximcertd.config import DaemonConfig
 
 
-def configured(tmp_path: Path, main: str, log: str = "") -> Config:
+def configured(tmp_path: Path, main: str, log: str = "") -> DaemonConfig:
     exim = tmp_path / "exim.conf"
     exim.write_text(f"spool_directory = /var/spool/lab\n{main}\n")
     ours = tmp_path / "eximcertd.toml"

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from eximcertd.certificates.issuers import Issuers
     from eximcertd.certificates.lookup import CertificateLookup
-    from eximcertd.config import Config
+    from eximcertd.config import DaemonConfig
     from eximcertd.decisions.decide import Decider
     from eximcertd.decisions.resolve import Resolver
     from eximcertd.fingerprint import Fingerprint
@@ -47,7 +47,7 @@ class Services:
     resolver: Resolver
     publication: Publisher
     maintenance: Maintenance
-    config: Callable[[], Config]
+    config: Callable[[], DaemonConfig]
 
     async def known(self, fingerprints: Sequence[Fingerprint]) -> KnownCertificates:
         """Return the facts about the certificates of these fingerprints that the rules need."""
@@ -58,6 +58,10 @@ class Services:
         return KnownCertificates(
             certificates, frozenset(one.fingerprint for one in authorities if self.issuers.has_issued(one))
         )
+
+    async def entries_of(self, fingerprints: Sequence[Fingerprint]) -> list[dict[str, Any]]:
+        """Return the Entries of the interface of these fingerprints, in their order."""
+        return await self.shown(self.ledger.entries.among(fingerprints))
 
     async def shown(self, entries: Sequence[Entry], *, certificates: bool = True) -> list[dict[str, Any]]:
         """Return Entries of the interface, with their certificates unless these are too many for a reply."""
