@@ -65,6 +65,10 @@ class Authority:
             )
         return found
 
+    def same(self, other: Authority) -> bool:
+        """Tell whether the other is another certificate of the same name and key."""
+        return (self.subject, self.spki) == (other.subject, other.spki) and self.der != other.der
+
     def problem(self, now: datetime) -> str:
         """Return why it vouches for nobody at ``now``, a clause, or ""."""
         if now > self.not_after:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from eximcertd.text import clean
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
     from datetime import datetime
 
     from eximcertd.certificates.certificate import Certificate
@@ -66,24 +66,29 @@ class Approvals:
 
     def __init__(self, approved: Iterable[Approved]) -> None:
         self._fingerprints: set[Fingerprint] = set()
-        self._by_key: dict[str, Approved] = {}
-        self._by_name: dict[tuple[str, str], Approved] = {}
+        self._by_key: dict[str, list[Approved]] = {}
+        self._by_name: dict[tuple[str, str], list[Approved]] = {}
         for one in sorted(approved, key=lambda one: one.at):
             self._fingerprints.add(one.fingerprint)
             if one.spki:
-                self._by_key[one.spki] = one
+                self._by_key.setdefault(one.spki, []).append(one)
             if one.subject:
-                self._by_name[one.subject, one.issuer] = one
+                self._by_name.setdefault((one.subject, one.issuer), []).append(one)
 
-    def followed_by(self, certificate: Certificate) -> Renewal | None:
+    def followed_by(self, certificate: Certificate, before: datetime | None = None) -> Renewal | None:
         """Return which approved certificate this one seems to renew: the latest approved with its key, else its name.
 
-        None where there is none, and for an approved certificate itself. A missing subject is no name.
+        None where there is none, and for an approved certificate itself, unless ``before`` is given: then only those
+        approved before that time (aware) count. A missing subject is no name.
         """
-        if certificate.fingerprint in self._fingerprints:
+        if certificate.fingerprint in self._fingerprints and before is None:
             return None
-        same_key = self._by_key.get(certificate.spki) if certificate.spki else None
+        same_key = _latest(self._by_key.get(certificate.spki, ()), before)
         if same_key is not None:
             return Renewal(same_key, same_key=True)
-        same_name = self._by_name.get((certificate.subject, certificate.issuer)) if certificate.subject else None
+        same_name = _latest(self._by_name.get((certificate.subject, certificate.issuer), ()), before)
         return None if same_name is None else Renewal(same_name, same_key=False)
+
+
+def _latest(approved: Sequence[Approved], before: datetime | None) -> Approved | None:
+    return next((one for one in reversed(approved) if before is None or one.at < before), None)

@@ -161,7 +161,10 @@ def _warnings(entry: dict[str, Any]) -> Iterator[str]:
 
 
 def _decision(decision: dict[str, Any]) -> str:
-    past = {"approve": "approved", "reject": "rejected", "revoke": "revoked", "adopt": "adopted"}
+    past = {
+        "approve": "approved", "reject": "rejected", "revoke": "revoked", "adopt": "adopted",
+        "authorize": "authority approved", "withdraw": "authority withdrawn",
+    }  # fmt: skip
     verb = past.get(decision["verb"] or "", decision["verb"] or "")
     note = f": {decision['note']}" if decision["note"] else ""
     return f"{local(decision['at'])}  {verb} by {decision['by'].removeprefix('by ')}{note}"

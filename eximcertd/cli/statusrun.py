@@ -44,6 +44,12 @@ def _lines(status: dict[str, Any]) -> Iterator[tuple[str, str, bool]]:
     if any(dates.values()):
         approved += f" ({'; '.join(f'{number:,} {what}' for what, number in dates.items() if number)})"
     yield "approved", approved, False
+    authorities = status.get("authorities") or {"approved": 0}
+    if authorities["approved"]:
+        through = f"{count(authorities['enrolled'], 'certificate')} approved through them"
+        yield "authorities", f"{authorities['approved']:,}, {through}", False
+        for problem in authorities["problems"]:
+            yield "", clean(problem), True
     pending = f"{counts['pending']:,}"
     if counts["unmatched"]:
         pending += f", and {counts['unmatched']:,} without a certificate"

@@ -37,13 +37,13 @@ def command(ctx: click.Context, yes: bool, as_json: bool) -> None:
     if len(decisions) > _MOST_SHOWN:
         say(f"and {len(decisions) - _MOST_SHOWN:,} more", err=True)
     first, fingerprints = decisions[0], [one["fingerprint"] for one in decisions]
-    if not last["current"]:
-        raise RefusedError("nothing is taken back: there is a later decision on it", hint="see eximcertctl history")
     if first["verb"] in {"authorize", "withdraw"}:
         raise RefusedError(
             "a decision on an authority is not taken back by undo",
             hint="use eximcertctl authority withdraw, or authority add",
         )
+    if not last["current"]:
+        raise RefusedError("nothing is taken back: there is a later decision on it", hint="see eximcertctl history")
     reverse = _REVERSE.get(first["verb"])
     if reverse is None:
         raise RefusedError(

@@ -33,11 +33,22 @@ class AuthorityDecider:
         self._decider = decider
         self._recorder = recorder
 
-    def add(self, decision: Decision, authority: Authority, hashes: Iterable[str] = ()) -> None:
-        """Approve an authority. hashes: of its name as Exim prints it. Raises UsageError, LedgerError."""
+    def add(
+        self,
+        decision: Decision,
+        authority: Authority,
+        hashes: Iterable[str] = (),
+        replaced: Iterable[Fingerprint] = (),
+    ) -> None:
+        """Approve an authority. hashes: of its name as Exim prints it. Raises UsageError, LedgerError.
+
+        replaced: approved certificates of the same name and key, which this one renews.
+        """
         if self._repeated(decision):
             return
-        self._ledger.authorities.add(decision, authority.der, authority.patterns, authority.crl, hashes)
+        self._ledger.authorities.add(
+            decision, authority.der, authority.patterns, authority.crl, hashes=hashes, replaced=replaced
+        )
         self._record(Event.AUTHORITY_APPROVED, "was approved", decision, authority.name)
 
     def withdraw(self, decision: Decision, name: str) -> int:

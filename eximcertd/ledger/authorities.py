@@ -87,18 +87,37 @@ class Authorities:
         with self._store.reading() as db:
             return dict(db.execute("SELECT authority, count(*) FROM enrolment GROUP BY authority").fetchall())
 
-    def add(self, decision: Decision, der: bytes, patterns: Sequence[str], crl: str, hashes: Iterable[str]) -> None:
-        """Approve an authority, or change its patterns and CRL; keep the decision. Raises LedgerError."""
+    def add(
+        self,
+        decision: Decision,
+        der: bytes,
+        patterns: Sequence[str],
+        crl: str,
+        *,
+        hashes: Iterable[str],
+        replaced: Iterable[Fingerprint] = (),
+    ) -> None:
+        """Approve an authority, or change its patterns and CRL; keep the decision. Raises LedgerError.
+
+        replaced: older certificates of the same name and key: it takes over what they have enrolled.
+        """
         with self._store.transaction() as db:
+            number = _append(db, decision)
             db.execute(
                 "INSERT INTO authority (fingerprint, der, patterns, crl, standing, hashes, decision)"
                 " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT DO UPDATE SET patterns = ?3, crl = ?4, standing = ?5,"
                 " decision = ?7",
                 (
                     decision.fingerprint, der, json.dumps(list(patterns)), crl, Status.APPROVED, " ".join(hashes),
-                    _append(db, decision),
+                    number,
                 ),
             )  # fmt: skip
+            for name in replaced:
+                of = (decision.fingerprint, name)
+                db.execute("UPDATE enrolment SET authority = ? WHERE authority = ?", of)
+                db.execute("UPDATE denial SET authority = ? WHERE authority = ?", of)
+                change = (Status.REVOKED, number, name)
+                db.execute("UPDATE authority SET standing = ?, decision = ? WHERE fingerprint = ?", change)
 
     def withdraw(self, decision: Decision) -> int:
         """Withdraw an authority and all enrolments under it; return how many these were. Raises LedgerError.
@@ -115,7 +134,6 @@ class Authorities:
                 f"UPDATE entry SET {_PENDING} WHERE fingerprint IN ({_ENDED})",  # noqa: S608 - constants
                 of,
             )
-            db.execute(f"DELETE FROM identity WHERE fingerprint IN ({_ENDED})", of)  # noqa: S608 - a constant
             return db.execute("DELETE FROM enrolment WHERE authority = ?", of).rowcount
 
     def enrol(self, enrolments: Iterable[Enrolment], now: int) -> list[Fingerprint]:

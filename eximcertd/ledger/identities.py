@@ -109,10 +109,13 @@ class Identities:
         keys, names = ",".join("?" * len(spkis)), ",".join("?" * len(subjects))
         with self._store.reading() as db:
             rows = db.execute(
-                "SELECT i.fingerprint, i.spki, i.subject, i.issuer, i.not_after, i.not_before, d.by, d.at"  # noqa: S608 - marks only
+                "SELECT i.fingerprint, i.spki, i.subject, i.issuer, i.not_after, i.not_before,"  # noqa: S608 - marks only
+                " coalesce(d.by, 'authority ' || substr(n.authority, 1, 16)), coalesce(d.at, n.at)"
                 # CROSS JOIN: from these few outwards, never through all that are approved
-                " FROM identity i CROSS JOIN entry e USING (fingerprint) CROSS JOIN decision d ON d.id = e.decision"
-                f" WHERE e.standing = 'approved' AND (i.spki IN ({keys}) OR i.subject IN ({names})) LIMIT 10000",
+                " FROM identity i CROSS JOIN entry e USING (fingerprint) LEFT JOIN decision d ON d.id = e.decision"
+                " LEFT JOIN enrolment n ON n.fingerprint = e.fingerprint"
+                " WHERE e.standing = 'approved' AND coalesce(d.at, n.at) IS NOT NULL"
+                f" AND (i.spki IN ({keys}) OR i.subject IN ({names})) LIMIT 10000",
                 (*spkis, *subjects),
             ).fetchall()
         return [Identity(Fingerprint(row[0]), *row[1:]) for row in rows]

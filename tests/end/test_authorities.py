@@ -141,6 +141,23 @@ PUBLIC = Signer("Another CA")
 CLIENT = Signer("laptop.example")  # self-signed with CA:TRUE, as `openssl req -x509` makes it
 
 
+def test_a_renewed_certificate_names_the_old_one_and_asks_nobody(tmp_path: Path) -> None:
+    with relay("pinned") as (exim, daemon):
+        daemon.start()
+        add(daemon, tmp_path, SITE)
+        old = SITE.issue("client7.example")
+        assert ask(exim.port, old.identity(tmp_path)).accepted
+        new = SITE.issue("client7.example", key=old.private)
+        assert ask(exim.port, new.identity(tmp_path)).accepted
+        shown = daemon.json("show", new.fingerprint)
+        assert (shown["renews"]["fingerprint"], shown["renews"]["same_key"]) == (old.fingerprint, True)
+        assert daemon.json("show", old.fingerprint)["renews"] is None
+        assert daemon.entries("pending") == {}
+        assert daemon.status()["authorities"] == {"approved": 1, "enrolled": 2, "problems": []}
+        assert "2 certificates approved through them" in daemon.ctl("status").stdout
+        assert [one["verb"] for one in daemon.json("history")] == ["authorize"]
+
+
 def attacks() -> dict[str, tuple[Signer, tuple[Signer, ...]]]:
     """Return certificates that Exim alone verifies, or that claim the authority, and what is sent along with each."""
     below, twin, second = Signer("Site Intermediate", SITE), Signer("Site CA", PUBLIC), Signer("Site CA", CLIENT)

@@ -62,7 +62,8 @@ class Site:
         signer = signer or self.signer
         authority = Authority.of(signer.der, patterns, crl)
         decision = Decision(authority.fingerprint, Verb.AUTHORIZE, "alice", _now(), "our own", request)
-        self.authorities.add(decision, authority, hashes_of(authority.subject))
+        same = [one.fingerprint for one in self.enrolling.approved if one.same(authority)]
+        self.authorities.add(decision, authority, hashes_of(authority.subject), same)
         self.enrolling.reload()
         self.enrolling.write_names()
         return authority
@@ -263,7 +264,8 @@ def test_a_renewed_certificate_of_the_authority_takes_its_clients_with_it(site: 
     site.try_(leaf := old.issue("client7.example", not_after=NOW + 50 * DAY))
     renewed = Signer("Site CA", key=old.private)
     site.authorize(renewed, request="2")
-    site.withdraw(old)
+    assert [one.fingerprint for one in site.enrolling.approved] == [renewed.fingerprint]
+    assert site.ledger.entries.get(leaf.fingerprint).authority == renewed.fingerprint
     assert site.try_(leaf) == [leaf.fingerprint]
     identity = site.ledger.identities.among([leaf.fingerprint])[leaf.fingerprint]
     assert identity.not_after == int(leaf.not_after.timestamp() * 1000)

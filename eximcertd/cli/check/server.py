@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from eximcertd.cli.check import files, freshness
 from eximcertd.cli.check.access import User
 from eximcertd.cli.check.allowlist import compare
+from eximcertd.cli.check.authorities import second_look
 from eximcertd.cli.check.finding import CheckLine, error, ok, unknown, visible, warning
 from eximcertd.cli.check.freshness import EximLog
 from eximcertd.cli.check.hash_links import hash_links
@@ -76,6 +77,8 @@ def _configuration(exim: Exim, build: Build, config: Config, service: ServiceRep
     )
     log = _main_log(config, settings.get("timezone", ""))
     yield from examine(printed, settings, expected)
+    names = config.state.directory / "authorities"
+    yield from visible(second_look(printed, settings.get("acl_smtp_rcpt", ""), names, config.allowlist.form))
     if value is not None and service.approved is not None:
         yield from compare(value, service.approved, exim, user.name if user and os.geteuid() == 0 else None)
     certificate, key = (_expanded(exim, settings.get(name, ""), user) for name in ("tls_certificate", "tls_privatekey"))

@@ -50,7 +50,10 @@ class AuthorityMethods:
         authority = Authority.of(await self._der(given), patterns, _crl(given["crl"]))
         await self._check(authority, frozenset(given["insist"]))
         decision = _decision(authority, Verb.AUTHORIZE, caller, given)
-        self._enrolling.authorities.add(decision, authority, hashes_of(authority.subject))
+        same = [one for one in self._enrolling.approved if one.same(authority)]
+        self._enrolling.authorities.add(
+            decision, authority, hashes_of(authority.subject), [one.fingerprint for one in same]
+        )
         self._enrolling.reload()
         self._enrolling.write_names()
         publication = self._services.publication

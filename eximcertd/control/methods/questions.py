@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import os
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from eximcertd import __version__
@@ -20,7 +21,6 @@ from eximcertd.status import ALLOWS, Status, Verb
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Sequence
-    from datetime import datetime
 
     from eximcertd.control.caller import Caller
     from eximcertd.control.methods.services import Services
@@ -90,8 +90,18 @@ class Questions:
                     "retry_at": views.rfc3339(state.retry_at * 1000 if state.retry_at else None),
                     "removed_by_hand": [str(fingerprint) for fingerprint in self._ledger.decisions.withheld()[:100]],
                 },
+                "authorities": self._authorities(),
                 "control": {"readers": list(config.control.readers), "approvers": list(config.control.approvers)},
             }
+        }
+
+    def _authorities(self) -> dict[str, Any]:
+        enrolling, rows = self._services.maintenance.enrolling, self._ledger.authorities.approved()
+        problems = enrolling.problems(datetime.now(UTC)) if rows else {}
+        return {
+            "approved": len(rows),
+            "enrolled": sum(self._ledger.authorities.counts().values()) if rows else 0,
+            "problems": [f"{name}: {problem}" for name, problem in problems.items()],
         }
 
     async def entries(self, _: Caller, given: dict[str, Any]) -> AsyncIterator[dict[str, Any]]:

@@ -73,17 +73,18 @@ class Services:
     async def _shown(self, entries: Sequence[Entry], *, certificates: bool) -> list[dict[str, Any]]:
         names = [entry.fingerprint for entry in entries] if certificates else []
         details = await self.certificates.of(names)
-        approved = [entry.fingerprint for entry in entries if entry.status is Status.APPROVED]
+        approved = [one.fingerprint for one in entries if one.status is Status.APPROVED and one.authority is None]
         unverified = set(await self.maintenance.arrivals.unverified(approved))
         waiting = [entry.fingerprint for entry in entries if entry.status is not Status.APPROVED]
-        approvals = self.maintenance.renewals.approvals(details[one] for one in waiting if one in details)
+        renewing = {*waiting, *(entry.fingerprint for entry in entries if entry.authority)}
+        approvals = self.maintenance.renewals.approvals(details[one] for one in renewing if one in details)
         subjects = {details[one].subject for one in waiting if one in details} - {""}
         same_name = self.ledger.shown.same_name(subjects, _MOST_SAME + 1)
         now = datetime.now(UTC)
         shown = []
         for entry in entries:
             certificate = details.get(entry.fingerprint)
-            renewal = approvals.followed_by(certificate) if certificate else None
+            renewal = approvals.followed_by(certificate, _enrolled_at(entry)) if certificate else None
             one = views.entry(entry, certificate, now, renewal.as_json() if renewal else None)
             if certificate is not None and entry.status is not Status.APPROVED:
                 others = same_name.get(certificate.subject, ())
@@ -92,6 +93,13 @@ class Services:
                 one["warnings"].append("certificate gone: Exim does not verify this client any more")
             shown.append(one)
         return shown
+
+
+def _enrolled_at(entry: Entry) -> datetime | None:
+    """Return when an authority approved it: what it renews was approved before. None if none has."""
+    if entry.authority is None or entry.decision is None:
+        return None
+    return datetime.fromtimestamp(entry.decision.at / 1000, UTC)
 
 
 def time_of(text: str | None) -> datetime | None:
