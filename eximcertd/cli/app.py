@@ -37,6 +37,30 @@ VERBS: Final[dict[str, str]] = {
 }
 """verb -> what it does, for --help. The verb's module has the same name."""
 
+EXAMPLES: Final[dict[str, str]] = {
+    "pending": "pending --since 2d",
+    "show": "show 58CD37DA",
+    "certificate": "certificate 58CD37DA",
+    "approve": "approve laptop.alice.example --note 'asked by phone'",
+    "reject": "reject 58CD37DA --note 'not one of ours'",
+    "revoke": "revoke 58CD37DA --end-sessions",
+    "review": "review",
+    "undo": "undo",
+    "settle": "settle --removed approve",
+    "authority": "authority list",
+    "list": "list --at 2026-11-01",
+    "history": "history -n 10",
+    "watch": "watch --once --timeout 60",
+    "status": "status --json",
+    "setup": "setup --dry-run",
+    "check": "check --quiet",
+    "scan": "scan /var/log/exim4/mainlog.1",
+    "export": "export",
+    "import": "import decisions.json",
+    "client": "client setup mx.example.org",
+}
+"""verb -> an example of its use, for its --help."""
+
 
 class Verbs(click.Group):
     """A group whose verbs are modules of this package, each with a click command named ``command``."""
@@ -51,6 +75,7 @@ class Verbs(click.Group):
             return None
         name = "import_" if cmd_name == "import" else cmd_name
         command: click.Command = import_module(f"eximcertd.cli.{name}").command
+        command.epilog = f"Example: eximcertctl {EXAMPLES[cmd_name]}"
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - click's

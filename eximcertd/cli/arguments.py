@@ -14,8 +14,21 @@ from eximcertd.fingerprint import LENGTH, SHORTEST_PREFIX, FingerprintError, par
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-fingerprints_argument: Final = click.argument("fingerprints", nargs=-1, required=True, metavar="FINGERPRINT|NAME...")
-fingerprint_argument: Final = click.argument("fingerprint", nargs=-1, required=True, metavar="FINGERPRINT")
+    from click.shell_completion import CompletionItem
+
+
+def _complete(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    from eximcertd.cli.completion import complete  # noqa: PLC0415 - only for a shell that completes
+
+    return complete(ctx, parameter, incomplete)
+
+
+fingerprints_argument: Final = click.argument(
+    "fingerprints", nargs=-1, required=True, metavar="FINGERPRINT|NAME...", shell_complete=_complete
+)
+fingerprint_argument: Final = click.argument(
+    "fingerprint", nargs=-1, required=True, metavar="FINGERPRINT", shell_complete=_complete
+)
 
 MOST: Final = 10_000
 """Maximum number of fingerprints in one decision."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shlex
 import socket
 import subprocess
 import tempfile
@@ -16,7 +18,7 @@ from lab.ctl import ctl
 from lab.daemon import program
 from lab.twins import LIVE, PORTION, Twin, certificate
 
-from eximcertd.cli.app import VERBS
+from eximcertd.cli.app import EXAMPLES, VERBS
 from eximcertd.cli.app import program as program_of_verbs
 from eximcertd.control.rights import Rights
 from eximcertd.fingerprint import grouped
@@ -432,6 +434,91 @@ def test_the_list_of_verbs_says_what_each_verbs_own_help_says() -> None:
             helped = ctl(*words, "--help")
             assert helped.status == 0
             assert "--json" in helped.out, f"{words}: every verb can print JSON"
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_the_help_of_a_verb_has_an_example_that_runs(
+    twin: Twin, at: tuple[str, str], verb: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert f"Example: eximcertctl {EXAMPLES[verb]}" in ctl(verb, "--help").out
+    called, *arguments = shlex.split(EXAMPLES[verb])
+    assert called == verb
+    if verb in {
+        "setup",
+        "client",
+        "check",
+        "authority",
+        "certificate",
+        "review",
+        "revoke",
+    }:  # of root, or of a terminal
+        command = program_of_verbs.get_command(click.Context(program_of_verbs), verb)
+        assert command is not None
+        if isinstance(command, click.Group):
+            command = command.get_command(click.Context(command), arguments.pop(0))
+            assert command is not None
+        assert command.make_context(verb, arguments, resilient_parsing=False).params
+        return
+    twin.see("58CD37DA" + "0" * 56, certificate("CN=laptop.alice.example"))
+    twin.edits["removed"] = list(twin.entries.values())
+    twin.events = [{"kind": "published", "at": "2026-01-01T00:00:00Z", "sentence": "live", "entry": None}]
+    monkeypatch.chdir(tmp_path)
+    Path("decisions.json").write_text("")
+    if verb == "undo":
+        ctl(*at, "approve", "58CD37DA")
+    more = ["--yes"] if verb in {"approve", "undo"} else []
+    missing = verb == "scan" and not Path(arguments[0]).exists()
+    assert ctl(*at, verb, *arguments, *more).status == (1 if missing else 0)
+
+
+def test_watch_ends_after_the_first_event_or_after_a_time(twin: Twin, at: tuple[str, str]) -> None:
+    assert ctl(*at, "watch", "--once", "--timeout", "0.1").status == 1
+    twin.events = [{"kind": "published", "at": "2026-01-01T00:00:00Z", "sentence": "live", "entry": None}] * 2
+    assert ctl(*at, "watch", "--once", "--timeout", "60").out.count("live") == 1
+
+
+def test_watch_runs_a_program_with_each_event(twin: Twin, at: tuple[str, str], tmp_path: Path) -> None:
+    event = {"kind": "published", "at": "2026-01-01T00:00:00Z", "sentence": "live", "entry": None}
+    twin.events = [event]
+    script = tmp_path / "tell"
+    script.write_text(f"#!/bin/sh\ncat >{tmp_path}/told; exit 3\n")
+    script.chmod(0o755)
+    done = ctl(*at, "watch", "--once", "--exec", script)
+    assert done.status == 0
+    assert json.loads((tmp_path / "told").read_text()) == event
+    assert "ended with 3" in done.err
+    assert ctl(*at, "watch", "--once", "--exec", "/nothing/there").status == 1
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_a_shell_is_offered_verbs_fingerprints_and_names(twin: Twin, shell: str) -> None:
+    twin.see(ALICE, certificate("CN=laptop.alice.example"))
+    twin.see(BOB, certificate("CN=desk"), standing="approved")
+
+    def offered(*words: str, last: str = "") -> str:
+        typed = ["eximcertctl", "--socket", str(twin.path), *words]
+        done = subprocess.run(
+            [program("eximcertctl")],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=30,
+            env={
+                **os.environ,
+                "_EXIMCERTCTL_COMPLETE": f"{shell}_complete",
+                "COMP_WORDS": shlex.join([*typed, last]),
+                "COMP_CWORD": last if shell == "fish" else str(len(typed)),
+            },
+        )
+        assert done.stderr == ""
+        return done.stdout
+
+    assert "approve" in offered(last="app")
+    assert ALICE[:16] in offered("approve", last="a11")
+    assert "laptop.alice.example" in offered("approve", last="lap")
+    assert BOB[:16] not in offered("approve")
+    assert BOB[:16] in offered("revoke")
+    assert ALICE[:16] in offered("show", last=ALICE[:4])
 
 
 def test_the_version_is_told() -> None:
