@@ -6,6 +6,7 @@ A hand-written /etc/exim4/exim4.conf takes the place of the generated file; then
 from __future__ import annotations
 
 import re
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
 
@@ -47,6 +48,21 @@ def generate(output: Path | None = None) -> None:
     result = run([str(GENERATOR), *(["-o", str(output)] if output else [])], _TIME_LIMIT)
     if result.status != 0:
         raise EximError(f"{GENERATOR} failed: {result.words()}", words=result.words())
+
+
+def verify_current() -> None:
+    """Verify that the live configuration was generated from the present sources. Raises EximError if it was not.
+
+    Else generating would make an edit live that somebody has not finished.
+    """
+    with tempfile.TemporaryDirectory(prefix="eximcertctl-") as directory:
+        candidate = Path(directory) / "exim.conf"
+        generate(candidate)
+        if candidate.read_bytes() != GENERATED.read_bytes():
+            raise EximError(
+                f"{ETC} was edited since Exim's configuration was generated from it",
+                hint="run update-exim4.conf and restart Exim, see that it works, and run this again",
+            )
 
 
 def sources(kind: Kind) -> list[Path]:

@@ -186,6 +186,17 @@ def test_a_configuration_that_exim_would_refuse_is_never_live(server: EximServer
     assert laptop.files(*EVERYTHING) == before
 
 
+def test_an_edit_that_somebody_has_not_made_live_yet_is_not_made_live_by_setup(
+    server: EximServer, laptop: Laptop
+) -> None:
+    laptop.sh("echo 'MAIN_FORCE_SENDER = yes' >/etc/exim4/exim4.conf.localmacros")
+    before = laptop.files(*EVERYTHING)
+    done = set_up(laptop, server)
+    assert done.returncode == 1
+    assert "/etc/exim4 was edited since Exim's configuration was generated" in done.stderr
+    assert laptop.files(*EVERYTHING) == before
+
+
 def test_a_router_that_comes_before_ours_is_found_before_anything_is_live(server: EximServer) -> None:
     with Laptop(split=True) as laptop:
         laptop.sh("""

@@ -9,21 +9,21 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from eximcertd.cli.changeset import Change, Changeset
-from eximcertd.cli.client import debian, files
+from eximcertd.cli.client import files, mail_system
 from eximcertd.cli.client.certificate import fingerprint_of, machine_name, make, of_server
 from eximcertd.cli.client.snippet import for_exim
 from eximcertd.cli.context import json_option
 from eximcertd.cli.output import print_json, say
 from eximcertd.cli.steps import Step, difference
 from eximcertd.errors import EximcertdError, NotPermittedError, RefusedError, UsageError
-from eximcertd.exim import starttls
+from eximcertd.exim import debian, starttls
 from eximcertd.fingerprint import FingerprintError, grouped, parse
 from eximcertd.text import shown
 
 if TYPE_CHECKING:
     from eximcertd.cli.client.certificate import ServerCertificate
-    from eximcertd.cli.client.debian import MailSystem
     from eximcertd.cli.client.files import Smarthost
+    from eximcertd.cli.client.mail_system import MailSystem
     from eximcertd.fingerprint import Fingerprint
 
 TOLD_DIGITS: Final = 16
@@ -69,7 +69,7 @@ class _Setup:
         """Do it. given: the server's fingerprint as it was typed. Raises EximcertdError."""
         shows = self._fetched()
         self._same_server(shows, given)
-        system = debian.find()
+        system = mail_system.find()
         if system.needs_name and not shows.covers(self._server):
             raise EximcertdError(
                 f"the server's certificate is for {shown(', '.join(shows.names) or 'no name')}, not for "
@@ -77,7 +77,9 @@ class _Setup:
                 hint="give the server's name as its certificate has it, or choose the split configuration "
                 "(dpkg-reconfigure exim4-config)",
             )
-        changes = [*self._files(shows, system), *debian.changes(system, self._server, self._changeset.without_us)]
+        if system.kind in {"split", "unsplit"} and not self._changeset and os.geteuid() == 0:
+            debian.verify_current()
+        changes = [*self._files(shows, system), *mail_system.changes(system, self._server, self._changeset.without_us)]
         steps = self._changeset.plan(changes)
         if not steps and self._works(system):
             self._say("Nothing to do: this machine is set up.")
@@ -88,7 +90,7 @@ class _Setup:
         elif not self._dry_run:
             self._report(system, shows)
         if steps and system.kind in {"split", "unsplit"} and not self._dry_run:
-            debian.load()
+            mail_system.load()
 
     def _fetched(self) -> ServerCertificate:
         with starttls.connect(self._server.host, self._server.port, helo=machine_name()) as session:
@@ -145,8 +147,8 @@ class _Setup:
     def _works(self, system: MailSystem) -> bool:
         try:
             if system.kind in {"split", "unsplit"}:
-                debian.validate(system)
-            debian.readable_key(system)
+                mail_system.validate(system)
+            mail_system.readable_key(system)
         except EximcertdError as error:
             self._say(f"It does not work yet: {error.message}")
             return False
@@ -213,14 +215,14 @@ def _undo(*, yes: bool, dry_run: bool, as_json: bool) -> None:
     else:
         say(done)
     if exim and not dry_run:
-        debian.load()
+        mail_system.load()
 
 
 def _finish(system: MailSystem) -> None:
     """Have Exim use what was written. Raises EximcertdError if it would not send mail to the server alone."""
-    debian.readable_key(system)
+    mail_system.readable_key(system)
     if system.kind in {"split", "unsplit"}:
-        debian.make_live(system)
+        mail_system.make_live(system)
 
 
 def _what_next(system: MailSystem, server: Smarthost) -> str:

@@ -14,8 +14,8 @@ from eximcertd.cli.output import print_json, say
 from eximcertd.errors import EximcertdError
 
 if TYPE_CHECKING:
-    from eximcertd.cli.client.debian import MailSystem
     from eximcertd.cli.client.files import Smarthost
+    from eximcertd.cli.client.mail_system import MailSystem
     from eximcertd.fingerprint import Fingerprint
 
 

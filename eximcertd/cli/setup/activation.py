@@ -168,6 +168,12 @@ class Activation:
                     return _ANY.get(address, address), listener.port
         raise EximcertdError("Exim listens on no port for SMTP", hint="see daemon_smtp_ports and local_interfaces")
 
+    def reachable(self) -> bool:
+        """Tell whether a daemon listens on more than loopback addresses."""
+        known = facts(self._site.exim)
+        listening = [str(one) for daemon in daemons(known) for one in daemon.listening(known)]
+        return any(not one.startswith(("127.", "[::1]")) for one in listening)
+
 
 def _fingerprint(certificate: Path) -> Fingerprint:
     from eximcertd.cli.setup.identity import fingerprint  # noqa: PLC0415 - loads cryptography

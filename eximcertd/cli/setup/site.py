@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -79,21 +78,6 @@ def standing_recipe(site: Site, config: Config, changeset: Changeset) -> Recipe:
     )
     accepting = accepting_statements(read(site.exim.printed()), site.exim.settings("acl_smtp_rcpt"), expected)
     return recipe_in(statement for _, statement, _ in accepting) or "pinned"
-
-
-def current() -> None:
-    """Verify that Exim's configuration was generated from Debian's present sources. Raises EximcertdError if not.
-
-    Else setup would make an unfinished edit live.
-    """
-    with tempfile.TemporaryDirectory(prefix="eximcertctl-") as directory:
-        candidate = Path(directory) / "exim.conf"
-        debian.generate(candidate)
-        if candidate.read_bytes() != debian.GENERATED.read_bytes():
-            raise EximcertdError(
-                f"{debian.ETC} was edited since Exim's configuration was generated from it",
-                hint="run update-exim4.conf and restart Exim, see that it works, and run this again",
-            )
 
 
 def changes(site: Site, names: SiteNames, changeset: Changeset) -> list[Change]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
 import click
@@ -41,6 +42,7 @@ _PAUSE: Final = 0.2
 @click.option("--yes", is_flag=True, help="Ask nothing.")
 @click.option("--dry-run", is_flag=True, help="Show what would be written, and write nothing.")
 @click.option("--undo", is_flag=True, help="Remove what this command has written, and nothing else.")
+@click.option("--units", is_flag=True, help="Install the service and the manual pages, after an installation with pip.")
 @json_option
 @click.pass_context
 def command(  # noqa: PLR0917 - an argument for each option
@@ -50,6 +52,7 @@ def command(  # noqa: PLR0917 - an argument for each option
     yes: bool,
     dry_run: bool,
     undo: bool,
+    units: bool,
     as_json: bool,
 ) -> None:
     """Make this machine's Exim relay for the clients that are approved here.
@@ -58,15 +61,18 @@ def command(  # noqa: PLR0917 - an argument for each option
     If anything fails, Exim runs as before. For a configuration that is written by hand it prints the lines and
     where each goes.
     """
-    if undo and (recipe or authorities):
-        raise UsageError("--undo takes neither --recipe nor --authorities")
+    if (undo or units) and (recipe or authorities):
+        raise UsageError("--undo and --units take neither --recipe nor --authorities")
     if as_json and not (yes or dry_run):
         raise UsageError("--json asks nothing: give --yes or --dry-run with it")
     if os.geteuid() != 0:
         raise NotPermittedError("setup asks Exim for its whole configuration and writes below /etc: run it as root")
     context: Context = ctx.obj
     run = _ServerSetup(context, yes=yes, dry_run=dry_run, as_json=as_json)
-    answer, fine = run.undo() if undo else run.run(recipe, authorities=authorities)
+    if units:
+        answer, fine = run.units(undo=undo)
+    else:
+        answer, fine = run.undo() if undo else run.run(recipe, authorities=authorities)
     if as_json:
         print_json(answer)
     ctx.exit(int(Exit.DONE if fine else Exit.FAILED))
@@ -83,20 +89,26 @@ class _ServerSetup:
         self._yes: Final = yes
         self._dry_run: Final = dry_run
         self._as_json: Final = as_json
-        self._site: Final[Site] = site.find(self._config)
         self._changeset: Final = Changeset(site.RECORD)
+
+    @cached_property
+    def _site(self) -> Site:
+        from eximcertd.cli.setup import site  # noqa: PLC0415 - loads what only this verb needs
+
+        return site.find(self._config)
 
     def run(self, recipe: Recipe | None, *, authorities: bool) -> tuple[dict[str, Any], bool]:
         """Set Exim up; return what --json prints, and whether all is well. Raises EximcertdError."""
         from eximcertd.cli.setup import identity, site  # noqa: PLC0415 - the same
         from eximcertd.cli.setup.activation import Activation  # noqa: PLC0415 - the same
+        from eximcertd.exim import debian  # noqa: PLC0415 - the same
 
         standing = recipe or site.standing_recipe(self._site, self._config, self._changeset)
         names = site.names(self._config, standing, self._changeset, authorities=authorities)
         if self._site.kind is None:
             return self._by_hand(names)
         if not self._changeset:
-            site.current()
+            debian.verify_current()
         files = identity.of_debian(self._changeset, self._site.kind)
         pair = identity.changes(files, self._site, self._changeset)
         changes = site.changes(self._site, names, self._changeset)
@@ -112,6 +124,20 @@ class _ServerSetup:
         else:
             self._apply(pair, names, files)
         return self._report(names, files, steps)
+
+    def units(self, *, undo: bool) -> tuple[dict[str, Any], bool]:
+        """Install the units, or remove what an earlier run has installed. Raises EximcertdError."""
+        from eximcertd.cli.setup import units  # noqa: PLC0415 - loads what only this option needs
+
+        changeset = Changeset(units.RECORD)
+        changes = [] if undo else units.changes(self._site, self._config, changeset)
+        steps = changeset.plan(changes)
+        agreed = bool(steps) and self._confirmed(steps, "This is removed:" if undo else "This is written:")
+        if not steps:
+            self._say("Nothing to do.")
+        elif agreed:
+            self._say(units.remove(changeset) if undo else units.install(changeset, changes))
+        return {"changed": [str(step.path) for step in steps], "written": agreed}, True
 
     def undo(self) -> tuple[dict[str, Any], bool]:
         """Remove what ``run`` has written. Raises EximcertdError."""
@@ -173,7 +199,7 @@ class _ServerSetup:
 
     def _by_hand(self, names: SiteNames) -> tuple[dict[str, Any], bool]:
         from eximcertd.cli.check.printed_config import read  # noqa: PLC0415 - loads what only this verb needs
-        from eximcertd.cli.setup import by_hand  # noqa: PLC0415 - the same
+        from eximcertd.cli.setup import by_hand, units  # noqa: PLC0415 - the same
 
         exim, configuration = self._site.exim, self._site.configuration
         options = exim.settings(*by_hand.OPTIONS)
@@ -181,6 +207,8 @@ class _ServerSetup:
         if not names.file.exists():
             found.insert(0, by_hand.Addition(f"Make the file {names.file}, with one line:", f"{names.macro} =\n"))
         self._say(f"{configuration} is written by hand: setup changes nothing in it. Recipe: {names.recipe}.")
+        if units.missing_drop_ins(self._site, self._config):
+            found.append(by_hand.Addition("The units expect another Exim. Run:", "eximcertctl setup --units"))
         for where, lines in found:
             self._say(f"\n{where}\n\n{lines.rstrip()}")
         if found:
@@ -234,24 +262,15 @@ class _ServerSetup:
         """Return what follows the host's name in the line for the client; say if no client can reach Exim."""
         from eximcertd.cli.setup.activation import Activation  # noqa: PLC0415 - the same
 
+        activation = Activation(self._site, None)
         try:
-            address, port = Activation(self._site, None).endpoint()
+            _, port = activation.endpoint()
         except EximcertdError:
             return ""
-        if address in {"127.0.0.1", "::1"} and not self._reachable():
-            self._say(
-                "warning: Exim listens on the loopback addresses alone, where no client reaches it\n"
-                "  -> dpkg-reconfigure exim4-config"
-            )
+        if not activation.reachable():
+            self._say("warning: Exim listens on the loopback addresses alone, where no client reaches it")
+            self._say("  -> dpkg-reconfigure exim4-config")
         return "" if port == _SMTP else f":{port}"
-
-    def _reachable(self) -> bool:
-        """Tell whether Exim listens on more than loopback addresses."""
-        from eximcertd.exim.daemons import daemons, facts  # noqa: PLC0415 - the same
-
-        known = facts(self._site.exim)
-        listening = [str(one) for daemon in daemons(known) for one in daemon.listening(known)]
-        return any(not one.startswith(("127.", "[::1]")) for one in listening)
 
     def _told(self, names: SiteNames, steps: Sequence[Step]) -> dict[str, Any]:
         return {
@@ -269,7 +288,7 @@ class _ServerSetup:
         if self._yes:
             return True
         try:
-            agreed = click.confirm("Remove this?" if "out" in what else "Go on?")
+            agreed = click.confirm("Remove this?" if "removed" in what else "Go on?")
         except click.Abort:
             raise EximcertdError("nothing was changed: no answer was given", hint="--yes asks nothing") from None
         if not agreed:
