@@ -26,7 +26,7 @@ from eximcertd.control.caller import name_of
 from eximcertd.errors import EximcertdError, NoAnswerError, NoSuchFingerprintError, UsageError
 from eximcertd.fingerprint import Fingerprint, is_exact
 from eximcertd.publication import attempt as attempts
-from eximcertd.publication.ask import ask_publish, ask_reload
+from eximcertd.publication.ask import PUBLISH, RELOAD, Programs
 from eximcertd.publication.attempt import LIVE, Attempt, Wanted
 from eximcertd.publish.request import CHANGED, DONE, Request
 
@@ -37,27 +37,17 @@ if TYPE_CHECKING:
 
     from eximcertd.cli.context import Context
     from eximcertd.publish.request import Answer, Found
-    from eximcertd.reload.request import ReloadAnswer
+    from eximcertd.settings import Config
 
 _TIME_LIMIT: Final = 600.0
 _TRIES: Final = 3
 _MOST_CANDIDATES: Final = 20
 
 
-class _RootPrograms:
-    """The two programs, run by root itself and without max_shrink."""
-
-    def __init__(self, config: Path) -> None:
-        self._config = config
-
-    async def publish(self, request: Request) -> Answer:
-        """Run root's part."""
-        via, options = "command:eximcertd-publish", ["--allow-shrink"]
-        return await asyncio.to_thread(ask_publish, via, self._config, request, _TIME_LIMIT, options)
-
-    async def reload(self, request: Request) -> ReloadAnswer:
-        """Run the reload part, which becomes Exim's user."""
-        return await asyncio.to_thread(ask_reload, "command:eximcertd-reload", self._config, request, _TIME_LIMIT)
+def _programs(config: Config) -> Programs:
+    """Return the two programs, run by root itself and without max_shrink. The reload part becomes Exim's user."""
+    run = config.publish._replace(via=f"command:{PUBLISH}", reload_via=f"command:{RELOAD}")
+    return Programs(config._replace(publish=run), _TIME_LIMIT, ["--allow-shrink"])
 
 
 def override_shrink(context: Context, asked: Sequence[str]) -> bool:
@@ -67,7 +57,7 @@ def override_shrink(context: Context, asked: Sequence[str]) -> bool:
     """
 
     async def write() -> Answer:
-        programs = _RootPrograms(context.config_file)
+        programs = _programs(context.config())
         answer = await programs.publish(Request("read"))
         for _ in range(_TRIES):
             if answer.found is None or answer.found.form != "list":
@@ -95,8 +85,8 @@ def revoke(context: Context, asked: Sequence[str], note: str) -> dict[str, Any]:
 
 
 async def _revoke(context: Context, asked: Sequence[str], note: str) -> dict[str, Any]:
-    programs = _RootPrograms(context.config_file)
     config = context.config()
+    programs = _programs(config)
     looked = attempts.of_publish(await programs.publish(Request("read")))
     if looked.found is None:
         raise EximcertdError(f"the macro file cannot be read: {looked.message}", hint="see eximcertctl check")
@@ -118,7 +108,7 @@ async def _revoke(context: Context, asked: Sequence[str], note: str) -> dict[str
     return {"decided": [_entry(decision) for decision in decisions], "publication": _publication(tried)}
 
 
-async def _publish(programs: _RootPrograms, found: Found, chosen: Collection[Fingerprint], allowed: Path) -> Attempt:
+async def _publish(programs: Programs, found: Found, chosen: Collection[Fingerprint], allowed: Path) -> Attempt:
     for _ in range(_TRIES):
         tried = await attempts.publish(programs, Wanted("list", _without(found, chosen), allowed), found, ("", 0, 0))
         if tried.outcome != CHANGED or tried.found is None:

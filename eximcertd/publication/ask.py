@@ -15,9 +15,11 @@ import socket
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from eximcertd.errors import EximcertdError
 from eximcertd.publish import request as publish
 from eximcertd.publish.request import Answer, Found, Request
 from eximcertd.reload import request as reload
@@ -29,11 +31,17 @@ if TYPE_CHECKING:
 
     from eximcertd.settings import Config
 
+PUBLISH: Final = "eximcertd-publish"
+RELOAD: Final = "eximcertd-reload"
 UNREACHABLE: Final = "unreachable"
 UNKNOWN: Final = "unknown"
 LIMIT: Final = 300.0
 """Seconds in which a program must answer: Exim takes 220 s to read a list of a million."""
-_LARGEST_ANSWER: Final = {"eximcertd-publish": 128 << 20, "eximcertd-reload": 1 << 20}
+_LONGEST_WAIT: Final = publish.SLOWEST - 2
+"""Seconds that a program may have waited for its request: it gives up after SLOWEST."""
+_PATIENCE: Final = 5.0
+"""Seconds in which a socket takes a connection, and a program that has answered ends."""
+_LARGEST_ANSWER: Final = {PUBLISH: 128 << 20, RELOAD: 1 << 20}
 _LONGEST_TEXT: Final = 2000
 _PORTION: Final = 1 << 16
 _LARGEST_PID: Final = 1 << 22
@@ -41,57 +49,76 @@ _LATEST: Final = 1e11
 """Seconds since the epoch, in the year 5138."""
 
 
-class ProgramReply(NamedTuple):
-    """What a program replied. failure: UNREACHABLE or UNKNOWN, or "" where raw is its whole reply. message: why."""
-
-    failure: str
-    message: str = ""
-    raw: bytes = b""
-
-
 class Programs:
-    """eximcertd-publish and eximcertd-reload, as the configuration says. Neither method raises OSError."""
+    """eximcertd-publish and eximcertd-reload, as the configuration says. Neither method raises OSError.
 
-    def __init__(self, config: Config, limit: float = LIMIT) -> None:
+    One request is made at a time. While Exim validates a list, the program that writes it is started: it loads, and
+    waits for its request. The program that has validated the list waits too, and loads it. options: of
+    eximcertd-publish, where it is run as a command.
+    """
+
+    def __init__(self, config: Config, limit: float = LIMIT, options: Sequence[str] = ()) -> None:
         self.config = config
         self._limit = limit
+        self._options = options
+        self._waiting: dict[str, Program] = {}
 
     async def publish(self, request: Request) -> Answer:
         """Ask root's part."""
-        via = self.config.publish.via
-        return await asyncio.to_thread(ask_publish, via, self.config.file, request, self._limit)
+        reply = await self._exchange(PUBLISH, encode(publish.FIRST_LINE, request))
+        try:
+            answer = Answer(reply.failure, "ask", reply.message) if reply.failure else decode_publish(reply.raw)
+        except ValueError as error:
+            answer = Answer(UNKNOWN, "ask", f"the answer of {PUBLISH} cannot be read: {error}")
+        if answer.outcome != publish.DONE:
+            self.close()
+        return answer
 
     async def reload(self, request: Request) -> ReloadAnswer:
         """Ask the part that runs as Exim's user."""
-        via = self.config.publish.reload_via
-        return await asyncio.to_thread(ask_reload, via, self.config.file, request, self._limit)
+        validating = request.action == "validate list"
+        reply = await self._exchange(RELOAD, encode(reload.FIRST_LINE, request), validating=validating)
+        try:
+            answer = ReloadAnswer(reply.failure, "ask", reply.message) if reply.failure else decode_reload(reply.raw)
+        except ValueError as error:
+            answer = ReloadAnswer(UNKNOWN, "ask", f"the answer of {RELOAD} cannot be read: {error}")
+        if answer.outcome not in {reload.VALID, reload.SKIPPED}:
+            self.close()
+        return answer
 
+    async def _exchange(self, name: str, raw: bytes, *, validating: bool = False) -> ProgramReply:
+        return await asyncio.to_thread(self.exchange, name, raw, validating=validating)
 
-def ask_publish(via: str, config: Path, request: Request, limit: float = LIMIT, options: Sequence[str] = ()) -> Answer:
-    """Ask eximcertd-publish and wait for its answer, ``limit`` seconds at most.
+    def exchange(self, name: str, raw: bytes, *, validating: bool = False) -> ProgramReply:
+        """Send a request to a program and wait for its reply."""
+        program = self._waiting.pop(name, None)
+        if program is not None and time.monotonic() - program.waits_since > _LONGEST_WAIT:
+            program.end()
+            program = None
+        try:
+            program = program or self.start(name)
+        except EximcertdError as error:
+            return ProgramReply(UNREACHABLE, str(error))
+        program.send(raw, self._limit)
+        if validating and PUBLISH not in self._waiting:
+            with suppress(EximcertdError):  # it is started again, and the error reported, when it is needed
+                self._waiting[PUBLISH] = self.start(PUBLISH)
+        reply = program.reply(self._limit, keep=validating)
+        if validating and not reply.failure and reply.raw:
+            self._waiting[name] = program
+        return reply
 
-    via: "socket:PATH", a Unix stream socket, or "command:PROGRAM", run with ``--config CONFIG`` and the options.
-    """
-    reply = _exchange(
-        "eximcertd-publish", via, config, encode(publish.FIRST_LINE, request), limit=limit, options=options
-    )
-    if reply.failure:
-        return Answer(reply.failure, "ask", reply.message)
-    try:
-        return decode_publish(reply.raw)
-    except ValueError as error:
-        return Answer(UNKNOWN, "ask", f"the answer of eximcertd-publish cannot be read: {error}")
+    def start(self, name: str) -> Program:
+        """Start a program. Raises EximcertdError."""
+        if name == PUBLISH:
+            return _start(name, self.config.publish.via, self.config.file, self._options)
+        return _start(name, self.config.publish.reload_via, self.config.file)
 
-
-def ask_reload(via: str, config: Path, request: Request, limit: float = LIMIT) -> ReloadAnswer:
-    """Ask eximcertd-reload, as ask_publish does."""
-    reply = _exchange("eximcertd-reload", via, config, encode(reload.FIRST_LINE, request), limit=limit)
-    if reply.failure:
-        return ReloadAnswer(reply.failure, "ask", reply.message)
-    try:
-        return decode_reload(reply.raw)
-    except ValueError as error:
-        return ReloadAnswer(UNKNOWN, "ask", f"the answer of eximcertd-reload cannot be read: {error}")
+    def close(self) -> None:
+        """End the programs that wait."""
+        for program in self._waiting.values():
+            program.end()
+        self._waiting.clear()
 
 
 def encode(first_line: str, request: Request) -> bytes:
@@ -162,67 +189,103 @@ def _object(raw: bytes) -> dict[str, Any]:
     raise ValueError("it is not a JSON object")
 
 
-def _exchange(
-    name: str, via: str, config: Path, raw: bytes, *, limit: float, options: Sequence[str] = ()
-) -> ProgramReply:
+class ProgramReply(NamedTuple):
+    """What a program replied. failure: UNREACHABLE or UNKNOWN, or "" where raw is its whole reply. message: why."""
+
+    failure: str
+    message: str = ""
+    raw: bytes = b""
+
+
+def _start(name: str, via: str, config: Path, options: Sequence[str] = ()) -> Program:
+    """Start a program; it loads, and waits for its request. Raises EximcertdError.
+
+    via: "socket:PATH", a Unix stream socket, or "command:PROGRAM", run with ``--config CONFIG`` and the options.
+    """
     kind, _, target = via.partition(":")
     if kind == "socket":
-        return _over_socket(name, target, raw, limit)
-    return _by_running(name, [target, "--config", str(config), *options], raw, limit)
-
-
-def _over_socket(name: str, path: str, raw: bytes, limit: float) -> ProgramReply:
-    deadline = time.monotonic() + limit
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC) as connection:
-        connection.settimeout(limit)
+        ours = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+        ours.settimeout(_PATIENCE)
         try:
-            connection.connect(path)
+            ours.connect(target)
         except OSError as error:
-            reason = error.strerror or str(error)
+            ours.close()
             hint = f"is {name}.socket started, and may this user connect to it?"
-            return ProgramReply(UNREACHABLE, f"{path} cannot be reached: {reason}; {hint}")
+            raise EximcertdError(f"{target} cannot be reached: {error.strerror or error}; {hint}") from None
+        return Program(name, ours)
+    found = shutil.which(target) or shutil.which(target, path=str(Path(sys.executable).parent))
+    if found is None:
+        raise EximcertdError(f"there is no program {target}: see [publish] in {config}")
+    ours, theirs = socket.socketpair()
+    command = [found, "--config", str(config), *options]
+    with theirs:
         try:
-            connection.sendall(raw)
-            connection.shutdown(socket.SHUT_WR)
-        except OSError:
-            pass  # it may have answered before it read everything: its answer says why
+            process = subprocess.Popen(
+                command, stdin=theirs.fileno(), stdout=theirs.fileno(), stderr=subprocess.PIPE, start_new_session=True
+            )
+        except OSError as error:
+            ours.close()
+            raise EximcertdError(f"{found} cannot be run: {error.strerror or error}") from None
+    return Program(name, ours, process)
+
+
+class Program:
+    """A program that was started: its input and output is a socket. process: None where systemd has started it."""
+
+    def __init__(self, name: str, connection: socket.socket, process: subprocess.Popen[bytes] | None = None) -> None:
+        self.waits_since = time.monotonic()
+        self._name = name
+        self._connection = connection
+        self._process = process
+
+    def send(self, raw: bytes, limit: float) -> None:
+        """Send the request. A program may have answered before it reads everything: its answer says why."""
+        self._connection.settimeout(limit)
+        with suppress(OSError):
+            self._connection.sendall(raw)
+
+    def reply(self, limit: float, *, keep: bool = False) -> ProgramReply:
+        """Wait for the answer, and for the end of the program unless it answered and is kept for another request."""
+        reply = self._receive(time.monotonic() + limit, limit)
+        if keep and not reply.failure and reply.raw:
+            self.waits_since = time.monotonic()
+            return reply
+        printed = self.end(kill=bool(reply.failure))
+        if self._process is not None and not reply.failure and not reply.raw:
+            return ProgramReply(UNKNOWN, printed or f"{self._name} ended without an answer")
+        return reply
+
+    def end(self, *, kill: bool = True) -> str:
+        """Close the connection, and wait for a process of ours; return the last line that it printed for people."""
+        self._connection.close()
+        process = self._process
+        if process is None or process.stderr is None:
+            return ""
+        with process, process.stderr:
+            if not kill:
+                with suppress(subprocess.TimeoutExpired):
+                    process.wait(_PATIENCE)
+            if process.returncode is None:
+                with suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+            os.set_blocking(process.stderr.fileno(), False)  # a process that it left behind may hold it
+            lines = (process.stderr.read(_PORTION) or b"").decode("utf-8", "backslashreplace").strip().splitlines()
+        return clean(lines[-1])[:300] if lines else ""
+
+    def _receive(self, deadline: float, limit: float) -> ProgramReply:
         answer = bytearray()
         try:
-            while len(answer) <= _LARGEST_ANSWER[name]:
-                connection.settimeout(max(0.001, deadline - time.monotonic()))
-                portion = connection.recv(_PORTION)
-                if not portion:
-                    return ProgramReply("", raw=bytes(answer))
+            while len(answer) <= _LARGEST_ANSWER[self._name]:
+                self._connection.settimeout(max(0.001, deadline - time.monotonic()))
+                portion = self._connection.recv(_PORTION)
                 answer += portion
+                if not portion or portion.endswith(b"\n"):  # JSON on one line
+                    return ProgramReply("", raw=bytes(answer))
         except TimeoutError:
-            return ProgramReply(UNKNOWN, f"{name} did not answer within {limit:g} s")
+            return ProgramReply(UNKNOWN, f"{self._name} did not answer within {limit:g} s")
         except OSError as error:
-            return ProgramReply(UNKNOWN, f"the connection to {name} broke: {error.strerror or error}")
-    return ProgramReply(UNKNOWN, f"the answer of {name} is too large")
-
-
-def _by_running(name: str, command: list[str], raw: bytes, limit: float) -> ProgramReply:
-    found = shutil.which(command[0]) or shutil.which(command[0], path=str(Path(sys.executable).parent))
-    if found is None:
-        return ProgramReply(UNREACHABLE, f"there is no program {command[0]}: see [publish] in {command[2]}")
-    try:
-        process = subprocess.Popen(
-            [found, *command[1:]],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            start_new_session=True,
-        )
-    except OSError as error:
-        return ProgramReply(UNREACHABLE, f"{found} cannot be run: {error.strerror or error}")
-    with process:
-        try:
-            answer, errors = process.communicate(raw, limit)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.communicate()
-            return ProgramReply(UNKNOWN, f"{name} did not answer within {limit:g} s and was killed")
-    if not answer:
-        lines = errors.decode("utf-8", "backslashreplace").strip().splitlines()
-        return ProgramReply(UNKNOWN, clean(lines[-1])[:300] if lines else f"{name} ended without an answer")
-    return ProgramReply("", raw=answer)
+            if self._process is not None:  # it has ended without reading the request: what it printed tells more
+                return ProgramReply("", raw=bytes(answer))
+            return ProgramReply(UNKNOWN, f"the connection to {self._name} broke: {error.strerror or error}")
+        return ProgramReply(UNKNOWN, f"the answer of {self._name} is too large")

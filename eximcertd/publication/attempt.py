@@ -14,6 +14,7 @@ from eximcertd.reload.request import (
     DIED,
     INVALID,
     LOADED,
+    LONGEST_DEFINITION,
     NOT_RUNNING,
     SKIPPED,
     VALID,
@@ -55,16 +56,21 @@ class Wanted(NamedTuple):
 
     def value_digest(self) -> str:
         """Return what eximcertd-reload recognises the macro's value by."""
-        return macrofile.value_digest(self.value())
+        return value_digest(self.value())
 
     def file_digest(self, macro: str, comments: tuple[str, ...]) -> str:
         """Return the SHA-256 of the macro file that root's part writes for it, lower-case hex."""
         return hashlib.sha256(macrofile.render(macro, self.value(), comments)).hexdigest()
 
-    def stands(self, found: Found) -> bool:
+    def matches(self, found: Found) -> bool:
         """Tell whether the file says this already, in a spelling that Exim matches."""
         exact = not found.corrected and not found.dropped
         return exact and found.form == self.form and tuple(sorted(found.fingerprints)) == self.fingerprints
+
+
+def value_digest(value: str) -> str:
+    """Return the SHA-256, lower-case hex, by which eximcertd-reload recognises a value of the macro."""
+    return hashlib.sha256(value.encode()).hexdigest()
 
 
 class Attempt(NamedTuple):
@@ -95,8 +101,9 @@ async def publish(programs: Asks, wanted: Wanted, found: Found, confirmed: tuple
 
     found: the file as it was last seen; if it is another one by now, the outcome is "changed". confirmed: digest,
     inode and change time of the file that Exim was last seen to have loaded: that one is not loaded again.
+    A list that is too long for Exim's command line is validated after it is written only.
     """
-    if not wanted.stands(found):
+    if not wanted.matches(found) and len(wanted.value()) <= LONGEST_DEFINITION:
         validated = await programs.reload(Request(f"validate {wanted.form}", None, wanted.fingerprints))
         if validated.outcome not in {VALID, SKIPPED}:
             return of_reload(validated, found)

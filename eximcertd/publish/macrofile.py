@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 from eximcertd.fingerprint import NEVER, Fingerprint, is_exact
 from eximcertd.publish.error import refused, shown
@@ -34,13 +34,6 @@ _ITEM: Final = re.compile(rf"\s*({_PAIRS}|[0-9A-Fa-f]{{64}})?\s*(?::|\Z)", re.AS
 _HEX_ONLY: Final = re.compile(r"[0-9A-Fa-f:\s\\]+", re.ASCII)
 
 
-class MacroFile(NamedTuple):
-    """A macro file. value: what Exim makes of the macro, None if it is not defined there."""
-
-    value: str | None
-    found: Found
-
-
 def render(macro: str, value: str, comments: Iterable[str]) -> bytes:
     """Return the file that defines the macro as ``value`` (of list_value or lookup_value)."""
     folded = value.replace(" : ", " : \\\n")
@@ -61,15 +54,10 @@ def lookup_value(allowed: Path) -> str:
     return _LOOKUP.replace("/DIRECTORY", str(allowed))
 
 
-def value_digest(value: str) -> str:
-    """Return the SHA-256, lower-case hex, by which eximcertd-reload recognises a value."""
-    return hashlib.sha256(value.encode()).hexdigest()
-
-
-def parse(macro: str, raw: bytes | None, inode: int = 0, ctime_ns: int = 0) -> MacroFile:
+def parse(macro: str, raw: bytes | None, inode: int = 0, ctime_ns: int = 0) -> Found:
     """Return the contents of a macro file (None: there is none). Raises PublishError that shows the wrong line."""
     if raw is None:
-        return MacroFile(None, Found("absent"))
+        return Found("absent")
     value: str | None = None
     comments: list[str] = []
     for number, line in _logical_lines(raw, comments):
@@ -79,11 +67,11 @@ def parse(macro: str, raw: bytes | None, inode: int = 0, ctime_ns: int = 0) -> M
         value = line[named.end() :]
     found = Found("absent", (), hashlib.sha256(raw).hexdigest(), inode, ctime_ns, tuple(comments))
     if value is None:
-        return MacroFile(None, found)
+        return found
     if _IS_LOOKUP.fullmatch(value):
-        return MacroFile(value, found._replace(form="directory"))
+        return found._replace(form="directory")
     listed, corrected, dropped = _items(value)
-    return MacroFile(value, found._replace(form="list", fingerprints=listed, corrected=corrected, dropped=dropped))
+    return found._replace(form="list", fingerprints=listed, corrected=corrected, dropped=dropped)
 
 
 def _mistake(line: str, *, again: bool) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 from eximcertd import settings
@@ -21,8 +22,8 @@ def main(arguments: list[str] | None = None) -> int:
     os.umask(0o022)
     said = _answer(config, allow_shrink=allow_shrink)
     found = said.found._asdict() if said.found else None
-    sys.stdout.write(json.dumps({**said._asdict(), "found": found}, separators=(",", ":")) + "\n")
-    sys.stdout.flush()
+    with suppress(BrokenPipeError):  # whoever asked may be gone
+        os.write(1, json.dumps({**said._asdict(), "found": found}, separators=(",", ":")).encode() + b"\n")
     return 0
 
 

@@ -9,8 +9,8 @@ A request consists of ASCII lines, each with its newline:
     FINGERPRINT                  N lines, ascending, distinct
     end
 
-eximcertd-reload uses the same frame with other actions. The frame is read in two parts, so that a program allocates
-no more than its limits allow: the head first, then exactly what the head announces.
+eximcertd-reload uses the same frame with other actions. The head is read first, then exactly what it announces, so
+that a program allocates no more than its limits allow.
 """
 
 from __future__ import annotations
@@ -43,6 +43,10 @@ _END: Final = b"end\n"
 
 class RequestError(ValueError):
     """The request does not follow the protocol, or exceeds a limit. Nothing is done."""
+
+
+class NoRequestError(RequestError):
+    """The connection was closed before a request."""
 
 
 class Request(NamedTuple):
@@ -93,29 +97,42 @@ class Answer(NamedTuple):
 
 
 def receive(descriptor: int, first_line: str, actions: str, most: int) -> Request:
-    """Read a request from a descriptor until its end of file. Raises RequestError and OSError.
+    """Read a request from a descriptor. Raises RequestError and OSError.
 
     actions: a regular expression of the allowed ones. most: fingerprints that are allowed.
     """
     deadline = time.monotonic() + SLOWEST
-    raw = _read(descriptor, 256, deadline)  # the head is shorter than this
-    head = _HEAD.match(raw)
-    if head is None or head[1] != first_line.encode():
+    raw, head, action, count = bytearray(), None, "", 0
+    size = 256  # the head is shorter than this
+    while len(raw) < size:
+        if not select.select([descriptor], [], [], max(0.0, deadline - time.monotonic()))[0]:
+            raise RequestError(f"it was not complete within {SLOWEST:g} s")
+        portion = os.read(descriptor, min(size - len(raw), 1 << 20))
+        if not portion:
+            break
+        raw += portion
+        if head is None and (head := _HEAD.match(bytes(raw))) is not None:
+            action, count = _announced(head, first_line, actions, most)
+            size = head.end() + count * _LINE + len(_END)
+    if head is None:
+        error = RequestError if raw else NoRequestError
+        raise error(f"the request does not begin with {first_line!r}, an action and a count")
+    if len(raw) != size or not raw.endswith(_END):
+        raise RequestError(f"{count} fingerprints of {LENGTH} upper-case hex digits and 'end' do not follow the count")
+    fingerprints = _fingerprints(bytes(raw[head.end() : -len(_END)]))
+    return Request(action, head[3].decode() if head[3] else None, fingerprints)
+
+
+def _announced(head: re.Match[bytes], first_line: str, actions: str, most: int) -> tuple[str, int]:
+    """Return the action and the number of fingerprints that a head announces. Raises RequestError."""
+    action, count = head[2].decode("ascii", "replace"), int(head[4])
+    if head[1] != first_line.encode():
         raise RequestError(f"the request does not begin with {first_line!r}, an action and a count")
-    action = head[2].decode("ascii", "replace")
-    count = int(head[4])
     if not re.fullmatch(actions, action) or (count and not action.endswith(" list")):
         raise RequestError("line 2 is no action that this program knows, or the count does not fit it")
     if count > most:
         raise RequestError(f"{count} fingerprints are more than [publish] max_fingerprints = {most} allows")
-    wanted = count * _LINE + len(_END)
-    raw = raw[head.end() :]
-    if len(raw) <= wanted:
-        raw += _read(descriptor, wanted + 1 - len(raw), deadline)
-    if len(raw) != wanted or not raw.endswith(_END):
-        raise RequestError(f"{count} fingerprints of {LENGTH} upper-case hex digits and 'end' do not follow the count")
-    fingerprints = _fingerprints(raw[: -len(_END)])
-    return Request(action, head[3].decode() if head[3] else None, fingerprints)
+    return action, count
 
 
 def _fingerprints(raw: bytes) -> tuple[Fingerprint, ...]:
@@ -128,15 +145,3 @@ def _fingerprints(raw: bytes) -> tuple[Fingerprint, ...]:
         if never in listed:
             raise RequestError(f"{never} can never be approved: {why}")
     return tuple(map(Fingerprint, listed))
-
-
-def _read(descriptor: int, size: int, deadline: float) -> bytes:
-    """Return so many bytes, fewer at the end of file. Raises RequestError once the deadline is over, and OSError."""
-    raw = bytearray()
-    portion = b"?"
-    while portion and len(raw) < size:
-        if not select.select([descriptor], [], [], max(0.0, deadline - time.monotonic()))[0]:
-            raise RequestError(f"it was not complete within {SLOWEST:g} s")
-        portion = os.read(descriptor, min(size - len(raw), 1 << 20))
-        raw += portion
-    return bytes(raw)

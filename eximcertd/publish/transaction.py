@@ -98,7 +98,7 @@ class _Transaction:
 
     def _parsed(self, where: SecureDirectory, name: str, raw: bytes | None, inode: int = 0, ctime: int = 0) -> Found:
         try:
-            return macrofile.parse(self._config.allowlist.macro, raw, inode, ctime).found
+            return macrofile.parse(self._config.allowlist.macro, raw, inode, ctime)
         except PublishError as error:
             raise PublishError(error.outcome, f"{where.path / name}: {error.message}") from None
 

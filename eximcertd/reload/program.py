@@ -1,8 +1,13 @@
-"""The program eximcertd-reload: one request on standard input, one answer on standard output."""
+"""The program eximcertd-reload: requests on standard input, an answer to each on standard output.
+
+A publication makes two, to validate a list and to load it: one program serves both, since starting Python takes longer
+than what it does.
+"""
 
 from __future__ import annotations
 
 import os
+import select
 import sys
 import time
 from contextlib import contextmanager, suppress
@@ -12,7 +17,7 @@ from typing import TYPE_CHECKING, Final
 from eximcertd import settings
 from eximcertd.exim.daemons import daemons
 from eximcertd.exim.run import EximError
-from eximcertd.publish.request import RequestError, receive
+from eximcertd.publish.request import SLOWEST, NoRequestError, RequestError, receive
 from eximcertd.reload.load import check_command_lines, load
 from eximcertd.reload.request import (
     ACTIONS,
@@ -39,6 +44,7 @@ if TYPE_CHECKING:
     from eximcertd.settings import Config
 
 _USAGE: Final = "usage: eximcertd-reload [--config FILE]\n"
+_MOST_REQUESTS: Final = 2
 _TABLES: Final = ("allowlist", "exim", "state", "publish")
 
 
@@ -51,12 +57,18 @@ def main(arguments: list[str] | None = None) -> int:
     if given and (given[0] != "--config" or len(given) != 2):  # noqa: PLR2004 - the option and its argument
         sys.stderr.write(_USAGE)
         return 2
-    answer = _answer(Path(given[1]).absolute() if given else settings.DEFAULT_FILE)
-    if answer.outcome == DIED:
-        sys.stderr.write(f"<2>{answer.message}\n")  # sd-daemon(3): critical, in the journal
-    with suppress(BrokenPipeError):
-        sys.stdout.buffer.write(encode_answer(answer))
-        sys.stdout.buffer.flush()
+    file = Path(given[1]).absolute() if given else settings.DEFAULT_FILE
+    for number in range(_MOST_REQUESTS):
+        try:
+            answer = _answer(file, first=number == 0)
+        except NoRequestError:
+            break
+        if answer.outcome == DIED:
+            sys.stderr.write(f"<2>{answer.message}\n")  # sd-daemon(3): critical, in the journal
+        with suppress(BrokenPipeError):  # whoever asked may be gone
+            os.write(1, encode_answer(answer))
+        if answer.outcome not in {VALID, SKIPPED} or not select.select([0], [], [], SLOWEST)[0]:
+            break
     return 0
 
 
@@ -77,7 +89,8 @@ class _Timings:
             self.timings[name] = round(time.monotonic() - began, 6)
 
 
-def _answer(file: Path) -> ReloadAnswer:
+def _answer(file: Path, *, first: bool = True) -> ReloadAnswer:
+    """Serve a request. Raises NoRequestError if there is none, and it is not the first."""
     steps = _Timings()
     try:
         answer = _carry_out(file, steps)
@@ -86,6 +99,8 @@ def _answer(file: Path) -> ReloadAnswer:
     except EximError as error:
         answer = ReloadAnswer(FAILED, message=str(error).replace("\n  ", ". "), exim=error.words)
     except RequestError as error:
+        if isinstance(error, NoRequestError) and not first:
+            raise
         answer = ReloadAnswer(REFUSED, message=f"the request is refused: {error}")
     except settings.SettingsError as error:
         answer = ReloadAnswer(REFUSED, message=str(error).replace("\n", "; "))
@@ -108,7 +123,8 @@ def _carry_out(file: Path, steps: _Timings) -> ReloadAnswer:
     verb, _, what = request.action.partition(" ")
     with steps.step("validate"):
         validated = candidate(config, _value(config, request)) if verb == "validate" else live(config, what)
-        _become(validated.facts)
+        if request.action != "validate list":  # else only Exim was asked, and a request to load the list follows
+            _become(validated.facts)
         if what == "directory" or (verb != "validate" and "dsearch" in validated.value):
             lookups(config, validated.facts)
     if verb == "validate":

@@ -19,7 +19,8 @@ from eximcertd.errors import EximcertdError
 
 FIRST_LINE: Final = "eximcertd-reload 1"
 ACTIONS: Final = "validate list|validate directory|(?:load|check) [0-9a-f]{64}"
-LARGEST_ANSWER: Final = 1 << 20
+LONGEST_DEFINITION: Final = 32_000
+"""Characters of -DMACRO=VALUE: 4.96 takes 32,768 ("string_sprintf expansion was longer than 32768")."""
 
 VALID: Final = "valid"
 SKIPPED: Final = "skipped"

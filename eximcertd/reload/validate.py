@@ -15,7 +15,7 @@ from eximcertd.exim.daemons import OPTIONS, EximFacts, facts_of
 from eximcertd.exim.run import quoted, run
 from eximcertd.exim.settings import find
 from eximcertd.fingerprint import is_exact
-from eximcertd.reload.request import FAILED, INVALID, SKIPPED, ReloadError
+from eximcertd.reload.request import FAILED, INVALID, LONGEST_DEFINITION, SKIPPED, ReloadError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,9 +25,6 @@ if TYPE_CHECKING:
 
 LIMIT: Final = 30.0
 """Seconds that Exim may take to read its configuration."""
-
-LONGEST_DEFINITION: Final = 32_000
-"""Characters of -DMACRO=VALUE: 4.96 takes 32,768 ("string_sprintf expansion was longer than 32768")."""
 
 _LARGEST_MACRO_FILE: Final = 128 << 20
 _CONFIGURATION: Final = re.compile(rf"^(/.*)\n{OPTIONS[0]} =", re.MULTILINE)

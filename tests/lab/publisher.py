@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from eximcertd.publication.ask import UNREACHABLE
+from eximcertd.publication.attempt import value_digest
 from eximcertd.publish import macrofile
 from eximcertd.publish import request as wire
 from eximcertd.publish.request import Answer, Found, Request
@@ -104,7 +105,7 @@ class TwinPrograms:
         if verb == "validate":
             return ReloadAnswer(VALID)
         value = macrofile.list_value(self.fingerprints)
-        if self.form == "list" and (self.corrected or macrofile.value_digest(value) != what):
+        if self.form == "list" and (self.corrected or value_digest(value) != what):
             return ReloadAnswer(INVALID, "validate", "Exim has another value for the macro")
         if verb == "check":
             return ReloadAnswer(VALID, daemons=(DaemonState(1, None),))

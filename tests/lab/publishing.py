@@ -15,29 +15,30 @@ from typing import TYPE_CHECKING, Any, Final
 
 from eximcertd.fingerprint import Fingerprint
 from eximcertd.publication import attempt as attempts
-from eximcertd.publication.ask import ask_publish, ask_reload, decode_publish, encode
+from eximcertd.publication.ask import PUBLISH, Programs, decode_publish, encode
 from eximcertd.publication.attempt import Wanted
 from eximcertd.publish.request import FIRST_LINE, Answer, Request
+from eximcertd.settings import Config, PublishSettings
 from lab.daemon import program
 from lab.exim import EXIM
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from eximcertd.publication.ask import Program, ProgramReply
     from eximcertd.publication.attempt import Attempt
     from eximcertd.reload.request import ReloadAnswer
     from lab.exim import EximServer
 
 LIMIT: Final = 60
-PUBLISH: Final = "eximcertd-publish"
-RELOAD: Final = "eximcertd-reload"
 
 
 class Publisher:
     """The two programs for one Exim. settings: values of the configuration file that differ, by section.
 
     wrapper: a command in front of root's part, such as setpriv or strace. reload_wrapper: the same for the other.
-    wrapped: the beginning of the actions for which the wrappers are used; all if empty.
+    wrapped: the beginning of the actions for which the wrappers are used; all if empty. A program that is started to
+    validate a list loads it too.
     """
 
     def __init__(
@@ -58,6 +59,7 @@ class Publisher:
         self.reload_wrapper = tuple(reload_wrapper)
         self.wrapped = ""
         self.confirmed = ("", 0, 0)
+        self._programs = _WrappedPrograms(self)
         self._settings: dict[str, dict[str, Any]] = {
             "allowlist": {"file": str(exim.macro_file)},
             "exim": {"binary": str(EXIM), "config": str(exim.configuration), "pid_file": str(exim.pid_file)},
@@ -124,14 +126,16 @@ class Publisher:
 
     async def publish(self, request: Request) -> Answer:
         """Ask root's part as eximcertd does."""
-        return ask_publish(self._via(PUBLISH, self.wrapper, request), self.config, request, LIMIT)
+        return await self._programs.publish(request)
 
     async def reload(self, request: Request) -> ReloadAnswer:
         """Ask the reload part as eximcertd does."""
-        return ask_reload(self._via(RELOAD, self.reload_wrapper, request), self.config, request, LIMIT)
+        return await self._programs.reload(request)
 
-    def _via(self, name: str, wrapper: Sequence[str], request: Request) -> str:
-        if not wrapper or not request.action.startswith(self.wrapped):
+    def via(self, name: str, action: str) -> str:
+        """Return how a program is started for an action, with its wrapper."""
+        wrapper = self.wrapper if name == PUBLISH else self.reload_wrapper
+        if not wrapper or not action.startswith(self.wrapped):
             return f"command:{program(name)}"
         script = self.directory / f"wrapped-{name}"
         script.write_text(f'#!/bin/sh\nexec {shlex.join([*wrapper, program(name)])} "$@"\n')
@@ -148,3 +152,23 @@ class Publisher:
     def beside(self, suffix: str) -> Any:
         """Return the path of one of the files beside the macro file."""
         return self.file.with_name(f"{self.file.name}.{suffix}")
+
+
+class _WrappedPrograms(Programs):
+    """The two programs, each started with the wrapper that its publisher has for the action."""
+
+    def __init__(self, publisher: Publisher) -> None:
+        super().__init__(Config(publisher.config), LIMIT)
+        self._publisher = publisher
+        self._asked = ("", "")
+
+    def exchange(self, name: str, raw: bytes, *, validating: bool = False) -> ProgramReply:
+        self._asked = (name, raw.decode("ascii").split("\n")[1])
+        return super().exchange(name, raw, validating=validating)
+
+    def start(self, name: str) -> Program:
+        asked, action = self._asked
+        self._asked = ("", "")  # what is started next waits for the request that follows
+        via = self._publisher.via(name, action if name == asked else "write")
+        self.config = Config(self._publisher.config, publish=PublishSettings(via, via))
+        return super().start(name)

@@ -14,7 +14,7 @@ from eximcertd.decisions.decide import Decider
 from eximcertd.fingerprint import Fingerprint
 from eximcertd.ledger import Ledger
 from eximcertd.publication.allowed_directory import AllowedDirectory
-from eximcertd.publication.ask import Programs, ask_publish, ask_reload
+from eximcertd.publication.ask import Programs
 from eximcertd.publication.publisher import Publisher
 from lab.daemon import Eximcertd
 from lab.deciding import decide
@@ -23,8 +23,7 @@ from lab.records import Records
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from eximcertd.publish.request import Answer, Request
-    from eximcertd.reload.request import ReloadAnswer
+    from eximcertd.publication.ask import ProgramReply
     from eximcertd.status import Verb
     from lab.exim import EximServer
 
@@ -35,11 +34,8 @@ HAND = Fingerprint("AB" * 32)
 class InThisThread(Programs):
     """The two programs, asked without a thread: a process that is traced has only one."""
 
-    async def publish(self, request: Request) -> Answer:
-        return ask_publish(self.config.publish.via, self.config.file, request, 60)
-
-    async def reload(self, request: Request) -> ReloadAnswer:
-        return ask_reload(self.config.publish.reload_via, self.config.file, request, 60)
+    async def _exchange(self, name: str, raw: bytes, *, validating: bool = False) -> ProgramReply:
+        return self.exchange(name, raw, validating=validating)
 
 
 class Relay:
@@ -64,7 +60,7 @@ class Relay:
             publication = Publisher(
                 ledger,
                 self.directory,
-                InThisThread(self.config),
+                InThisThread(self.config, 60),
                 decider=Decider(ledger, Records()),
                 allowlist=allowlist,
                 recorder=Records(),

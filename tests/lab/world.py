@@ -23,6 +23,7 @@ from eximcertd.ledger.store import Store
 from eximcertd.publication import allowed_directory
 from eximcertd.publication.allowed_directory import AllowedDirectory
 from eximcertd.publication.ask import UNKNOWN, decode_reload
+from eximcertd.publication.attempt import value_digest
 from eximcertd.publication.publisher import Publisher
 from eximcertd.publish import macrofile, secure_files, transaction
 from eximcertd.publish.error import PublishError
@@ -65,9 +66,9 @@ class Twin:
         """Return the fingerprints that a new session relays with."""
         if not self.running:
             return frozenset()
-        if self.loaded.found.form == "directory":
+        found = self.loaded
+        if found.form == "directory":
             return frozenset(path.name for path in self._world.allowed.path.iterdir())
-        found = self.loaded.found
         return frozenset(found.fingerprints) - frozenset(found.corrected)
 
     def load(self) -> None:
@@ -88,8 +89,12 @@ class Twin:
         """Stand for reload.validate.live."""
         validated = self.candidate()
         file = self._world.file
-        value = macrofile.parse(MACRO, file.read_bytes() if file.exists() else None).value
-        if value is None or macrofile.value_digest(value) != digest:
+        found = macrofile.parse(MACRO, file.read_bytes() if file.exists() else None)
+        if found.form == "list" and not found.corrected and not found.dropped:
+            value = macrofile.list_value(found.fingerprints)
+        else:
+            value = macrofile.lookup_value(self._world.allowed.path) if found.form == "directory" else "another"
+        if value_digest(value) != digest:
             raise ReloadError(INVALID, "Exim has another value")
         return validated
 

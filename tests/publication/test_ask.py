@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
+import os
 import select
 import socket
 import subprocess
@@ -11,11 +13,15 @@ import threading
 from typing import TYPE_CHECKING
 
 import pytest
+from lab.asking import ask_publish, ask_reload, programs
+from lab.daemon import program as installed
 from lab.publishing import Publisher
 
+from eximcertd.exim.processes import all_ids, arguments
 from eximcertd.fingerprint import Fingerprint
-from eximcertd.publication.ask import ask_publish, ask_reload, decode_publish, decode_reload
-from eximcertd.publish.request import Request
+from eximcertd.publication.ask import PUBLISH, RELOAD, decode_publish, decode_reload, encode
+from eximcertd.publication.attempt import value_digest
+from eximcertd.publish.request import SLOWEST, Request
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -23,6 +29,8 @@ if TYPE_CHECKING:
 
     from lab.certificates import Identity
     from lab.exim import EximServer
+
+    from eximcertd.publication.ask import Programs
 
 READ = Request("read")
 
@@ -177,7 +185,7 @@ def test_an_answer_of_the_reload_part_has_at_most_a_mebibyte(
     listener: socket.socket, tmp_path: Path, size: int, outcome: str
 ) -> None:
     def much(connection: socket.socket) -> None:
-        while connection.recv(1 << 16):
+        while not connection.recv(1 << 16).endswith(b"end\n"):
             pass
         with contextlib.suppress(OSError):
             connection.sendall(b"x" * size)
@@ -270,3 +278,60 @@ def test_timings_that_are_no_numbers_are_left_out_and_their_names_are_escaped() 
     assert answer.timings == {"validate": 0.5, "\\x1b" + "x" * 19: 1.0}
     assert answer.rewritten_by == "DB"
     assert decode_reload(json.dumps(RELOADED).encode() + b"\n").rewritten_by is None
+
+
+@pytest.mark.parametrize(("name", "first_line"), [(PUBLISH, "eximcertd-publish 2"), (RELOAD, "eximcertd-reload 1")])
+def test_a_caller_that_has_gone_leaves_no_traceback(exim: EximServer, name: str, first_line: str) -> None:
+    command = [installed(name), "--config", str(Publisher(exim).config)]
+    nobody, answer = os.pipe()
+    os.close(nobody)
+    with os.fdopen(answer, "wb") as output:
+        request = encode(first_line, READ)
+        done = subprocess.run(command, input=request, stdout=output, stderr=subprocess.PIPE, check=False, timeout=60)
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
+@pytest.fixture
+def asked(exim: EximServer) -> Programs:
+    """Return the two programs, run as commands for an Exim that nobody may relay through."""
+    via = (f"command:{installed(PUBLISH)}", f"command:{installed(RELOAD)}")
+    return programs(via[0], Publisher(exim).config, reload_via=via[1])
+
+
+def running(asked: Programs) -> dict[str, int]:
+    """Return the programs that run with this configuration: name -> process id."""
+    commands = {pid: arguments(pid) for pid in all_ids()}
+    ours = {pid: command for pid, command in commands.items() if str(asked.config.file) in command}
+    return {name: pid for pid, command in ours.items() for name in (PUBLISH, RELOAD) if installed(name) in command}
+
+
+def test_the_programs_of_the_next_steps_have_started_when_exim_has_validated(asked: Programs, alice: Identity) -> None:
+    listed = (alice.fingerprint,)
+
+    async def publish() -> list[str]:
+        validated = await asked.reload(Request("validate list", None, listed))
+        validating = running(asked)
+        written = await asked.publish(Request("write list", None, listed))
+        assert running(asked) == {RELOAD: validating[RELOAD]}, "the program that validated the list loads it"
+        loaded = await asked.reload(Request(f"load {value_digest(alice.fingerprint)}"))
+        assert set(validating) == {PUBLISH, RELOAD}
+        return [validated.outcome, written.outcome, loaded.outcome]
+
+    assert asyncio.run(publish()) == ["valid", "done", "loaded"]
+    assert running(asked) == {}
+
+
+def test_no_program_is_left_waiting_after_a_step_that_failed(asked: Programs, exim: EximServer) -> None:
+    with exim.configuration.open("a") as configuration:
+        configuration.write("\nno such section\n")
+    assert asyncio.run(asked.reload(Request("validate list"))).outcome == "invalid"
+    assert running(asked) == {}
+
+
+def test_a_program_that_has_waited_too_long_is_replaced(asked: Programs) -> None:
+    assert asyncio.run(asked.reload(Request("validate list"))).outcome == "valid"
+    for program in asked._waiting.values():
+        program.waits_since -= SLOWEST
+    assert asyncio.run(asked.publish(Request("write list"))).outcome == "done"
+    assert asyncio.run(asked.reload(Request(f"load {value_digest('')}"))).outcome == "loaded"
+    assert running(asked) == {}

@@ -77,12 +77,12 @@ def test_a_file_that_stands_and_was_confirmed_is_checked_and_not_loaded(programs
 def test_a_file_with_an_entry_that_exim_does_not_match_does_not_stand() -> None:
     found = Found("list", (TWO, ONE))
     wanted = Wanted("list", (ONE, TWO), ALLOWED)
-    assert wanted.stands(found)
-    assert not wanted.stands(found._replace(corrected=(ONE,)))
-    assert not wanted.stands(found._replace(dropped=(ONE,)))
-    assert not wanted.stands(found._replace(form="directory"))
-    assert not Wanted("list", (ONE,), ALLOWED).stands(found)
-    assert Wanted("directory", (), ALLOWED).stands(Found("directory"))
+    assert wanted.matches(found)
+    assert not wanted.matches(found._replace(corrected=(ONE,)))
+    assert not wanted.matches(found._replace(dropped=(ONE,)))
+    assert not wanted.matches(found._replace(form="directory"))
+    assert not Wanted("list", (ONE,), ALLOWED).matches(found)
+    assert Wanted("directory", (), ALLOWED).matches(Found("directory"))
 
 
 @pytest.mark.parametrize("outcome", [VALID, SKIPPED])

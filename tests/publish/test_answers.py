@@ -250,7 +250,7 @@ def test_only_a_change_of_the_last_interval_counts_and_none_of_the_future(root: 
 def test_a_thousand_comment_lines_are_kept(comments: int, fine: bool) -> None:
     raw = b"# ours\n" * comments
     if fine:
-        assert len(macrofile.parse("M", raw).found.comments) == comments
+        assert len(macrofile.parse("M", raw).comments) == comments
     else:
         with pytest.raises(PublishError, match="line 1001 cannot be kept"):
             macrofile.parse("M", raw)
@@ -262,7 +262,7 @@ def test_a_comment_line_of_a_thousand_characters_is_kept_and_a_longer_one_shown_
 ) -> None:
     raw = b"#".ljust(length, b"x") + b"\n"
     if fine:
-        assert len(macrofile.parse("M", raw).found.comments[0]) == length
+        assert len(macrofile.parse("M", raw).comments[0]) == length
     else:
         with pytest.raises(PublishError, match=r'line 1 cannot be kept: "#x{199}"; only'):
             macrofile.parse("M", raw)

@@ -275,7 +275,7 @@ class Promises(RuleBasedStateMachine):
     def standing(self) -> list[str] | None:
         """Return the fingerprints in the file, None in the directory form."""
         file = self.world.file
-        found = macrofile.parse(MACRO, file.read_bytes() if file.exists() else None).found
+        found = macrofile.parse(MACRO, file.read_bytes() if file.exists() else None)
         return None if found.form == "directory" else list(found.fingerprints)
 
     def write(self, fingerprints: list[Any]) -> None:
@@ -307,7 +307,7 @@ def live_by_comparing_lists(stack: ExitStack) -> None:
     real = attempt.publish
 
     async def publish(programs: Any, wanted: Any, found: Found, confirmed: Any) -> Any:
-        return await real(programs, wanted, found, attempt.identity(found) if wanted.stands(found) else confirmed)
+        return await real(programs, wanted, found, attempt.identity(found) if wanted.matches(found) else confirmed)
 
     stack.enter_context(patch.object(attempt, "publish", publish))
 
