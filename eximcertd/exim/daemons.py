@@ -32,6 +32,8 @@ _LIMIT: Final = 5.0
 """Seconds that reading the list of processes may take."""
 _SETTLING: Final = 2.0
 """Seconds in which a daemon that is starting becomes Exim's user and handles its signals."""
+_WHILE_IT_WAITS: Final = (signal.SIGUSR1, signal.SIGALRM)
+"""What Exim handles from its start on (for exiwhat, and its own timers); SIGHUP it ignores until it has its port."""
 _BRIEFLY: Final = 0.02
 _LOOKS: Final = 5
 _EXECUTION: Final = 25
@@ -199,7 +201,7 @@ def _is_daemon(pid: int, facts: EximFacts, patience: float) -> bool | None:
         if set(seen.users) <= facts.owners - {0} | {facts.user} and seen.catches(signal.SIGCHLD):
             return True
         if time.monotonic() > patience:
-            return seen.ignores(signal.SIGHUP)
+            return seen.ignores(signal.SIGHUP) and all(map(seen.catches, _WHILE_IT_WAITS))
         time.sleep(_BRIEFLY)
     return None
 

@@ -316,9 +316,18 @@ def test_messages_in_every_kind_of_queue_are_found(server: EximServer, alice: Id
     assert len(messages(server.spool, {alice.fingerprint})) == 4, "no link is followed"
 
 
-def test_a_queue_that_is_too_large_is_not_listed(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["input/1-H", "input/other", "another/1", "x"])
+def test_a_queue_that_is_too_large_is_not_listed(tmp_path: Path, name: str) -> None:
     (tmp_path / "input").mkdir()
-    (tmp_path / "input" / "1-H").touch()
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).touch()
     assert messages(tmp_path, {"A" * 64}) == {}
     with pytest.raises(OSError, match="not all of it was read within 0 s"):
         messages(tmp_path, {"A" * 64}, limit=0.0)
+
+
+def test_no_link_is_followed_to_the_queue_itself(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "input").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(OSError, match="input"):
+        messages(tmp_path, {"A" * 64})

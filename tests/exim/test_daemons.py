@@ -144,7 +144,9 @@ def test_what_a_local_user_has_wait_with_the_same_command_line_is_none(exim: Exi
 
 
 def test_what_never_settles_hides_no_daemon(exim: EximServer) -> None:
-    wrapper = [sys.executable, "-c", "import time; time.sleep(60)", "-C", str(exim.configuration), "-bd"]
+    """Nor is it a daemon that waits for its port, though it ignores SIGHUP as that one does (a child of nohup)."""
+    code = "import signal, time; signal.signal(1, signal.SIG_IGN); time.sleep(60)"
+    wrapper = [sys.executable, "-c", code, "-C", str(exim.configuration), "-bd"]
     with ExitStack() as stack:
         for _ in range(4):
             stack.callback(stack.enter_context(subprocess.Popen(wrapper)).kill)
