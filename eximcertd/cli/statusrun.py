@@ -83,7 +83,7 @@ def _allowlist(allowlist: dict[str, Any]) -> Iterator[tuple[str, str, bool]]:
         yield "", f"next attempt by {local(allowlist['retry_at'])}", False
     for fingerprint in allowlist["removed_by_hand"]:
         yield "", digits(fingerprint), False
-        yield "", "was removed from the macro file by hand: approve or revoke it", True
+        yield "", "was removed by hand, from the macro file or the directory: approve or revoke it", True
 
 
 def _form(allowlist: dict[str, Any]) -> str:

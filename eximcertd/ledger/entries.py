@@ -39,7 +39,7 @@ _COLUMNS = (
 class Entry:
     """One fingerprint. Times in milliseconds since the epoch. live: it is in the list that was last confirmed.
 
-    withheld: approved, and removed from the macro file by hand. lapsed: approved, and off the list by its dates.
+    withheld: approved, and removed from the published list by hand. lapsed: approved, and off the list by its dates.
     not_before, not_after: of its certificate, None if they are not known.
     authority: the one through which alone it is approved; the decision is then "by authority ...".
     """

@@ -34,8 +34,8 @@ class Forgetting:
         if dropped > self._dropped:
             self._recorder.record(
                 Event.UNMATCHED_DROPPED,
-                f"{dropped - self._dropped} fingerprints that match no certificate were dropped from the queue:"
-                f" it keeps {limit} of them",
+                "Fingerprints that match no certificate were dropped from the queue, which keeps"
+                f" {limit} of them: {dropped - self._dropped}",
                 COUNT=str(dropped - self._dropped),
             )
         self._dropped = dropped

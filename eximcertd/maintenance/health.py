@@ -86,7 +86,7 @@ class Health:
         if withheld:
             yield _line(
                 "warning",
-                f"{len(withheld)} approved fingerprints were removed from the macro file by hand",
+                f"approved fingerprints that were removed by hand: {len(withheld):,}",
                 "Approve or revoke them.",
             )
 
@@ -97,7 +97,7 @@ class Health:
         if dropped:
             yield _line(
                 "warning",
-                f"{dropped} fingerprints that match no certificate were dropped from the queue",
+                f"fingerprints without a certificate that were dropped from the queue: {dropped:,}",
                 "Look at [queue] unmatched_limit.",
             )
 
@@ -106,7 +106,7 @@ class Health:
             if problem:
                 yield _line("warning", problem)
         counts = self._index.counts()
-        yield _line("ok", f"{counts.distinct} certificates in {counts.files} files of {self._index.directory}")
+        yield _line("ok", f"certificates in {self._index.directory}: {counts.distinct:,} (files: {counts.files:,})")
         for name, why in skipped:
             yield _line("warning", f"skipped: {name}: {why}")
         for number, what in (

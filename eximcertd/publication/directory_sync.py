@@ -64,7 +64,7 @@ class DirectorySync:
         if left:
             what = "removed" if few else "kept: approve or revoke them"
             self._recorder.record(
-                Event.HAND_EDIT_FOUND,
+                Event.MANUAL_EDIT_FOUND,
                 f"{self._directory.path} holds files of fingerprints that are not approved: {len(refused)} rejected or"
                 f" revoked, removed; {len(unknown)} unknown, {what}: {names(sorted(left))}",
             )

@@ -94,7 +94,7 @@ class ManualEdits:
         refused = [fingerprint for fingerprint, _ in outcome.refused]
         if refused:
             self._recorder.record(
-                Event.HAND_EDIT_FOUND, f"Not adopted ({note}), because rejected or revoked before: {names(refused)}"
+                Event.MANUAL_EDIT_FOUND, f"Not adopted ({note}), because rejected or revoked before: {names(refused)}"
             )
         return refused
 
@@ -104,14 +104,14 @@ class ManualEdits:
         if gone:
             self._ledger.decisions.withhold(gone)
             self._recorder.record(
-                Event.HAND_EDIT_FOUND,
+                Event.MANUAL_EDIT_FOUND,
                 f"Removed by hand, and not published until approved or revoked: {names(gone)}",
             )
 
     def _report_older(self, kept: Collection[Fingerprint]) -> None:
         keeps = f" Kept although revoked in the ledger: {names(sorted(kept))}." if kept else ""
         self._recorder.record(
-            Event.HAND_EDIT_FOUND,
+            Event.MANUAL_EDIT_FOUND,
             "The ledger is older than what was published: decisions are missing from it. Nobody was removed from the"
             f" directory and nobody added; approve or revoke what is withheld (eximcertctl status).{keeps}",
         )

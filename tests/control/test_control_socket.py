@@ -1,30 +1,22 @@
-"""The real server on a real Unix socket, asked by the real client, and by programs that mean it no good."""
+"""The real server on a real Unix socket, asked by the real client."""
 
 from __future__ import annotations
 
 import asyncio
-import json
 import os
-import pwd
 import socket
-import struct
 import subprocess
-import sys
 import threading
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from lab.twins import PORTION, Twin, certificate
-from lab.wait import until
 
 from eximcertd.control.client import Client, LostError
-from eximcertd.control.connection_limiter import BOUNDS, Rank
-from eximcertd.control.protocol import LARGEST_CALL, LARGEST_REPLY, Call, encode_call
-from eximcertd.control.rights import Rights
-from eximcertd.control.server import Caller, Limits
+from eximcertd.control.protocol import LARGEST_REPLY, Call, encode_call
 from eximcertd.errors import (
     EximcertdError,
     NoAnswerError,
@@ -37,75 +29,8 @@ from eximcertd.errors import (
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
-ALICE = "A11CE" + "0" * 59
-INFO = b'{"method":"org.varlink.service.GetInfo"}\0'
-OTHERS = 0 if os.getuid() else 65534
-"""Somebody else's user id: nobody's, as seen by root."""
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    """Name a place for the socket."""
-    return tmp_path / "control"
-
-
-@pytest.fixture
-def twin(path: Path) -> Iterator[Twin]:
-    """Run a twin that lets whoever runs the tests do everything."""
-    with Twin(path) as twin:
-        yield twin
-
-
-@contextmanager
-def connected(path: Path) -> Iterator[socket.socket]:
-    """Connect as a program that we did not write would."""
-    with socket.socket(socket.AF_UNIX) as peer:
-        peer.connect(str(path))
-        peer.settimeout(10)
-        yield peer
-
-
-def replies(peer: socket.socket, count: int | None = None) -> list[dict[str, Any]]:
-    """Read so many replies, or all until the server hangs up."""
-    raw = b""
-    while count is None or raw.count(b"\0") < count:
-        try:
-            portion = peer.recv(1 << 16)
-        except ConnectionResetError:
-            break  # it hung up before it had read all that we sent
-        if not portion:
-            break
-        raw += portion
-    return [json.loads(message) for message in raw.split(b"\0")[:-1]]
-
-
-def ask(path: Path, raw: bytes) -> list[dict[str, Any]]:
-    """Send this, and nothing more; return every reply."""
-    with connected(path) as peer:
-        try:
-            peer.sendall(raw)
-            peer.shutdown(socket.SHUT_WR)
-        except OSError:
-            pass
-        return replies(peer)
-
-
-def once(path: Path, method: str, *, timeout: float = 10.0) -> Any:
-    """Ask once, as eximcertctl does, and hang up."""
-    with Client(path, timeout=timeout) as client:
-        return client.call(method)
-
-
-def as_nobody(script: str, *arguments: str) -> str:
-    """Run a Python text as another user, in no group of ours, and return what it printed."""
-    command = [sys.executable, "-c", script, *arguments]
-    done = subprocess.run(
-        command, capture_output=True, text=True, timeout=30, check=True, user=OTHERS, group=OTHERS, extra_groups=[]
-    )
-    return done.stdout
-
-
-needs_root = pytest.mark.skipif(os.getuid() != 0, reason="only root can be somebody else")
+    from eximcertd.control.server import Caller
+from lab.callers import ALICE, INFO, ask, connected, once, replies
 
 
 def test_a_method_is_called_and_answers(twin: Twin) -> None:
@@ -319,265 +244,6 @@ def test_what_answers_and_is_no_eximcertd_is_told(path: Path, answer: bytes) -> 
         thread.join()
 
 
-# Those who mean no good
-
-
-@pytest.mark.parametrize(
-    "garbage",
-    [
-        b"\0",
-        b"GET / HTTP/1.1\r\n\r\n\0",
-        pytest.param(os.urandom(5000) + b"\0", id="5000 random bytes"),
-        b"[" * 100_000 + b"\0",
-        b'{"method":"org.eximcertd.Status","parameters":{"a":"\\udfff"}}\0',
-        b'{"method":',
-    ],
-    ids=lambda raw: repr(raw[:30]),
-)
-def test_garbage_loses_its_own_connection_and_no_other(twin: Twin, garbage: bytes) -> None:
-    with Client(twin.path) as other:
-        other.call("Status")
-        assert [reply["error"] for reply in ask(twin.path, garbage + INFO)] == ["org.eximcertd.Usage"]
-        other.call("Status")
-
-
-def test_an_endless_message_is_cut_off(twin: Twin) -> None:
-    with connected(twin.path) as peer, Client(twin.path) as other:
-        sent = 0
-        try:
-            while sent < 4 * LARGEST_CALL:
-                sent += peer.send(b"[" * (1 << 16))
-        except (BrokenPipeError, ConnectionResetError):
-            pass
-        assert sent < 4 * LARGEST_CALL
-        assert [reply["error"] for reply in replies(peer)] == ["org.eximcertd.Usage"]
-        other.call("Status")
-
-
-def test_silence_is_hung_up_on(path: Path) -> None:
-    with Twin(path, limits=Limits(idle=0.2, other_idle=0.2)), connected(path) as silent, connected(path) as slow:
-        slow.sendall(INFO[:10])
-        assert replies(silent) == []
-        assert replies(slow) == []
-
-
-def test_who_takes_no_answer_is_hung_up_on_and_others_are_served(path: Path) -> None:
-    with Twin(path, limits=Limits(write=0.3)) as twin, connected(path) as deaf, Client(path) as other:
-        for number in range(2 * PORTION):
-            twin.see(f"{number:064X}")
-        call = encode_call(Call("org.eximcertd.List", {"standings": [], "prefixes": []}, more=True))
-        deaf.sendall(call * 20)
-        other.call("Status")
-        until(lambda: _hung_up(deaf), "the deaf one is hung up on")
-        other.call("Status")
-
-
-def _hung_up(peer: socket.socket) -> bool:
-    try:
-        return peer.send(b" ", socket.MSG_DONTWAIT) == 0
-    except BlockingIOError:
-        return False
-    except OSError:
-        return True
-
-
-def test_a_watcher_who_goes_away_is_noticed(path: Path) -> None:
-    left = threading.Event()
-
-    async def watch(_: Caller, __: dict[str, Any]) -> AsyncIterator[dict[str, Any]]:
-        try:
-            yield {"events": []}
-            await asyncio.Event().wait()
-        finally:
-            left.set()
-
-    with Twin(path, limits=Limits(gone=0.05), methods={"Watch": watch}):
-        with connected(path) as peer:
-            peer.sendall(encode_call(Call("org.eximcertd.Watch", more=True)))
-            assert replies(peer, 1) == [{"parameters": {"events": []}, "continues": True}]
-            assert not left.wait(0.2), "it is still there"
-        assert left.wait(10)
-
-
-def test_a_thousand_connections_of_one_user_leave_room_for_others(path: Path) -> None:
-    rank = Rank.ROOT if os.getuid() == 0 else Rank.APPROVER
-    with Twin(path), ExitStack() as stack:
-        peers = [stack.enter_context(connected(path)) for _ in range(1000)]
-        for peer in peers[BOUNDS[rank].each :]:
-            assert b"too many connections" in peer.recv(4096)
-        with pytest.raises(EximcertdError, match="too many connections"):
-            once(path, "Status")
-        assert ask_first(peers[0])["product"] == "eximcertd", "the first ones are served"
-    with Twin(path):
-        once(path, "Status")
-
-
-def ask_first(peer: socket.socket) -> Any:
-    """Ask over a connection that is there already."""
-    peer.sendall(INFO)
-    return replies(peer, 1)[0]["parameters"]
-
-
-@needs_root
-def test_another_user_may_ask_who_is_there_and_nothing_else(tmp_path: Path) -> None:
-    tmp_path = _reachable(tmp_path)
-    script = """
-import socket, sys
-peer = socket.socket(socket.AF_UNIX)
-peer.connect(sys.argv[1])
-for method in sys.argv[2:]:
-    peer.sendall(b'{"method":"%s"}\\0' % method.encode())
-    print(peer.recv(65536).decode())
-"""
-    with Twin(tmp_path / "control", rights=Rights()) as twin:
-        said = as_nobody(script, str(twin.path), "org.varlink.service.GetInfo", "org.eximcertd.Status")
-        assert "eximcertd" in said.splitlines()[0]
-        assert "org.eximcertd.NotPermitted" in said.splitlines()[1]
-        assert "nobody does not have the right to read" in said.splitlines()[1]
-        assert twin.called("Status") == []
-
-
-@needs_root
-def test_groups_of_the_peer_count_the_primary_and_the_others(tmp_path: Path) -> None:
-    tmp_path = _reachable(tmp_path)
-    script = "import sys; from eximcertd.control.client import Client; from pathlib import Path\n"
-    script += "Client(Path(sys.argv[1])).call(sys.argv[2])"
-    rights = Rights(readers=frozenset({40001}), approvers=frozenset({40002}))
-
-    def runs(method: str, group: int, extra: list[int]) -> bool:
-        command = [sys.executable, "-c", script, str(tmp_path / "control"), method]
-        done = subprocess.run(
-            command, capture_output=True, timeout=30, check=False, user=40000, group=group, extra_groups=extra
-        )
-        return done.returncode == 0
-
-    with Twin(tmp_path / "control", rights=rights) as twin:
-        assert runs("Status", 40001, [])
-        assert runs("Status", 40000, [1, 2, 40001])
-        assert not runs("Retry", 40000, [40001])
-        assert runs("Retry", 40000, [40002])
-        assert runs("Retry", 40002, [])
-        assert not runs("Status", 40000, [40000, 1, 2])
-        assert twin.callers[0].name == "uid 40000"
-
-
-@needs_root
-def test_more_groups_than_can_be_read_give_no_right(tmp_path: Path) -> None:
-    tmp_path = _reachable(tmp_path)
-    script = "import sys; from eximcertd.control.client import Client; from pathlib import Path\n"
-    script += "Client(Path(sys.argv[1])).call('Status')"
-    with Twin(tmp_path / "control", rights=Rights(readers=frozenset({40001}))) as twin:
-        command = [sys.executable, "-c", script, str(twin.path)]
-        groups = [40001, *range(50_000, 50_300)]
-        done = subprocess.run(
-            command,
-            capture_output=True,
-            text=True,
-            timeout=30,
-            check=False,
-            user=40000,
-            group=40000,
-            extra_groups=groups,
-        )
-        assert "NotPermittedError" in done.stderr
-
-
-@needs_root
-def test_callers_without_a_right_take_no_connection_of_those_who_have_one(tmp_path: Path) -> None:
-    tmp_path = _reachable(tmp_path)
-    script = """
-import socket, sys
-peers = [socket.socket(socket.AF_UNIX) for _ in range(200)]
-for peer in peers:
-    peer.connect(sys.argv[1])
-print("connected", flush=True)
-sys.stdin.read()
-"""
-    with Twin(tmp_path / "control", rights=Rights()) as twin:
-        crowd = subprocess.Popen(
-            [sys.executable, "-c", script, str(twin.path)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            user=OTHERS,
-            group=OTHERS,
-            extra_groups=[],
-        )
-        with crowd:
-            assert crowd.stdout is not None
-            assert crowd.stdout.readline() == b"connected\n"
-            once(twin.path, "Status")
-            crowd.communicate()
-
-
-@needs_root
-def test_a_caller_without_a_right_cannot_send_a_large_call(tmp_path: Path) -> None:
-    tmp_path = _reachable(tmp_path)
-    script = """
-import socket, sys
-peer = socket.socket(socket.AF_UNIX)
-peer.connect(sys.argv[1])
-try:
-    peer.sendall(b" " * 100_000 + b"\\0")
-except OSError:
-    pass
-print(peer.recv(65536).decode())
-"""
-    with Twin(tmp_path / "control", rights=Rights()) as twin:
-        assert "it is longer than 65536 bytes" in as_nobody(script, str(twin.path))
-
-
-def _reachable(directory: Path) -> Path:
-    """Let other users through to a directory of pytest's, and return it."""
-    for parent in (directory, *directory.parents):
-        if parent.stat().st_uid == os.getuid() and parent.name != "tmp" and len(parent.parts) > 2:
-            parent.chmod(parent.stat().st_mode | 0o011)
-    return directory
-
-
-# The socket's place
-
-
-def test_a_socket_that_a_running_eximcertd_holds_is_not_taken_from_it(twin: Twin) -> None:
-    with pytest.raises(EximcertdError, match=rf"in use by a running eximcertd \(process {os.getpid()}\)"):
-        Twin(twin.path).__enter__()
-    once(twin.path, "Status")
-
-
-def test_a_socket_that_another_program_holds_is_not_taken_from_it(path: Path) -> None:
-    with socket.socket(socket.AF_UNIX) as listener:
-        listener.bind(str(path))
-        listener.listen()
-        with pytest.raises(EximcertdError, match="in use by another program"):
-            Twin(path).__enter__()
-        assert path.exists()
-
-
-def test_a_socket_that_a_dead_daemon_left_is_replaced(path: Path) -> None:
-    with socket.socket(socket.AF_UNIX) as listener:
-        listener.bind(str(path))
-    with Twin(path):
-        once(path, "Status")
-    assert not path.exists()
-
-
-@pytest.mark.parametrize("kind", ["file", "directory", "link"])
-def test_what_is_no_socket_is_left_alone(path: Path, kind: str) -> None:
-    if kind == "link":
-        path.symlink_to("/etc/passwd")
-    else:
-        (path.touch if kind == "file" else path.mkdir)()
-    with pytest.raises(EximcertdError, match="is not a socket"):
-        Twin(path).__enter__()
-    assert path.exists()
-
-
-@pytest.mark.parametrize("where", ["missing/control", "x" * 120])
-def test_a_place_that_cannot_be_had_is_told(tmp_path: Path, where: str) -> None:
-    with pytest.raises(EximcertdError, match=r"cannot be created|too long") as caught:
-        Twin(tmp_path / where).__enter__()
-    assert "[control] socket" in str(caught.value)
-
-
 def test_closing_lets_who_is_being_answered_have_his_answer(path: Path) -> None:
     begun, go = threading.Event(), threading.Event()
 
@@ -618,12 +284,6 @@ def test_the_clients_errors_name_what_is_unknown(twin: Twin) -> None:
     assert not isinstance(caught.value, UsageError | NotPermittedError)
 
 
-def test_the_credentials_are_the_kernels(twin: Twin) -> None:
-    with connected(twin.path) as peer:
-        raw = peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
-        assert struct.unpack("3i", raw)[1] == os.getuid()
-
-
 @pytest.mark.skipif(not Path("/usr/bin/varlinkctl").exists(), reason="varlinkctl comes with systemd 255 and newer")
 def test_varlinkctl_understands_the_service_and_its_interface(twin: Twin) -> None:
     def varlinkctl(*arguments: str) -> str:
@@ -637,23 +297,3 @@ def test_varlinkctl_understands_the_service_and_its_interface(twin: Twin) -> Non
     assert "method Decide" in varlinkctl("introspect", str(twin.path), "org.eximcertd")
     listed = varlinkctl("call", "--more", str(twin.path), "org.eximcertd.List", '{"standings":[],"prefixes":[]}')
     assert ALICE in listed
-
-
-@needs_root
-def test_the_login_user_behind_sudo_is_named_where_the_kernel_tells(twin: Twin) -> None:
-    login = pwd.getpwnam("daemon")
-    script = f"""
-import os, sys
-try:
-    open("/proc/self/loginuid", "w").write("{login.pw_uid}")
-except OSError:
-    sys.exit(77)
-from pathlib import Path
-from eximcertd.control.client import Client
-Client(Path(sys.argv[1])).call("Status")
-"""
-    done = subprocess.run([sys.executable, "-W", "ignore", "-c", script, str(twin.path)], timeout=30, check=False)
-    if done.returncode == 77:
-        pytest.skip("this kernel keeps no login user, or does not let it be set here")
-    assert done.returncode == 0
-    assert twin.callers[-1].name == "daemon (via root)"

@@ -123,7 +123,7 @@ def test_where_all_is_well_each_part_says_so(parts: Parts) -> None:
     assert parts.run() == [
         ("ok", "Exim has loaded the list that was decided", ""),
         ("ok", "the log is being read", ""),
-        ("ok", f"0 certificates in 0 files of {parts.index.directory}", ""),
+        ("ok", f"certificates in {parts.index.directory}: 0 (files: 0)", ""),
     ]
 
 
@@ -148,7 +148,7 @@ def test_files_that_nobody_approved_and_entries_that_were_removed_by_hand_wait_f
     parts.allowed.change([Fingerprint(f"{number:064X}") for number in range(100, 130)], [])
     assert wrong(parts.run()) == [
         ("error", "30 unknown fingerprints in the directory of allowed fingerprints", "Approve or delete them."),
-        ("warning", "1 approved fingerprints were removed from the macro file by hand", "Approve or revoke them."),
+        ("warning", "approved fingerprints that were removed by hand: 1", "Approve or revoke them."),
     ]
 
 
@@ -159,7 +159,7 @@ def test_fingerprints_that_were_dropped_from_the_queue_are_a_warning(parts: Part
     assert wrong(parts.run()) == [
         (
             "warning",
-            "4 fingerprints that match no certificate were dropped from the queue",
+            "fingerprints without a certificate that were dropped from the queue: 4",
             "Look at [queue] unmatched_limit.",
         )
     ]

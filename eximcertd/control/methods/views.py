@@ -41,7 +41,7 @@ def entry(
         lapse = f"off the list: {of.lapse(int(now.timestamp() * 1000))}"
         warnings = [lapse, *map(clean, certificate.static_warnings if certificate is not None else ())]
     if of.withheld:
-        warnings.append("removed from the macro file by hand: approve or revoke it")
+        warnings.append("removed by hand, from the macro file or the directory: approve or revoke it")
     return {
         "fingerprint": of.fingerprint,
         "standing": of.status.value,
