@@ -38,6 +38,7 @@ from eximcertd.maintenance.enrolling import Enrolling
 from eximcertd.maintenance.expiry import Expiry
 from eximcertd.maintenance.forgetting import Forgetting
 from eximcertd.maintenance.health import Health
+from eximcertd.maintenance.metrics import Metrics
 from eximcertd.maintenance.notifications import Notifications
 from eximcertd.maintenance.policy import Policy
 from eximcertd.maintenance.renewals import Renewals
@@ -135,7 +136,15 @@ class Daemon:
             await self._wait(self._begin_publishing(maintenance))
             if not self._stop.is_set():
                 notifying = self._notifications.run(lambda: self._publication.live, services.entries_of)
-                await self._serve(intake, told, notifying, policy.run())
+                metrics = Metrics(
+                    lambda: self._config.metrics.file,
+                    self._ledger,
+                    intake=intake,
+                    publication=self._publication,
+                    expiry=maintenance.expiry,
+                    recorder=self._recorder,
+                )
+                await self._serve(intake, told, notifying, policy.run(), metrics.run())
         finally:
             self._notifier.stopping()
             await self._server.close()

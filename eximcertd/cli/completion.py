@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Final
 
 from click.shell_completion import CompletionItem
@@ -24,6 +25,8 @@ _MOST: Final = 100
 _STANDINGS: Final = {"approve": ("pending",), "reject": ("pending",), "revoke": ("approved",)}
 _EVERY: Final = ("pending", "approved", "rejected", "revoked")
 _NAMED: Final = frozenset(_STANDINGS)
+_PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+-]*")
+"""Names that a shell takes as they are: bash would execute "$(...)" in a name that a client has chosen."""
 
 
 def complete(ctx: click.Context, _: click.Parameter, incomplete: str) -> list[CompletionItem]:
@@ -43,5 +46,5 @@ def _items(client: Client, verb: str, incomplete: str) -> Iterator[CompletionIte
         digits, name = entry["fingerprint"][: table.SHORT], clean(table.name(entry))
         if digits.startswith(incomplete.upper()):
             yield CompletionItem(digits, help=name)
-        elif incomplete and verb in _NAMED and name.startswith(incomplete) and " " not in name:
+        elif incomplete and verb in _NAMED and name.startswith(incomplete) and _PLAIN.fullmatch(name):
             yield CompletionItem(name, help=digits)

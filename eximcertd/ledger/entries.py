@@ -186,6 +186,11 @@ class Entries:
         with self._store.reading() as db:
             return int(db.execute(f"SELECT count(*){_SELECTED}", of.values()).fetchone()[0])
 
+    def attempts(self) -> int:
+        """Return the number of attempts of all entries."""
+        with self._store.reading() as db:
+            return int(db.execute("SELECT coalesce(sum(attempts), 0) FROM entry").fetchone()[0])
+
     def candidates(self, prefix: str, most: int) -> list[Fingerprint]:
         """Return the first ``most`` fingerprints of the ledger that begin with ``prefix``."""
         with self._store.reading() as db:

@@ -193,6 +193,15 @@ class Publications:
                 (outcome, message[:2000], now, number),
             )
 
+    def outcomes(self) -> dict[str, int]:
+        """Return how many publications ended in each way."""
+        with self._store.reading() as db:
+            return dict(
+                db.execute(
+                    "SELECT outcome, count(*) FROM publication WHERE outcome IS NOT NULL GROUP BY outcome"
+                ).fetchall()
+            )
+
     def last_confirmed(self) -> Confirmed:
         """Return what was last confirmed live."""
         with self._store.reading() as db:

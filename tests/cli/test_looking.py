@@ -519,6 +519,8 @@ def test_a_shell_is_offered_verbs_fingerprints_and_names(twin: Twin, shell: str)
     assert BOB[:16] not in offered("approve")
     assert BOB[:16] in offered("revoke")
     assert ALICE[:16] in offered("show", last=ALICE[:4])
+    twin.see("C0" * 32, certificate("CN=laptop$(reboot)"))
+    assert "reboot" not in offered("approve", last="lap"), "a name that a shell would execute is not offered"
 
 
 def test_the_version_is_told() -> None:

@@ -1,0 +1,135 @@
+"""Metrics for Prometheus: a file for node_exporter's textfile collector, written by prometheus-client (optional)."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from eximcertd.events import Event
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from pathlib import Path
+
+    from eximcertd.intake import Intake
+    from eximcertd.journal import Recorder
+    from eximcertd.ledger import Ledger
+    from eximcertd.maintenance.expiry import Expiry
+    from eximcertd.publication.publisher import Publisher
+
+EVERY: Final = 60.0
+"""Seconds between two writes."""
+
+_MODE: Final = 0o644  # another user's program reads it
+
+
+class Measured(NamedTuple):
+    """One metric. label: the name of its only label, or "". values: value of the label (or "") -> value."""
+
+    name: str
+    text: str
+    values: Mapping[str, float]
+    label: str = ""
+    counter: bool = False
+
+
+class Metrics:
+    """Writes the file. file: of the running configuration."""
+
+    def __init__(
+        self,
+        file: Callable[[], Path | None],
+        ledger: Ledger,
+        *,
+        intake: Intake,
+        publication: Publisher,
+        expiry: Expiry,
+        recorder: Recorder,
+    ) -> None:
+        self._file = file
+        self._ledger = ledger
+        self._intake = intake
+        self._publication = publication
+        self._expiry = expiry
+        self._recorder = recorder
+        self._problem = ""
+
+    async def run(self) -> None:
+        """Write once a minute, until cancelled."""
+        while True:
+            if (file := self._file()) is not None:
+                self._tell(await asyncio.to_thread(write, file, list(self.measured())))
+            await asyncio.sleep(EVERY)
+
+    def measured(self) -> Iterator[Measured]:
+        """Yield the metrics. Raises LedgerError."""
+        ledger, progress = self._ledger, self._intake.progress()
+        counts = ledger.entries.counts()
+        named = {name: getattr(counts, name) for name in ("pending", "unmatched", "approved", "rejected", "revoked")}
+        yield Measured("fingerprints", "Fingerprints by status.", named, "status")
+        enrolled = {name[:16]: number for name, number in ledger.authorities.counts().items()}
+        yield Measured("enrolled", "Certificates that an authority vouches for.", enrolled, "authority")
+        yield Measured(
+            "attempts", "Refused attempts of the fingerprints that are kept.", _one(ledger.entries.attempts())
+        )
+        yield Measured("log_position_bytes", "Offset in the log.", _one(progress.position))
+        yield Measured("log_behind_bytes", "Bytes of the log that are not read yet.", _one(progress.behind_bytes))
+        if progress.last_line_at is not None:
+            at = progress.last_line_at.timestamp()
+            yield Measured("log_last_line_timestamp_seconds", "When a line was read last.", _one(at))
+        confirmed, state = ledger.publications.last_confirmed(), self._publication.state
+        if confirmed.at is not None:
+            yield Measured("published_timestamp_seconds", "When a list was last live.", _one(confirmed.at / 1000))
+        yield Measured("live", "1 if Exim honours exactly what was decided.", _one(self._publication.live))
+        yield Measured("exim_down", "1 if Exim ended at the last reload.", _one(state.outcome == "died"))
+        outcomes = ledger.publications.outcomes()
+        yield Measured("publications", "Publications by outcome.", outcomes, "outcome", counter=True)
+        dropped = _one(ledger.sightings.dropped())
+        yield Measured("unmatched_dropped", "Fingerprints dropped to keep unmatched_limit.", dropped, counter=True)
+        yield Measured("expired", "Approved certificates that have expired.", _one(len(self._expiry.expired())))
+        expiring = {f"{days}d": float(len(self._expiry.expiring(timedelta(days=days)))) for days in (7, 30)}
+        yield Measured("expiring", "Approved certificates that expire within this time.", expiring, "within")
+        yield Measured("written_timestamp_seconds", "When these metrics were written.", _one(time.time()))
+
+    def _tell(self, problem: str) -> None:
+        """Record a problem once, until it is another one or none."""
+        if problem and problem != self._problem:
+            self._recorder.record(Event.METRICS_FAILED, problem)
+        self._problem = problem
+
+
+def write(file: Path, metrics: Iterable[Measured]) -> str:
+    """Write the file in one rename; return why that failed, or ""."""
+    try:
+        from prometheus_client import CollectorRegistry, write_to_textfile  # noqa: PLC0415 - optional
+        from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily  # noqa: PLC0415 - the same
+        from prometheus_client.registry import Collector  # noqa: PLC0415 - the same
+    except ImportError:
+        return "[metrics] file: prometheus-client is not installed (Debian: python3-prometheus-client)"
+
+    class Once(Collector):
+        def collect(self) -> Iterator[CounterMetricFamily | GaugeMetricFamily]:
+            for one in metrics:
+                kind = CounterMetricFamily if one.counter else GaugeMetricFamily
+                family = kind(f"eximcertd_{one.name}", one.text, labels=[one.label] if one.label else [])
+                for label, value in one.values.items():
+                    family.add_metric([label] if one.label else [], float(value))
+                yield family
+
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(Once())
+    new = file.with_name(f"{file.name}.new")  # the textfile collector reads *.prom only
+    try:
+        write_to_textfile(str(new), registry)
+        new.chmod(_MODE)
+        os.replace(new, file)  # noqa: PTH105 - Path.replace does the same and says less
+    except OSError as error:
+        return f"[metrics] file: {file} cannot be written: {error.strerror or error}"
+    return ""
+
+
+def _one(value: float) -> dict[str, float]:
+    return {"": float(value)}
