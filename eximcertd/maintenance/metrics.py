@@ -114,10 +114,10 @@ def write(file: Path, metrics: Iterable[Measured]) -> str:
         def collect(self) -> Iterator[CounterMetricFamily | GaugeMetricFamily]:
             for one in metrics:
                 kind = CounterMetricFamily if one.counter else GaugeMetricFamily
-                family = kind(f"eximcertd_{one.name}", one.text, labels=[one.label] if one.label else [])
+                metric = kind(f"eximcertd_{one.name}", one.text, labels=[one.label] if one.label else [])
                 for label, value in one.values.items():
-                    family.add_metric([label] if one.label else [], float(value))
-                yield family
+                    metric.add_metric([label] if one.label else [], float(value))
+                yield metric
 
     registry = CollectorRegistry(auto_describe=False)
     registry.register(Once())
