@@ -37,6 +37,9 @@ MOST_HELD: Final = 8
 MOST_BYTES: Final = 1 << 20
 """Maximum number of bytes of log in one batch."""
 MOST_FINGERPRINTS: Final = 2000
+FLOOD: Final = 100
+"""If a full batch has so many fingerprints, known ones are searched for in what follows. The lines of certificates are
+long, so that a batch may be full of bytes before it is full of fingerprints."""
 FAR: Final = 64 << 20
 LONG: Final = 60.0
 """A position is delivered after so many bytes, or seconds, of reading in which nothing was found."""
@@ -177,7 +180,7 @@ class Tailer:
                     break
                 self._note(consumed)
                 pieces -= 1
-                flood = len(self._reader) >= MOST_FINGERPRINTS
+                flood = self._is_due() and len(self._reader) >= FLOOD
                 if self._is_due() or cursor.end == consumed:  # a scan of the same file may begin while much is read
                     yield self._batch()
                 if flood:
