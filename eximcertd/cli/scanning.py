@@ -11,6 +11,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
+from eximcertd.control.protocol import LARGEST_CALL, Call, encode_call
 from eximcertd.errors import EximcertdError, NoAnswerError
 from eximcertd.log.backlog import Backlog
 from eximcertd.log.cursor import FileCursor, from_json
@@ -113,6 +114,8 @@ class Scan:
                 "before": None if before is None else before[0],
                 "sightings": [to_json(sighting) for sighting in sightings],
             }
+            if len(encode_call(Call("org.eximcertd.Record", given))) > LARGEST_CALL:  # what peers are called is long
+                given["sightings"] = [to_json(replace(sighting, peer=None)) for sighting in sightings]
             if self._client.call("Record", given)["added"] is None:
                 return False
             self._send_certificates(self._client, text, [one for one in sightings if one.fingerprint not in self.found])

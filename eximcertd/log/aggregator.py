@@ -50,11 +50,12 @@ class Waiting(dict[int, _Wait]):
 
 
 class Aggregator:
-    """Takes whole lines and returns sightings. zone: Exim's."""
+    """Takes whole lines and returns sightings. zone: Exim's. most: fingerprints before they are taken."""
 
-    def __init__(self, grammar: Grammar, zone: tzinfo) -> None:
+    def __init__(self, grammar: Grammar, zone: tzinfo, most: int = 1 << 30) -> None:
         self._grammar = grammar
         self._zone = zone
+        self._most = most
         self._sightings: dict[Fingerprint, Sighting] = {}
         self._given: datetime | None = None
         self._at: int | None = None
@@ -62,6 +63,11 @@ class Aggregator:
 
     def __len__(self) -> int:
         return len(self._sightings)
+
+    @property
+    def full(self) -> bool:
+        """Whether it holds as many fingerprints as it may."""
+        return len(self._sightings) >= self._most
 
     def read(
         self,
@@ -73,8 +79,8 @@ class Aggregator:
         *,
         before: int | None = None,
         wanted: Callable[[str], bool] | None = None,
-    ) -> None:
-        """Take the whole lines in [start, end) of a buffer.
+    ) -> int:
+        """Take the whole lines in [start, end) of a buffer; return where it has stopped, with ``most`` fingerprints.
 
         otherwise: the time of lines that tell none. waiting: the file's; what is still looked for stays in it.
         before: where the whole lines begin that precede ``start`` in the buffer and were taken already; None: there
@@ -98,12 +104,15 @@ class Aggregator:
                     )
                 if when is not None and rejection.pid:
                     hits[rejection.fingerprint] = (_Wait(rejection.pid, rejection.fingerprint, when), newline + 1)
+                if self.full:
+                    end = min(end, newline + 1)
             at = newline
         misses = 0
         for wait, after in hits.values():
             if misses >= _MOST_WAITING:
                 break  # a flood without peers
             misses += not self._look_for_peer(text, wait, after, end, waiting)
+        return end
 
     def add(self, fingerprint: Fingerprint, at: datetime) -> int | None:
         """Count one attempt and return its time. None: there is no such time, so Exim did not write it."""

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 MOST_FINGERPRINTS: Final = 300
+"""A portion that has so many fingerprints is handed over."""
+
+MOST_IN_PORTION: Final = 1000
 """Maximum number of fingerprints in one portion, so that it fits into a call of the control socket."""
 
 
@@ -49,7 +52,7 @@ class Backlog:
     """Reads files one after the other. zone: Exim's, of times that name none."""
 
     def __init__(self, grammar: Grammar, zone: tzinfo) -> None:
-        self._reader = Reader(grammar, zone, LENGTH)
+        self._reader = Reader(grammar, zone, LENGTH, MOST_IN_PORTION)
 
     def read(self, path: str, known: Iterable[FileCursor]) -> Iterator[Portion]:
         """Read what ``known`` does not cover of a file, plain or packed.

@@ -26,11 +26,11 @@ _MOST_AHEAD: Final = 64
 
 
 class Reader:
-    """Not for use by two threads. zone: Exim's. length: of a piece, in bytes."""
+    """Not for use by two threads. zone: Exim's. length: of a piece, in bytes. most: fingerprints a piece of a text."""
 
-    def __init__(self, grammar: Grammar, zone: tzinfo, length: int = BUFFER_LENGTH) -> None:
+    def __init__(self, grammar: Grammar, zone: tzinfo, length: int = BUFFER_LENGTH, most: int = 1 << 30) -> None:
         self._buffer = Buffer(grammar.literal, length)
-        self._aggregator = Aggregator(grammar, zone)
+        self._aggregator = Aggregator(grammar, zone, most)
 
     def __len__(self) -> int:
         """Return for how many fingerprints something was found since ``take``."""
@@ -84,15 +84,17 @@ class Reader:
         Raises UnpackError, OSError.
         """
         held, begin, otherwise = b"", 0, changed_at(cursor.mtime)  # what is left of a piece, and before it
-        while cursor.end + len(held) - begin < end:
+        full = False  # then the rest of the piece comes first
+        while full or cursor.end + len(held) - begin < end:
             self._buffer.view[: len(held)] = held
-            got = text.readinto(self._buffer.view[len(held) : min(len(self._buffer), begin + end - cursor.end)])
-            if not got:
+            room = self._buffer.view[len(held) : min(len(self._buffer), begin + end - cursor.end)]
+            got = 0 if full else text.readinto(room)
+            if not (got or full):
                 return
             have = len(held) + got
             consumed = self._take(cursor, begin, have, otherwise, wanted)
             kept = max(0, begin + consumed - CERTIFICATE_WITHIN)
-            held, begin = bytes(self._buffer.view[kept:have]), begin + consumed - kept
+            held, begin, full = bytes(self._buffer.view[kept:have]), begin + consumed - kept, self._aggregator.full
             yield consumed
 
     def head(self, text: Text) -> bytes:
@@ -139,7 +141,9 @@ class Reader:
         if high > low:
             # the buffer begins in the middle of a line, or with the file
             before = 0 if cursor.end == begin else self._buffer.bytes.find(b"\n", 0, begin) + 1 or low
-            self._aggregator.read(self._buffer, low, high, otherwise, cursor.waiting, before=before, wanted=wanted)
+            high = self._aggregator.read(
+                self._buffer, low, high, otherwise, cursor.waiting, before=before, wanted=wanted
+            )
         cursor.advance(self._buffer, begin, high)
         return high - begin
 

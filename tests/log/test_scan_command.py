@@ -15,6 +15,8 @@ from lab.log import Log, fingerprint
 from lab.smtp import ask
 from lab.wait import until
 
+from eximcertd.log.line import DEFAULT_MESSAGE
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
@@ -118,6 +120,22 @@ def test_many_fingerprints_go_over_the_socket_in_portions(daemon: Eximcertd, tmp
         log.reject(fingerprint(number), pid=number + 1)
     assert daemon.json("scan", str(log.path))["added"] == 2500
     assert unmatched(daemon) == 2500
+
+
+def test_a_log_of_nothing_but_attempts_fits_into_calls_whatever_the_clients_call_themselves(
+    daemon: Eximcertd, tmp_path: Path
+) -> None:
+    log = Log(tmp_path / "mainlog.9")
+    log.raw("".join(f"{DEFAULT_MESSAGE} {fingerprint(number)}\n" for number in range(9000)).encode())
+    long = "\x01" * 300
+    for number in range(1000):
+        stamp = f"{log.stamp()} [{number + 1}]"
+        peer = f"H=({long}) [192.0.2.1] X=TLS1.3 CV=no F=<{long}@s.example> rejected RCPT <{long}@r.example>"
+        log.raw(f"{stamp} {DEFAULT_MESSAGE} {fingerprint(number)}\n{stamp} {peer}\n".encode())
+    done = daemon.ctl("scan", str(log.path))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == "10,000 attempts of 9,000 certificates added; see eximcertctl pending.\n"
+    assert unmatched(daemon) == 9000
 
 
 def test_on_a_terminal_there_is_a_progress_bar_and_in_a_pipe_nothing_but_the_result(
