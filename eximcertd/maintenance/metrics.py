@@ -105,15 +105,16 @@ def write(file: Path, metrics: Iterable[Measured]) -> str:
     """Write the file in one rename; return why that failed, or ""."""
     try:
         from prometheus_client import CollectorRegistry, write_to_textfile  # noqa: PLC0415 - optional
-        from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily  # noqa: PLC0415 - the same
+        from prometheus_client.core import CounterMetricFamily as Counter  # noqa: PLC0415 - the same
+        from prometheus_client.core import GaugeMetricFamily as Gauge  # noqa: PLC0415 - the same
         from prometheus_client.registry import Collector  # noqa: PLC0415 - the same
     except ImportError:
         return "[metrics] file: prometheus-client is not installed (Debian: python3-prometheus-client)"
 
     class Once(Collector):
-        def collect(self) -> Iterator[CounterMetricFamily | GaugeMetricFamily]:
+        def collect(self) -> Iterator[Counter | Gauge]:
             for one in metrics:
-                kind = CounterMetricFamily if one.counter else GaugeMetricFamily
+                kind = Counter if one.counter else Gauge
                 metric = kind(f"eximcertd_{one.name}", one.text, labels=[one.label] if one.label else [])
                 for label, value in one.values.items():
                     metric.add_metric([label] if one.label else [], float(value))
