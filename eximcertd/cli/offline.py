@@ -229,6 +229,7 @@ def _entry(decision: dict[str, Any]) -> dict[str, Any]:
         "standing": "revoked",
         "attempts": 0,
         "warnings": [],
+        "same_name": [],
         "decision": {key: decision[key] for key in ("verb", "by", "at", "note")},
         **dict.fromkeys(unknown),
     }
