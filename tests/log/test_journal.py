@@ -221,3 +221,40 @@ def test_without_the_library_it_says_what_to_install(monkeypatch: pytest.MonkeyP
     with pytest.raises(EximcertdError, match="python3-systemd"):
         JournalSource(Grammar())
     assert importlib.import_module("systemd.journal")
+
+
+@pytest.mark.parametrize("readable", [True, False])
+def test_a_journal_that_eximcertd_may_not_read_is_told_with_the_group_that_may(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, readable: bool
+) -> None:
+    (tmp_path / "journal").mkdir()
+    monkeypatch.setattr(under_test, "_PLACES", (tmp_path / "none", tmp_path / ("journal" if readable else "neither")))
+    source = JournalSource(Grammar())
+    reading = threading.Thread(target=lambda: list(source.batches()))
+    reading.start()
+    until(lambda: source.progress().beat, "it has read")
+    progress = source.progress()
+    source.stop()
+    reading.join(10)
+    assert (progress.path, progress.position, progress.behind_bytes) == ("journal", 0, 0)
+    assert (progress.problem is None) is readable
+    if progress.problem is not None:
+        assert progress.problem.endswith("there is none, or eximcertd is not in the group systemd-journal")
+
+
+@pytest.mark.parametrize(
+    ("field", "number"),
+    [
+        (b"7", 7),
+        ([b"7", b"8"], 7),
+        (b"", 0),
+        ([], 0),
+        (None, 0),
+        (b"7x", 0),
+        ("7", 0),
+        (b"9" * 10, 9999999999),
+        (b"9" * 11, 0),
+    ],
+)
+def test_a_process_id_is_a_number_of_at_most_ten_digits(field: object, number: int) -> None:
+    assert under_test._number(field) == number
