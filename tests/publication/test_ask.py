@@ -80,8 +80,9 @@ def test_it_is_asked_by_running_it(exim: EximServer, alice: Identity) -> None:
 
 def test_a_socket_that_nobody_serves_was_never_asked(tmp_path: Path) -> None:
     answer = ask_publish(f"socket:{tmp_path}/none", tmp_path, READ, 5)
-    assert answer.outcome == "unreachable"
-    assert "eximcertd-publish.socket" in answer.message
+    assert (answer.outcome, answer.step) == ("unreachable", "ask")
+    why = "No such file or directory; is eximcertd-publish.socket started, and may this user connect to it?"
+    assert answer.message == f"{tmp_path}/none cannot be reached: {why}"
 
 
 @pytest.mark.parametrize("program", ["no-such-program", "/nonexistent/eximcertd-publish"])
@@ -135,7 +136,7 @@ def test_a_program_that_fails_is_quoted(tmp_path: Path) -> None:
 
 
 def test_a_program_that_hangs_is_killed_with_its_children(tmp_path: Path) -> None:
-    answer = ask_publish(program(tmp_path, "sleep 60 & sleep 60"), tmp_path, READ, 0.2)
+    answer = ask_publish(program(tmp_path, "sleep 1000 & sleep 1000"), tmp_path, READ, 0.2)
     assert (answer.outcome, "within 0.2 s" in answer.message) == ("unknown", True)
 
 
@@ -232,6 +233,7 @@ def test_a_program_that_says_nothing_is_told_and_of_one_that_says_much_the_last_
         (b'{"outcome": "done", "found": {"form": "list", "size": 1}}\n', "it does not have the expected fields"),
         (b'{"outcome": "done", "found": 7}\n', "it does not have the expected fields"),
         (b'{"outcome": "d\\u001b", "found": null}\n', r"the outcome 'd\\x1b' is unknown"),
+        (b'{"outcome": "%s", "found": null}\n' % (b"x" * 99), "the outcome 'x{39} is unknown"),
     ],
 )
 def test_an_answer_of_roots_part_that_is_none_is_told_with_what_is_wrong(raw: bytes, why: str) -> None:
@@ -270,6 +272,11 @@ def test_a_daemon_has_a_process_id_and_a_time_that_can_be(daemon: dict[str, obje
     else:
         with pytest.raises(ValueError, match="a daemon has no"):
             decode_reload(raw)
+
+
+def test_an_unknown_outcome_of_the_reload_part_is_shown_in_part() -> None:
+    with pytest.raises(ValueError, match=r"the outcome 'x{39} is unknown"):
+        decode_reload(json.dumps(RELOADED | {"outcome": "x" * 99}).encode() + b"\n")
 
 
 def test_timings_that_are_no_numbers_are_left_out_and_their_names_are_escaped() -> None:
