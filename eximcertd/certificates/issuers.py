@@ -10,6 +10,8 @@ from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from eximcertd.certificates.certificate import Certificate
     from eximcertd.certificates.index import Index
     from eximcertd.fingerprint import Fingerprint
@@ -44,6 +46,10 @@ class Issuers:
     def has_issued(self, certificate: Certificate) -> bool:
         """Tell whether other certificates of the directory name this one as their issuer."""
         return bool(certificate.subject) and self._issuers[certificate.subject] > 0
+
+    def authorities(self, names: Collection[str]) -> dict[str, Fingerprint]:
+        """Return the fingerprint of a CA's certificate for each of these names that one in the directory has."""
+        return {subject: fingerprint for fingerprint, (_, subject) in self._known.items() if subject in names}
 
     def has_authority(self, issuer: str) -> bool:
         """Tell whether a CA of this name lies in the directory."""

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from eximcertd.cli import table
 from eximcertd.cli.connection import each
-from eximcertd.cli.formatting import count, pending
+from eximcertd.cli.formatting import count, pending, wrapped
 from eximcertd.cli.output import print_json_array, say
+from eximcertd.text import clean, shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -22,6 +23,7 @@ MOST: Final = 100
 """Entries that are shown without --all: what is not shown is not fetched."""
 
 _EVERY: Final = 100_000
+_LONGEST_NAME: Final = 200
 _NARROWEST: Final = 60
 _WITHOUT_TERMINAL: Final = 120
 
@@ -37,12 +39,15 @@ class PendingFilter(NamedTuple):
 
 def run(context: Context, wanted: PendingFilter, *, as_json: bool) -> None:
     """Print the clients that wait. Raises EximcertdError."""
-    some = {"since": wanted.since, "from": wanted.peer}
+    some: dict[str, Any] = {"since": wanted.since, "from": wanted.peer}
     with context.client() as client:
         if as_json:
             newest = _EVERY if wanted.since or wanted.peer else None
             print_json_array(_entries(client, ["pending", "unmatched"], newest=newest, **some))
             return
+        grouped = not (wanted.everything or wanted.long or wanted.since or wanted.peer)
+        issuers = client.call("Issuers")["issuers"] if grouped else []
+        some["without"] = [one["hash"] for one in issuers]
         known, unmatched = (
             client.call("Count", {"standings": [standing], **some})["count"] for standing in ("pending", "unmatched")
         )
@@ -54,6 +59,10 @@ def run(context: Context, wanted: PendingFilter, *, as_json: bool) -> None:
             say("\n".join(pending(entry)) + "\n")
     elif entries:
         print_table(table.waiting(entries, width(), datetime.now(UTC) if sys.stdout.isatty() else None))
+    for one in issuers:
+        say("\n".join(wrapped("", _group(one))))
+    if issuers and not known:
+        return
     for sentence in _sentences(entries, known, unmatched, wanted):
         say(sentence)
 
@@ -77,6 +86,15 @@ def _sentences(entries: Sequence[dict[str, Any]], known: int, unmatched: int, wa
         yield "Decide with: eximcertctl approve|reject FINGERPRINT"
     else:
         yield "No other client is waiting." if unmatched else "No client is waiting."
+
+
+def _group(issuer: dict[str, Any]) -> str:
+    """Return what there is to say about the certificates of one issuer."""
+    what = f"{count(issuer['count'], 'certificate')} issued by {shown(issuer['name'], _LONGEST_NAME)}"
+    if issuer["approved"]:
+        return f"{what}, which is approved, but not for them: eximcertctl show tells why; --all lists them."
+    given = issuer["certificate"][:16] if issuer["certificate"] else "FILE (its certificate is not known here)"
+    return f"{what}, not approved. To approve all of them: eximcertctl authority add {clean(given)}; --all lists them."
 
 
 def print_table(lines: Iterable[str]) -> None:

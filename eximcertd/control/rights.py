@@ -41,6 +41,7 @@ TABLE: Final[dict[str, Right]] = {
     "org.eximcertd.Check": Right.READ,
     "org.eximcertd.Watch": Right.READ,
     "org.eximcertd.Edits": Right.READ,
+    "org.eximcertd.Issuers": Right.READ,
     "org.eximcertd.Authorities": Right.READ,
     "org.eximcertd.AddAuthority": Right.APPROVE,
     "org.eximcertd.WithdrawAuthority": Right.APPROVE,

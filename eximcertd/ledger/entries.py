@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -25,6 +26,8 @@ _NAMED = {"unmatched": (Status.PENDING.value, (0,)), Status.PENDING.value: (Stat
 _SELECTED = (
     " FROM entry WHERE standing = ?1 AND (?2 IS NULL OR last_seen >= ?2)"
     " AND (?3 IS NULL OR instr(lower(host || ' ' || helo), lower(?3)) > 0) AND matched IN (?4, ?5, ?6)"
+    " AND (?7 = '[]' OR matched <> 2 OR NOT EXISTS (SELECT 1 FROM shown s WHERE s.fingerprint = entry.fingerprint"
+    " AND s.issuer_hash IN (SELECT value FROM json_each(?7))))"
 )
 _COLUMNS = (
     "SELECT e.fingerprint, e.standing, e.attempts, e.first_seen, e.last_seen, e.host, e.helo, e.sender, e.recipient,"
@@ -83,17 +86,26 @@ class Counts:
 class Selection(NamedTuple):
     """Entries of a status, or "unmatched". since: of the last attempt (ms since the epoch), or None.
 
-    peer: a part of the client's host or HELO argument, in any case, or None.
+    peer: a part of the client's host or HELO argument, in any case, or None. without: issuer_hash of certificates that
+    are left out if only their client has shown them.
     """
 
     standing: str
     since: int | None = None
     peer: str | None = None
+    without: tuple[str, ...] = ()
 
     def values(self) -> tuple[object, ...]:
         """Return the values for _SELECTED."""
         name, kinds = _NAMED.get(self.standing, (self.standing, _KINDS))
-        return (name, self.since, self.peer, *kinds, *(kinds[-1:] * (len(_KINDS) - len(kinds))))
+        return (
+            name,
+            self.since,
+            self.peer,
+            *kinds,
+            *(kinds[-1:] * (len(_KINDS) - len(kinds))),
+            json.dumps(self.without),
+        )
 
 
 class Entries:
@@ -176,7 +188,7 @@ class Entries:
         with self._store.reading() as db:
             rows = db.execute(
                 f"SELECT fingerprint{_SELECTED} ORDER BY standing = 'pending' AND matched = 2,"
-                " last_seen DESC, fingerprint LIMIT ?7",
+                " last_seen DESC, fingerprint LIMIT ?8",
                 (*of.values(), most),
             ).fetchall()
         return [Fingerprint(row[0]) for row in rows]

@@ -48,6 +48,18 @@ class ShownCertificates:
         with self._store.reading() as db:
             return [(Fingerprint(row[0]), row[1], row[2]) for row in db.execute(statement)]
 
+    def issuers(self, most: int) -> list[tuple[str, int, Fingerprint]]:
+        """Return issuer_hash, number and one example of the pending ones that only clients have shown, by issuer.
+
+        Those of which there are two or more, the largest number first.
+        """
+        statement = (
+            "SELECT s.issuer_hash, count(*), min(s.fingerprint) FROM shown s JOIN entry e USING (fingerprint)"
+            " WHERE e.standing = 'pending' AND e.matched = 2 GROUP BY 1 HAVING count(*) > 1 ORDER BY 2 DESC LIMIT ?"
+        )
+        with self._store.reading() as db:
+            return [(row[0], row[1], Fingerprint(row[2])) for row in db.execute(statement, (most,))]
+
     def approved(self) -> list[Fingerprint]:
         """Return the approved fingerprints whose certificates are kept."""
         statement = "SELECT s.fingerprint FROM shown s JOIN entry e USING (fingerprint) WHERE e.standing = 'approved'"

@@ -152,6 +152,15 @@ class Enrolling:
 
         return verify(der, self.approved, now, self.crls)
 
+    def refusal(self, der: bytes) -> str:
+        """Return why a certificate that names an approved authority is not enrolled, a clause, or ""."""
+        found = self.verdict(der, datetime.now(UTC))
+        if isinstance(found, str):
+            return found
+        of = parse(der)
+        denial = self._ledger.authorities.denied(_bound(of.subject, of.names, of.spki))
+        return f"its {denial.kind} is that of {denial.fingerprint}, which was denied" if denial else ""
+
     def _vouched(self, name: Fingerprint, der: bytes) -> Enrolment | None:
         found = self.verdict(der, datetime.now(UTC))
         if isinstance(found, str):

@@ -81,6 +81,35 @@ def test_clients_that_waited_relay_once_their_authority_is_approved(tmp_path: Pa
         assert all(ask(exim.port, leaf).accepted for leaf in leaves)
 
 
+def test_certificates_of_one_unknown_issuer_are_one_entry_that_offers_the_authority(tmp_path: Path) -> None:
+    other = Signer("Other CA")
+    with relay("pinned", SITE.identity(tmp_path)) as (exim, daemon):
+        daemon.start()
+        leaves = [SITE.issue(f"client{number}.example") for number in range(3)]
+        leaves += [other.issue("a.example"), other.issue("b.example"), Signer("alone.example", ca=False)]
+        for leaf in leaves:
+            assert ask(exim.port, leaf.identity(tmp_path)).refused
+        until(lambda: len(daemon.entries("pending")) == len(leaves), "all are pending")
+        shown = " ".join(daemon.ctl("pending").stdout.split())
+        assert "3 certificates issued by CN=Site CA,O=Site, not approved" in shown
+        assert f"eximcertctl authority add {SITE.fingerprint[:16]}" in shown
+        assert "2 certificates issued by CN=Other CA,O=Site, not approved" in shown
+        assert "eximcertctl authority add FILE" in shown
+        assert "client1.example" not in shown
+        assert "alone.example" in shown
+        assert "client1.example" in daemon.ctl("pending", "--all").stdout
+        added = daemon.json("authority", "add", SITE.fingerprint[:16], "--name", "*.example")
+        assert added["enrolled"] == 3
+        refused = [SITE.issue("a.other"), SITE.issue("b.other")]
+        for leaf in refused:
+            assert not ask(exim.port, leaf.identity(tmp_path)).accepted
+        until(lambda: refused[1].fingerprint in daemon.entries("pending"), "the others are pending")
+        assert "which is approved, but not for them" in " ".join(daemon.ctl("pending").stdout.split())
+        assert "not approved for the name a.other" in " ".join(
+            daemon.ctl("show", refused[0].fingerprint).stdout.split()
+        )
+
+
 def test_in_the_list_form_the_first_try_is_answered_with_try_again(tmp_path: Path) -> None:
     with relay("pinned", form="list") as (exim, daemon):
         daemon.start()

@@ -90,6 +90,7 @@ class Twin:
             "Status": self._status,
             "List": self._list,
             "Count": self._count,
+            "Issuers": self._issuers,
             "Show": self._show,
             "Find": self._find_name,
             "History": self._history,
@@ -236,6 +237,9 @@ class Twin:
             found = _selected(found, parameters)[: parameters["newest"]]
         for start in range(0, len(found), PORTION):
             yield {"entries": found[start : start + PORTION]}
+
+    async def _issuers(self, _: Caller, __: dict[str, Any]) -> dict[str, Any]:
+        return {"issuers": []}
 
     async def _count(self, caller: Caller, parameters: dict[str, Any]) -> dict[str, Any]:
         self._note("Count", caller, parameters)

@@ -11,10 +11,14 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID
+from lab.authorities import Signer
 from lab.certificates import make
 from lab.debian import HOST, MACROS, DebianServer
 from lab.recipe import ACL
 from lab.wait import until
+
+from eximcertd.authorities.authority import Authority
+from eximcertd.authorities.printed import hashes_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -44,6 +48,32 @@ def approve(machine: DebianServer, identity: Identity) -> None:
     """Put a fingerprint on the list as eximcertd would."""
     machine.write(LIST, f"RELAY_FROM_CERTS = {identity.fingerprint}\n")
     machine.sh("kill -HUP $(cat /run/exim4/exim.pid)")
+
+
+@both
+@pytest.mark.parametrize("recipe", ["pinned", "published"])
+def test_a_client_of_an_authority_is_to_try_again_until_eximcertd_has_looked(
+    tmp_path: Path, split: bool, recipe: str
+) -> None:
+    authority = Signer("Site CA")
+    client, stranger = (one.issue("a.example").identity(tmp_path) for one in (authority, Signer("Another CA")))
+    with DebianServer(split=split) as machine:
+        before = machine.files()
+        assert "authorities does not exist" in machine.ctl("setup", "--yes", "--authorities", good=False).stderr
+        machine.sh("mkdir -p /var/lib/eximcertd/allowed /var/lib/eximcertd/authorities")
+        machine.write("/etc/ssl/certs/site.pem", authority.pem.decode())
+        set_up(machine, "--recipe", recipe, "--authorities")
+        assert machine.ask(client) == 550
+        for name in hashes_of(Authority.of(authority.der).subject):
+            machine.write(f"/var/lib/eximcertd/authorities/{name}", "")
+        assert machine.ask(client) == 451
+        assert machine.ask(stranger) == 550
+        assert machine.ask(client, f"postmaster@{HOST}") == 250
+        assert set_up(machine)["changed"] == []
+        machine.sh("rm -f /etc/ssl/certs/site.pem")
+        machine.ctl("setup", "--undo", "--yes")
+        machine.sh("rm -r /var/lib/eximcertd")
+        assert machine.files() == before
 
 
 @both

@@ -50,13 +50,15 @@ def find(config: Config) -> Site:
 def names(config: Config, recipe: Recipe, changeset: Changeset, *, authorities: bool = False) -> SiteNames:
     """Return the names that the clauses need. authorities: whether the statements for clients of one are wanted.
 
-    They are in any case if an authority is approved, or if an earlier run has put them in.
+    They are in any case if an authority is approved, or if an earlier run has put them in. Raises EximcertdError if
+    the directory into which they look does not exist.
     """
     directory = config.state.directory / "authorities"
-    approved = directory.is_dir() and any(directory.iterdir())
-    wanted = (
-        authorities or approved or any(str(directory) in one.text for one in changeset.standing(SPLIT_ACL, UNSPLIT_ACL))
-    )
+    there = directory.is_dir()
+    put_in = any(str(directory) in one.text for one in changeset.standing(SPLIT_ACL, UNSPLIT_ACL))
+    wanted = authorities or put_in or (there and any(directory.iterdir()))
+    if wanted and not there:
+        raise EximcertdError(f"{directory} does not exist", hint="start eximcertd, which makes it, and run this again")
     return clauses.SiteNames(
         recipe,
         config.allowlist.macro,

@@ -29,6 +29,7 @@ def handlers(services: Services, watching: Watching) -> dict[str, Handler]:
         "List": questions.entries,
         "Count": questions.count,
         "Show": questions.show,
+        "Issuers": questions.issuers,
         "Find": questions.find,
         "GetCertificate": questions.certificate,
         "History": questions.history,

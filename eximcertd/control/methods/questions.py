@@ -18,15 +18,19 @@ from eximcertd.fingerprint import grouped
 from eximcertd.intake import milliseconds
 from eximcertd.ledger.entries import Selection
 from eximcertd.status import ALLOWS, Status, Verb
+from eximcertd.text import clean
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Sequence
 
     from eximcertd.control.caller import Caller
     from eximcertd.control.methods.services import Services
+    from eximcertd.fingerprint import Fingerprint
     from eximcertd.ledger.decisions import Decision
 
 _PORTION: Final = 500
+_MOST_ISSUERS: Final = 50
+_MOST_SEARCHED: Final = 2000  # certificates of the directory that are read to find a CA's
 _MOST_RECORDS: Final = 10_000
 _MOST_NEWEST: Final = 100_000
 _MOST_EDITS: Final = 1000
@@ -148,6 +152,30 @@ class Questions:
         """Count entries."""
         return {"count": sum(map(self._ledger.entries.count, _selections(given)))}
 
+    async def issuers(self, _: Caller, __: dict[str, Any]) -> dict[str, Any]:
+        """Return who has issued several of the certificates that wait."""
+        services = self._services
+        found = self._ledger.shown.issuers(_MOST_ISSUERS)
+        details = await services.certificates.of([example for _, _, example in found])
+        named = [(name, number, details[example]) for name, number, example in found if example in details]
+        groups = [(name, number, of.issuer) for name, number, of in named if of.issuer and not of.self_issued]
+        if groups and len(services.certificates.index) <= _MOST_SEARCHED:
+            await asyncio.to_thread(services.issuers.refresh)
+        known = services.issuers.authorities({issuer for _, _, issuer in groups})
+        approved = {one.name for one in services.maintenance.enrolling.approved}
+        return {
+            "issuers": [
+                {
+                    "name": clean(issuer),
+                    "hash": name,
+                    "count": number,
+                    "certificate": known.get(issuer),
+                    "approved": issuer in approved,
+                }
+                for name, number, issuer in groups
+            ]
+        }
+
     async def show(self, _: Caller, given: dict[str, Any]) -> dict[str, Any]:
         """Show one entry with its history, oldest first."""
         [fingerprint] = await self._services.resolver.resolve([given["fingerprint"]])
@@ -155,6 +183,8 @@ class Questions:
         if entry.status is Status.UNSEEN and fingerprint not in self._services.certificates.index:
             raise NoSuchFingerprintError(f"nothing is known of {fingerprint}")
         [shown] = await self._services.shown([entry])
+        if entry.status is Status.PENDING and (reason := await self._not_enrolled(fingerprint)):
+            shown["notes"].append(reason)
         rows = self._ledger.decisions.history(fingerprint, limit=_MOST_RECORDS)
         return {"entry": shown, "history": [views.record(decision) for _, decision in rows]}
 
@@ -175,6 +205,13 @@ class Questions:
                 hint="No file of the certificate directory holds it, and the log has not brought it with an attempt.",
             )
         return {"fingerprint": fingerprint, "der": base64.b64encode(der).decode()}
+
+    async def _not_enrolled(self, fingerprint: Fingerprint) -> str:
+        """Return why no approved authority of its issuer's name has approved a pending certificate, or ""."""
+        enrolling = self._services.maintenance.enrolling
+        der = await self._services.certificates.der(fingerprint) if enrolling.approved else None
+        found = enrolling.refusal(der) if der else ""
+        return f"not approved through the authority that it names: {found}" if found else ""
 
     async def history(self, _: Caller, given: dict[str, Any]) -> AsyncIterator[dict[str, Any]]:
         """Return decisions, newest first, in portions."""
@@ -206,7 +243,8 @@ def _standings(given: dict[str, Any]) -> list[str]:
 
 def _selections(given: dict[str, Any]) -> list[Selection]:
     since = milliseconds(time_of(given.get("since")))
-    return [Selection(standing, since, given.get("from") or None) for standing in _standings(given)]
+    without = tuple((given.get("without") or ())[:_MOST_ISSUERS])
+    return [Selection(standing, since, given.get("from") or None, without) for standing in _standings(given)]
 
 
 def _distinct(prefixes: Iterable[str]) -> list[str]:
