@@ -176,3 +176,34 @@ def test_live_is_not_said_of_a_file_that_somebody_has_touched_since(house: House
 
     asyncio.run(run())
     assert house.publisher.loaded_form == "directory"
+
+
+def test_each_attempt_is_counted_by_how_it_ended(house: House) -> None:
+    house.decide(Verb.APPROVE, ONE)
+    house.publisher.broken = "no_such_option"
+
+    async def run() -> None:
+        publication = house.publication()
+        await publication.start()
+        house.publisher.broken = ""
+        await publication.settle()
+        await publication.stop()
+
+    asyncio.run(run())
+    assert house.ledger.publications.outcomes() == {"invalid": 1, "live": 1}
+
+
+def test_the_directory_form_begins_without_the_files_of_rejected_ones(house: House) -> None:
+    house.allowlist = Allowlist(form="directory")
+    house.decide(Verb.APPROVE, ONE)
+    house.decide(Verb.REJECT, TWO)
+    house.directory.change([TWO, THREE], [])
+
+    async def run() -> None:
+        publication = house.publication()
+        await publication.start()
+        assert publication.live
+        await publication.stop()
+
+    asyncio.run(run())
+    assert house.directory.contents().fingerprints == {ONE, THREE}, "what nobody decided is adopted at the first start"
