@@ -82,6 +82,8 @@ def whole(entry: dict[str, Any], history: Iterable[dict[str, Any]]) -> Iterator[
         else:
             yield from _field("files", ", ".join(files[:_MOST_FILES]) + (" ..." if len(files) > _MOST_FILES else ""))
     yield from _field("attempts", attempts(entry))
+    if entry.get("last_used"):
+        yield from _field("used", f"{count(entry['uses'], 'accepted recipient')}, last {local(entry['last_used'])}")
     if entry["from"]:
         for key in ("host", "helo", "sender", "recipient"):
             yield from _field(key, entry["from"][key] or "(none)")

@@ -13,7 +13,7 @@ from eximcertd.cli.context import Context, each, json_option, pass_context
 from eximcertd.cli.formatting import count, decided, pending
 from eximcertd.cli.output import print_json_array, say
 from eximcertd.cli.pendingrun import print_table, width
-from eximcertd.cli.times import earlier, local
+from eximcertd.cli.times import earlier, local, moment
 from eximcertd.errors import UsageError
 
 if TYPE_CHECKING:
@@ -39,6 +39,7 @@ _STANDINGS: Final = {
     help="List this standing. Can be repeated.",
 )
 @click.option("--all", "everything", is_flag=True, help="List every standing.")
+@click.option("--unused", metavar="TIME", help="List the approved ones that were not used for so long, such as 180d.")
 @click.option("--at", metavar="DATE", help="List those that could relay then: a date, a time, or 30d ago.")
 @click.option("--long", is_flag=True, help="Show several lines of each, with the warnings.")
 @json_option
@@ -48,6 +49,7 @@ def command(  # noqa: PLR0917 - an argument for each option
     fingerprints: tuple[str, ...],
     chosen: tuple[str, ...],
     everything: bool,
+    unused: str | None,
     at: str | None,
     long: bool,
     as_json: bool,
@@ -61,6 +63,11 @@ def command(  # noqa: PLR0917 - an argument for each option
         if fingerprints or chosen or everything:
             raise UsageError("--at goes with --long and --json only")
         _approved_at(context, earlier(at, datetime.now(UTC)), long=long, as_json=as_json)
+        return
+    if unused is not None:
+        if fingerprints or chosen or everything:
+            raise UsageError("--unused goes with --long and --json only")
+        _not_used(context, earlier(unused, datetime.now(UTC)), long=long, as_json=as_json)
         return
     asked = prefixes(fingerprints) if fingerprints else []
     every = everything or asked or as_json
@@ -91,6 +98,28 @@ def _approved_at(context: Context, at: datetime, *, long: bool, as_json: bool) -
     say(f"On {local(time)} {count(len(entries), 'certificate')} could relay.", bold=True)
     if entries:
         _show("approved", entries, long=long)
+
+
+def _not_used(context: Context, since: datetime, *, long: bool, as_json: bool) -> None:
+    """List the certificates that were approved before this time and not used later."""
+    with context.client() as client:
+        approved = list(_entries(client, "approved", []))
+    known = any(entry["last_used"] for entry in approved)
+    entries = [entry for entry in approved if not _after(entry, since)] if known else []
+    if as_json:
+        print_json_array(entries)
+    elif not known:
+        say("Exim logs no use of a certificate: eximcertd(8), WHO STILL RELAYS, has the line for its configuration.")
+    elif entries:
+        _show("approved", entries, long=long)
+    else:
+        say("Every approved certificate was used since.")
+
+
+def _after(entry: dict[str, Any], since: datetime) -> bool:
+    """Tell whether an entry was used, or approved, at a time or later."""
+    times = (moment(entry["last_used"]), moment((entry["decision"] or {}).get("at")))
+    return any(at is not None and at >= since for at in times)
 
 
 def _show(standing: str, entries: Sequence[dict[str, Any]], *, long: bool) -> None:

@@ -32,6 +32,7 @@ _SELECTED = (
 _COLUMNS = (
     "SELECT e.fingerprint, e.standing, e.attempts, e.first_seen, e.last_seen, e.host, e.helo, e.sender, e.recipient,"
     " e.matched, e.withheld, e.confirmed, e.revoke_at, e.lapsed, i.not_before, i.not_after, n.authority,"
+    " e.uses, e.used,"
     " coalesce(d.verb, 'approve'), coalesce(d.by, 'authority ' || substr(n.authority, 1, 16)), coalesce(d.at, n.at),"
     " coalesce(d.note, '') FROM entry e LEFT JOIN decision d ON d.id = e.decision"
     " LEFT JOIN identity i ON i.fingerprint = e.fingerprint LEFT JOIN enrolment n ON n.fingerprint = e.fingerprint "
@@ -44,6 +45,7 @@ class Entry:
 
     withheld: approved, and removed from the published list by hand. lapsed: approved, and off the list by its dates.
     not_before, not_after: of its certificate, None if they are not known.
+    uses, used: how many recipients Exim accepted from it, and when the last one, where Exim logs that.
     authority: the one through which alone it is approved; the decision is then "by authority ...".
     """
 
@@ -62,6 +64,8 @@ class Entry:
     not_after: int | None = None
     authority: Fingerprint | None = None
     decision: Decision | None = None
+    uses: int = 0
+    used: int | None = None
 
     def lapse(self, now: int) -> str:
         """Return why a lapsed entry is off the list at ``now``: a clause."""
@@ -215,7 +219,8 @@ class Entries:
 
 def _entry(row: Sequence[Any]) -> Entry:
     fingerprint, standing, attempts, first_seen, last_seen, host, helo, sender, recipient, *rest = row
-    matched, withheld, confirmed, revoke_at, lapsed, not_before, not_after, authority, verb, by, at, note = rest
+    matched, withheld, confirmed, revoke_at, lapsed, not_before, not_after, authority, *last = rest
+    uses, used, verb, by, at, note = last
     return Entry(
         Fingerprint(fingerprint),
         Status(standing),
@@ -232,6 +237,8 @@ def _entry(row: Sequence[Any]) -> Entry:
         not_after,
         None if authority is None else Fingerprint(authority),
         None if by is None else Decision(Fingerprint(fingerprint), Verb(verb), by, at, note),
+        uses,
+        used,
     )
 
 

@@ -13,6 +13,7 @@ APPLICATION_ID: Final = 0x45584344  # "EXCD"
 # From version 2 on: lapsed: approved, and off the list by the clock alone (expired, not yet valid, replaced); derived
 # from identity and revoke_at, and undone when the clock says otherwise. recorded: the running time (fact running_ms,
 # ledger/clock.py) when an attempt was last recorded, which forgetting goes by.
+# From version 3 on: uses, used: how many recipients Exim accepted from it, and when the last one, where Exim logs that.
 _VERSION_1: Final = """
 CREATE TABLE entry (
   fingerprint TEXT PRIMARY KEY,
@@ -96,6 +97,8 @@ CREATE INDEX identity_not_after ON identity (not_after);
 # enrolment: a fingerprint that is approved because an authority issued its certificate. denial: a name or key of a
 # rejected or revoked certificate, which its authority's next one may not have; void once that is approved again.
 _VERSION_3: Final = """
+ALTER TABLE entry ADD COLUMN uses INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE entry ADD COLUMN used INTEGER;
 CREATE TABLE shown (
   id INTEGER PRIMARY KEY,
   fingerprint TEXT NOT NULL UNIQUE REFERENCES entry ON DELETE CASCADE,

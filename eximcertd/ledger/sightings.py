@@ -146,6 +146,8 @@ class Sightings:
         fresh: list[Fingerprint] = []
         unmatched: list[tuple[object, ...]] = []
         for one in seen:
+            if not one.attempts and one.peer is None and one.certificate is None:
+                continue  # it was accepted
             matched = _IN_DIRECTORY if known(one.fingerprint) else _SHOWN if one.certificate else 0
             peer = one.peer
             told = (peer.host, peer.helo, peer.sender, peer.recipient) if peer else (None,) * 4
@@ -158,6 +160,10 @@ class Sightings:
         db.executemany(
             f"{_INSERT} ON CONFLICT (fingerprint) DO UPDATE SET {_ADD}", unmatched
         )  # a flood comes by the thousand
+        db.executemany(
+            "UPDATE entry SET uses = uses + ?2, used = max(coalesce(used, ?3), ?3) WHERE fingerprint = ?1",
+            ((one.fingerprint, one.uses, one.used) for one in seen if one.uses),
+        )
         shown = self._shown.keep(db, {one.fingerprint: one.certificate for one in seen if one.certificate is not None})
         self._bound(db)
         statement = "SELECT fingerprint FROM entry WHERE standing = 'pending' AND matched = 2 AND fingerprint IN (%s)"

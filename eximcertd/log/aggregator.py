@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from eximcertd.log.certificate_line import beginning, match_certificate
-from eximcertd.log.line import match_refusal
+from eximcertd.log.line import USE_MESSAGE, Grammar, match_refusal
 from eximcertd.log.sighting import Sighting
 
 if TYPE_CHECKING:
@@ -19,12 +19,15 @@ if TYPE_CHECKING:
     from eximcertd.fingerprint import Fingerprint
     from eximcertd.log.buffer import Buffer
     from eximcertd.log.certificate_line import CertificateLine
-    from eximcertd.log.line import Grammar, RejectLine
+    from eximcertd.log.line import RejectLine
 
 PEER_WITHIN: Final = 64 * 1024
 """How many bytes of log after a rejection its peer is looked for; Exim writes the two lines together."""
 PEER_SECONDS: Final = 10
 """How many seconds later at most; a process id comes round again, but not as fast."""
+
+USES: Final = Grammar(USE_MESSAGE)
+"""The grammar of the lines that tell of accepted recipients; they have the form of a rejection."""
 
 CERTIFICATE_WITHIN: Final = 16 * 1024
 """In how many bytes of log before a rejection its certificate is looked for."""
@@ -121,6 +124,21 @@ class Aggregator:
         if self._at is not None:
             self._sighting(fingerprint).add(self._at)
         return self._at
+
+    def use(self, fingerprint: Fingerprint, at: datetime) -> None:
+        """Count one accepted recipient."""
+        when = milliseconds(at, self._zone)
+        if when is not None:
+            self._sighting(fingerprint).use(when)
+
+    def count_uses(self, text: Buffer, start: int, end: int, otherwise: datetime) -> None:
+        """Count the accepted recipients in the whole lines [start, end) of a buffer. otherwise: as for ``read``."""
+        at = start
+        while (at := text.find_mark(USES.literal, at, end)) >= 0:
+            line, at = text.entry(at, start, end)
+            accepted = USES.match(line)
+            if accepted is not None:
+                self.use(accepted.fingerprint, accepted.at or otherwise)
 
     def meet(self, fingerprint: Fingerprint, at: int, refusal: RejectLine) -> bool:
         """Note the peer of an attempt that was counted at ``at``, unless the refusal is of a much later time."""

@@ -28,6 +28,9 @@ from eximcertd.fingerprint import Fingerprint
 from eximcertd.log.sighting import Peer
 
 DEFAULT_MESSAGE: Final = settings.DEFAULT_MESSAGE
+USE_MESSAGE: Final = "Relay for the certificate:"
+"""The text of the logwrite that a site may add to the accepting statement, before the fingerprint."""
+
 LONGEST_ENTRY: Final = 8192
 """Exim's own limit of a log entry, in bytes; a longer line is not Exim's."""
 

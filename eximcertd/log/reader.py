@@ -26,11 +26,17 @@ _MOST_AHEAD: Final = 64
 
 
 class Reader:
-    """Not for use by two threads. zone: Exim's. length: of a piece, in bytes. most: fingerprints a piece of a text."""
+    """Not for use by two threads. zone: Exim's. length: of a piece, in bytes. most: fingerprints a piece of a text.
 
-    def __init__(self, grammar: Grammar, zone: tzinfo, length: int = BUFFER_LENGTH, most: int = 1 << 30) -> None:
+    uses: whether the lines of accepted recipients are counted too.
+    """
+
+    def __init__(
+        self, grammar: Grammar, zone: tzinfo, length: int = BUFFER_LENGTH, most: int = 1 << 30, *, uses: bool = False
+    ) -> None:
         self._buffer = Buffer(grammar.literal, length)
         self._aggregator = Aggregator(grammar, zone, most)
+        self._uses = uses
 
     def __len__(self) -> int:
         """Return for how many fingerprints something was found since ``take``."""
@@ -134,6 +140,7 @@ class Reader:
         otherwise: datetime,
         wanted: Callable[[str], bool] | None = None,
     ) -> int:
+        uses = self._uses and wanted is None  # what is read ahead is read once more
         if cursor.ahead:
             end, counted = cursor.ahead[0]
             have, wanted = min(have, begin + end - cursor.end), lambda fingerprint: fingerprint not in counted
@@ -144,6 +151,8 @@ class Reader:
             high = self._aggregator.read(
                 self._buffer, low, high, otherwise, cursor.waiting, before=before, wanted=wanted
             )
+            if uses:
+                self._aggregator.count_uses(self._buffer, low, high, otherwise)
         cursor.advance(self._buffer, begin, high)
         return high - begin
 

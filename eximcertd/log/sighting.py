@@ -45,7 +45,8 @@ class Sighting:
 
     attempts: how many; 0 if this adds only the peer of an attempt that was counted before. first, last: time of
     the first and the last of them, ms since the epoch, or None if unknown. peer: who made the last one, or None.
-    certificate: what the log brought with an attempt, or None.
+    certificate: what the log brought with an attempt, or None. uses, used: how many recipients Exim accepted from it,
+    and when the last one (ms since the epoch), where Exim logs that; else 0 and None.
     """
 
     fingerprint: Fingerprint
@@ -54,6 +55,13 @@ class Sighting:
     last: int | None = None
     peer: Peer | None = None
     certificate: ShownCertificate | None = None
+    uses: int = 0
+    used: int | None = None
+
+    def use(self, at: int) -> None:
+        """Add one accepted recipient at a time in ms since the epoch."""
+        self.uses += 1
+        self.used = at if self.used is None else max(at, self.used)
 
     def add(self, at: int) -> None:
         """Add one attempt at a time in ms since the epoch."""
@@ -72,3 +80,6 @@ class Sighting:
             self.last = other.last if self.last is None else max(self.last, other.last)
         self.peer = other.peer or self.peer
         self.certificate = self.certificate or other.certificate
+        self.uses += other.uses
+        if other.used is not None:
+            self.used = other.used if self.used is None else max(self.used, other.used)

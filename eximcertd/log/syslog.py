@@ -12,6 +12,7 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
+from eximcertd.log.aggregator import USES
 from eximcertd.log.certificate_line import LITERAL, CertificateLine, match_certificate
 from eximcertd.log.line import LONGEST_ENTRY, match_refusal
 
@@ -55,6 +56,8 @@ class SyslogEntries:
                 self._waiting[rejection.pid or pid] = (rejection.fingerprint, when, self._number)
                 while len(self._waiting) > _MOST_WAITING:
                     del self._waiting[next(iter(self._waiting))]
+        elif USES.literal in entry and (accepted := USES.match(entry)) is not None:
+            self._aggregator.use(accepted.fingerprint, accepted.at or at)
         elif LITERAL in entry and (line := match_certificate(entry)) is not None:
             self._certificates[line.fingerprint] = line
             while len(self._certificates) > _MOST_WAITING:

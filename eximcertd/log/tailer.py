@@ -75,7 +75,7 @@ class Tailer:
         self._hold = hold
         self._stopped = Event()
         self._names = Names(path)
-        self._reader = Reader(grammar, zone_of(timezone))
+        self._reader = Reader(grammar, zone_of(timezone), uses=True)
         self._registry = Registry(position, files)
         self._rotated = RotatedFiles(path, self._names, self._registry, self._reader, hold)
         self._work: Generator[int, None, bool] | None = None

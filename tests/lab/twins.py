@@ -167,6 +167,8 @@ class Twin:
                 "notes": [],
                 "renews": None,
                 "same_name": [],
+                "uses": 0,
+                "last_used": None,
                 "revoke_at": None,
             },
         )

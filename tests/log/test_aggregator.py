@@ -11,7 +11,7 @@ from lab.log import FIRST, Log, Looking, fingerprint
 from eximcertd.fingerprint import Fingerprint
 from eximcertd.log.aggregator import PEER_SECONDS, PEER_WITHIN, Aggregator, Waiting
 from eximcertd.log.buffer import Buffer
-from eximcertd.log.line import DEFAULT_MESSAGE, Grammar
+from eximcertd.log.line import DEFAULT_MESSAGE, USE_MESSAGE, Grammar
 from eximcertd.log.sighting import Sighting
 
 if TYPE_CHECKING:
@@ -55,6 +55,21 @@ def found(*texts: bytes) -> tuple[Sighting, ...]:
 
 def at(second: int) -> int:
     return int(datetime(2026, 11, 22, 17, 3, second, tzinfo=UTC).timestamp() * 1000)
+
+
+def test_accepted_recipients_are_counted_by_their_line_alone() -> None:
+    who = fingerprint(1)
+    line = f"2026-11-22 17:03:07 +0000 [77] {USE_MESSAGE} {who}\n"
+    forged = f"2026-11-22 17:03:09 +0000 H=({USE_MESSAGE} {who}) [192.0.2.1] rejected EHLO {USE_MESSAGE} {who}\n"
+    text = (line + forged + line.replace(":07", ":05") + line.replace(who, f"{who[:-1]}g")).encode()
+    pieces = Pieces()
+    pieces.read(text)
+    buffer = Buffer(Grammar().literal, 1 << 20)
+    buffer.view[: len(text)] = text
+    pieces.aggregator.count_uses(buffer, 0, len(text), NOW)
+    [sighting] = pieces.aggregator.take()
+    assert (sighting.fingerprint, sighting.attempts) == (who, 0)
+    assert (sighting.uses, sighting.used) == (2, at(7))
 
 
 def test_attempts_of_one_fingerprint_are_one_sighting_with_the_first_and_the_last_time() -> None:

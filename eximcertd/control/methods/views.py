@@ -64,6 +64,8 @@ def entry(
         "authority": of.authority,
         "renews": renews,
         "same_name": [],
+        "uses": of.uses,
+        "last_used": rfc3339(of.used),
         "revoke_at": rfc3339(of.revoke_at),
     }
 
