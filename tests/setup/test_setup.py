@@ -184,6 +184,11 @@ def test_whoever_says_no_has_changed_nothing(machine: DebianServer) -> None:
     assert done.returncode == 1
     assert "nothing was changed" in done.stderr
     assert machine.files() == before
+    set_up(machine)
+    there = machine.files()
+    done = machine.ctl("setup", "--undo", given="n\n", good=False)
+    assert "Remove this? [y/N]" in done.stdout
+    assert machine.files() == there
 
 
 def test_a_certificate_that_works_is_kept(machine: DebianServer, tmp_path: Path) -> None:
@@ -277,6 +282,14 @@ def test_an_exim_that_ends_when_it_is_reloaded_runs_again_with_the_old_configura
     assert "no_such_service" in done.stderr
     assert machine.files() == before
     until(machine.greets, "Exim greets")
+
+
+def test_a_connection_that_exim_refuses_while_another_process_reloads_it_is_tried_again(machine: DebianServer) -> None:
+    ctl = shlex.join(machine.ctl_command("setup", "--yes", "--json"))
+    reloading = "while :; do kill -HUP $(cat /run/exim4/exim.pid); sleep 0.08; done"
+    machine.sh(f"({reloading}) & loop=$!; {ctl} >/etc/said 2>&1 || true; kill $loop; grep -q server_fing /etc/said")
+    until(machine.greets, "Exim greets")
+    assert "acl_smtp_rcpt = acl_check_rcpt_certs" in machine.sh("exim4 -bP acl_smtp_rcpt")
 
 
 def test_if_starttls_fails_afterwards_the_old_configuration_is_live_again(machine: DebianServer) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+import time
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -29,6 +30,7 @@ _KEPT: Final = debian.GENERATED.with_name(f"{debian.GENERATED.name}.eximcertctl"
 """The configuration that was live before, until the new one is tried."""
 _PATIENCE: Final = 3.0
 """Seconds that Exim takes at most to read its configuration (reload/load.py)."""
+_PAUSE: Final = 0.1
 _RESTART: Final = 60.0
 _ANY: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - what Exim listens on
 _TEMPORARY: Final = 451
@@ -142,13 +144,12 @@ class Activation:
 
     def _try(self, certificate: Path) -> None:
         """Ask for STARTTLS, and for RCPT, as a client does. Raises EximcertdError."""
-        host, port = self.endpoint()
         shown_by = _fingerprint(certificate)
-        with starttls.connect(host, port, helo=self._site.host) as session:
+        with self._connected() as session:
             if of_der(session.certificate) != shown_by:
-                raise EximcertdError(f"Exim at {host} port {port} does not show the certificate in {certificate}")
+                raise EximcertdError(f"Exim does not show the certificate in {certificate}")
             if session.certificate_requested is False:
-                raise EximcertdError(f"Exim at {host} port {port} does not ask clients for a certificate")
+                raise EximcertdError("Exim does not ask clients for a certificate")
             session.command("MAIL FROM:<>")
             reply = session.command(f"RCPT TO:<postmaster@{self._site.host}>")
             if reply.code == _TEMPORARY and "local problem" in reply.text:
@@ -156,6 +157,19 @@ class Activation:
                     f"Exim answers RCPT with {reply}: an expansion in its ACL for RCPT fails",
                     hint="the end of Exim's main log has the reason",
                 )
+
+    def _connected(self) -> starttls.TlsSession:
+        """Connect to Exim. While it is reloaded, by eximcertd perhaps, it refuses connections for a moment."""
+        end = time.monotonic() + _PATIENCE
+        while True:
+            try:
+                host, port = self.endpoint()
+                return starttls.connect(host, port, helo=self._site.host)
+            except EximcertdError as error:
+                refused = not isinstance(error, starttls.StarttlsError) or error.step == "connect"
+                if not refused or time.monotonic() > end:
+                    raise
+            time.sleep(_PAUSE)
 
     def endpoint(self) -> tuple[str, int]:
         """Return address and port at which a daemon takes SMTP without TLS on connect. Raises EximcertdError."""
