@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from eximcertd.certificates import reading
 from eximcertd.certificates.snapshot import Difference, Draft, Snapshot
-from eximcertd.certificates.state import AGAIN, IDENTITY, identity
+from eximcertd.certificates.state import AGAIN, FILE, IDENTITY, NOWHERE, identity
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
@@ -67,8 +67,14 @@ class Scanner:
         return draft.finish(cut=count >= MOST_NAMES)
 
     def some(self, base: Snapshot, names: Collection[bytes], now: float) -> tuple[Snapshot, Difference]:
-        """Look at these names; costs nothing for the others. Raises OSError where the directory does not exist."""
+        """Look at these names, and at links to their files. Raises OSError where the directory does not exist.
+
+        OpenSSL needs such links (openssl-rehash(1)). For the others it costs nothing but the search in memory.
+        """
         os.stat(self._directory)
+        files = {base.states[name][:FILE] for name in names if name in base.states} - {NOWHERE[:FILE]}
+        if files:
+            names = {*names, *(name for name, state in base.states.items() if state[:FILE] in files)}
         draft = Draft(base, now)
         space = MOST_NAMES - len(base.states)
         wanted = [name for name in names if name not in {b"", b".", b".."} and b"/" not in name]

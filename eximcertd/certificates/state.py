@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     import os
 
 _IDENTITY: Final = struct.Struct("<QQqqq")
+FILE: Final = 16
+"""Bytes of device and inode: the file, in any version."""
 IDENTITY: Final = _IDENTITY.size
 HEAD: Final = IDENTITY + 1
 DIGEST: Final = 32

@@ -272,6 +272,21 @@ def test_a_look_at_some_names_finds_what_a_whole_look_finds(certs: Path, some: l
     assert not index.refresh()
 
 
+@pytest.mark.parametrize("replaced", [True, False])
+def test_a_look_at_a_name_looks_at_the_links_to_its_file_too(certs: Path, some: list[Identity], replaced: bool) -> None:
+    """As the hash links are by which OpenSSL finds certificates: nothing tells of them when the file changes."""
+    (certs / "a.pem").write_text(some[0].pem)
+    (certs / "3c8e6b1e.0").symlink_to("a.pem")
+    index = indexed(certs)
+    (certs / "a.pem").unlink()
+    if replaced:
+        (certs / "a.pem").write_text(some[1].pem)
+    index.refresh([b"a.pem"])
+    until(lambda: index.refresh(index.unsettled()).vanished, "the certificate is gone")
+    assert index.counts() == indexed(certs).counts()
+    assert some[0].fingerprint not in index
+
+
 def test_a_look_reads_only_what_changed(certs: Path, some: list[Identity]) -> None:
     for number in range(200):
         (certs / f"{number}.pem").write_text(some[0].pem)

@@ -54,7 +54,7 @@ def test_a_certificate_without_its_link_is_named_until_openssl_rehash_has_made_i
     (tmp_path / "notes").write_text("no certificate")
     [line] = hash_links(tmp_path)
     assert line.verdict is Verdict.WARNING
-    assert line.sentence.startswith(f"alice.pem in {tmp_path} has no hash link")
+    assert line.sentence.startswith(f"OpenSSL does not find alice.pem in {tmp_path}")
     assert f"openssl rehash {tmp_path}" in line.remedy
     rehash(tmp_path)
     assert [line.verdict for line in hash_links(tmp_path)] == [Verdict.OK]
@@ -75,7 +75,18 @@ def test_of_many_one_is_named_with_the_number_of_the_others_and_its_name_is_esca
     for name in ("\x1b.pem", "b.pem", "c.pem"):
         (directory / name).write_text(make(tmp_path, "client.example").pem)
     [line] = hash_links(directory)
-    assert line.sentence.startswith("\\x1b.pem and 2 more in ")
+    assert line.sentence.startswith("OpenSSL does not find \\x1b.pem and 2 more in ")
+
+
+def test_of_two_of_one_name_without_key_identifiers_openssl_finds_one(tmp_path: Path) -> None:
+    directory = tmp_path / "certs"
+    directory.mkdir()
+    for name in ("a.pem", "b.pem"):
+        (directory / name).write_text(make(tmp_path, "client.example").pem)
+    rehash(directory)
+    [line] = hash_links(directory)
+    assert line.sentence.startswith("OpenSSL does not find b.pem in")
+    assert "with one name and no key identifier" in line.remedy
 
 
 def test_an_empty_directory_lacks_nothing(tmp_path: Path) -> None:
@@ -88,7 +99,7 @@ def test_an_exim_with_openssl_verifies_a_client_only_once_its_link_is_there(alic
     with EximServer(trusted=[alice], allowed=[alice.fingerprint]) as exim:
         unlink(exim.certificates)
         assert ask(exim.port, alice).refused
-        assert f"warning {alice.certificate.name} in {exim.certificates} has no hash link" in checked(exim)
+        assert f"warning OpenSSL does not find {alice.certificate.name} in {exim.certificates}" in checked(exim)
         rehash(exim.certificates)
         assert ask(exim.port, alice).accepted
         assert f"ok OpenSSL finds the certificates in {exim.certificates}" in checked(exim)
@@ -100,5 +111,5 @@ def test_links_are_no_matter_for_gnutls_and_for_the_pinned_recipe(alice: Identit
     with EximServer(trusted=[alice], allowed=[alice.fingerprint], **options) as exim:  # type: ignore[arg-type]
         unlink(exim.certificates)
         assert ask(exim.port, alice).accepted
-        assert "hash link" not in checked(exim)
+        assert "OpenSSL does not find" not in checked(exim)
         assert "OpenSSL finds" not in checked(exim)

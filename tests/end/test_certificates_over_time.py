@@ -7,7 +7,8 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import pytest
-from lab.certificates import Identity, make
+from cryptography import x509
+from lab.certificates import Identity, make, new_key
 from lab.daemon import Eximcertd
 from lab.exim import EximServer
 from lab.recipe import PINNED_ACL
@@ -20,9 +21,17 @@ if TYPE_CHECKING:
 
 
 def put(exim: EximServer, who: Identity, name: str = "") -> Path:
-    file = exim.certificates / (name or f"{who.name}.pem")
-    file.write_bytes(who.certificate.read_bytes())
-    return file
+    return exim.trust(who, name or f"{who.name}.pem")
+
+
+def with_key_identifier(directory: Path, name: str) -> Identity:
+    """Make a certificate as "openssl req -x509" does; without it OpenSSL finds one of several with one name only."""
+    key = new_key("ec")
+    usages = [
+        x509.SubjectKeyIdentifier.from_public_key(key.public_key()),
+        x509.AuthorityKeyIdentifier.from_issuer_public_key(key.public_key()),
+    ]
+    return make(directory, name, key=key, usages=usages)
 
 
 def warnings(daemon: Eximcertd, who: Identity) -> str:
@@ -34,7 +43,7 @@ def test_an_approved_certificate_whose_file_goes_is_shown_as_gone_and_stays_appr
 ) -> None:
     with Eximcertd(exim) as daemon:
         assert daemon.ctl("approve", alice.fingerprint).returncode == 0
-        for file in exim.certificates.iterdir():
+        for file in exim.certificates.glob("*.pem"):
             if file.read_bytes() == alice.certificate.read_bytes():
                 file.unlink()
         until(lambda: "certificate gone" in warnings(daemon, alice), "it is shown as gone")
@@ -67,7 +76,7 @@ def test_a_renewal_that_overwrites_the_old_file_is_known_by_its_key_and_replaces
 
 
 def test_the_same_name_with_another_key_is_another_entry_and_says_so(exim: EximServer, identities: Path) -> None:
-    one, two = (make(identities / name, "relay.example") for name in ("one", "two"))
+    one, two = (with_key_identifier(identities / name, "relay.example") for name in ("one", "two"))
     put(exim, one, "one.pem")
     put(exim, two, "two.pem")
     exim.reload()

@@ -9,6 +9,7 @@ files. eximcertd is not told where anything is: it has no configuration file.
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from contextlib import ExitStack, contextmanager
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
     from lab.certificates import Identity
 
+ROOT: Final = Path(__file__).parents[2]
 MACRO_FILE: Final = "/etc/exim/relay_from_certs"
 
 
@@ -124,10 +126,12 @@ class OtherServer(DebianServer):
                     *_as(user), program(name),
                 ))  # fmt: skip
                 self.sh(f"until test -S /run/{name}; do sleep 0.01; done; chmod 666 /run/{name}")
-            self.sh("""
+            unit = (ROOT / "packaging/systemd/eximcertd.service").read_text()
+            [state] = re.findall(r"(?m)^StateDirectory=(.*)$", unit)
+            self.sh(f"""
                 install -d /var/lib/eximcertd
-                install -d -o eximcertd /var/lib/eximcertd/allowed /var/lib/eximcertd/published /run/eximcertd
                 install -d -o eximcertd -m 0700 /var/lib/eximcertd/ledger
+                cd /var/lib && install -d -o eximcertd {state} /run/eximcertd
             """)
             running.enter_context(self._running(*_as("eximcertd"), program("eximcertd")))
             until(lambda: self.ctl("status", good=False).returncode == 0, "eximcertd answers", limit=20)

@@ -40,9 +40,10 @@ def hash_links(directory: Path) -> Iterator[CheckLine]:
     if missing:
         more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
         yield warning(
-            f"{shown(missing[0])}{more} in {directory} has no hash link: Exim is linked with OpenSSL, and does not "
-            "verify a client by it",
-            f"openssl rehash {directory} (it makes links for files with one certificate, named .pem, .crt or .cer)",
+            f"OpenSSL does not find {shown(missing[0])}{more} in {directory}: Exim is linked with it, and does not "
+            "verify a client with such a certificate",
+            f"openssl rehash {directory} (which makes hash links for files with one certificate, named .pem, .crt or "
+            ".cer); of two self-signed certificates with one name and no key identifier OpenSSL finds one",
         )
     else:
         yield ok(f"OpenSSL finds the certificates in {directory}")
