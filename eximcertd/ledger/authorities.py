@@ -176,7 +176,9 @@ class Authorities:
     def deny(self, denials: Iterable[Denial]) -> None:
         """Keep what stays refused. It counts while the fingerprint is rejected or revoked. Raises LedgerError."""
         with self._store.transaction() as db:
-            db.executemany("INSERT OR REPLACE INTO denial VALUES (?, ?, ?, ?)", denials)
+            db.executemany(
+                "INSERT OR REPLACE INTO denial (fingerprint, authority, kind, value) VALUES (?, ?, ?, ?)", denials
+            )
 
     def denied(self, values: Iterable[tuple[str, str]]) -> Denial | None:
         """Return the first denial that binds one of these (kind, value), or None."""

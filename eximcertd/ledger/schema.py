@@ -95,7 +95,8 @@ CREATE INDEX identity_not_after ON identity (not_after);
 # entry.matched: 0: no certificate is known; 1: a file of the directory held it; 2: only ``shown`` has it.
 # authority: an approved authority, or a withdrawn one (standing 'revoked'). hashes: of its name as Exim prints it.
 # enrolment: a fingerprint that is approved because an authority issued its certificate. denial: a name or key of a
-# rejected or revoked certificate, which its authority's next one may not have; void once that is approved again.
+# rejected or revoked certificate, which its authority's next one may not have; void once that is approved again. The
+# columns of its key come first: else quick_check of SQLite 3.40 reports NULL values in it, and so a damaged ledger.
 _VERSION_3: Final = """
 ALTER TABLE entry ADD COLUMN uses INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE entry ADD COLUMN used INTEGER;
@@ -128,10 +129,10 @@ CREATE TABLE enrolment (
 ) WITHOUT ROWID;
 CREATE INDEX enrolment_authority ON enrolment (authority, serial);
 CREATE TABLE denial (
-  fingerprint TEXT NOT NULL,
-  authority TEXT NOT NULL,
   kind TEXT NOT NULL,
   value TEXT NOT NULL,
+  fingerprint TEXT NOT NULL,
+  authority TEXT NOT NULL,
   PRIMARY KEY (kind, value, fingerprint)
 ) WITHOUT ROWID;
 CREATE INDEX denial_authority ON denial (authority);

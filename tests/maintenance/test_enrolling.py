@@ -172,6 +172,8 @@ def test_a_revoked_client_does_not_come_back_with_its_next_certificate(site: Sit
     bound = site.enrolling.bind(first.fingerprint, None, None, "")
     assert {one.kind for one in bound} == {"subject", "name", "key"}
     decide(site.ledger, Verb.REVOKE, first.fingerprint)
+    site.ledger.close()
+    site.open()
     same_name = site.signer.issue("client7.example")
     same_key = site.signer.issue("other.example", key=first.private)
     assert site.try_(first, same_name, same_key, other := site.signer.issue("else.example")) == [other.fingerprint]
