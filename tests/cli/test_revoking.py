@@ -242,6 +242,7 @@ def test_no_process_is_ended_because_eximcertd_names_it(exim: EximServer, alice:
         async def taken_over(_: Caller, given: dict[str, Any]) -> dict[str, Any]:
             entry = {**certificate("CN=x"), "fingerprint": given["fingerprints"][0], "standing": "revoked"}
             entry |= {"certificate": None, "decision": None, "revoke_at": None, "renews": None, "warnings": []}
+            entry["same_name"] = []
             forged = {"exim_pid": os.getpid(), "loaded_at": "2999-01-01T00:00:00Z"}
             return {"decided": [entry], "publication": {**LIVE, **forged}}
 
