@@ -37,12 +37,15 @@ class Step:
 
 
 def difference(steps: Iterable[Step]) -> Iterator[str]:
-    """Yield the lines of a unified diff of what is to be done; secrets and PEM files are named and not shown."""
+    """Yield the lines that tell what is to be done: each file, and a unified diff; secrets and PEM are not shown."""
+    shown_steps = []
     for step in steps:
-        if step.secret or (step.after or step.before or "").startswith("-----BEGIN "):
-            verb = "remove" if step.after is None else "make" if step.before is None else "replace"
-            yield f"{verb} {step.path} ({'a secret' if step.secret else 'PEM'}, not shown)"
-            continue
+        pem = (step.after or step.before or "").startswith("-----BEGIN ")
+        hidden = " (a secret, not shown)" if step.secret else " (PEM, not shown)" if pem else ""
+        yield f"{'remove' if step.after is None else 'make' if step.before is None else 'change'} {step.path}{hidden}"
+        if not hidden:
+            shown_steps.append(step)
+    for step in shown_steps:
         name, none = str(step.path), "/dev/null"
         lines = difflib.unified_diff(
             (step.before or "").splitlines(),

@@ -134,6 +134,11 @@ def test_a_text_that_is_not_there_once_cannot_be_replaced(machine: Machine) -> N
 def test_a_secret_is_in_neither_the_diff_nor_the_record(machine: Machine) -> None:
     changeset = machine.changeset()
     shown = "\n".join(difference(changeset.plan(machine.changes())))
+    assert shown.splitlines()[:3] == [
+        f"make {machine.key} (a secret, not shown)",
+        f"make {machine.own}",
+        f"change {machine.answers}",
+    ], "it begins with the files, and what is done with each"
     assert str(machine.key) in shown
     assert "+type='smarthost'" in shown
     assert SECRET not in shown

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import shutil
+import tomllib
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from lab.certificates import Identity, make
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from lab.machine import Machine
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -82,3 +85,40 @@ def test_exim_that_comes_later_brings_the_daemon_up(relay: Machine, package: Pat
     relay.write("/etc/eximcertd/eximcertd.toml", good)
     relay.sh("dpkg-trigger --by-package=exim4-daemon-heavy /usr/sbin/exim4; dpkg --triggers-only --pending")
     assert relay.unit("eximcertd", "ActiveState") == "active"
+
+
+def test_after_an_installation_with_pip_setup_installs_a_service_that_runs_and_undo_removes_it(
+    relay: Machine, tmp_path: Path
+) -> None:
+    relay.sh("dpkg --purge eximcertd; rm -rf /etc/exim4/*certs* /etc/exim4/exim4.conf.localmacros /etc/exim4/exim.*")
+    relay.sh("update-exim4.conf; python3 -m venv --without-pip --system-site-packages /opt/eximcertd")
+    relay.restart_exim()
+    prefix = relay.path("/opt/eximcertd")
+    [modules] = prefix.glob("lib/python3*/site-packages")
+    shutil.copytree(ROOT / "eximcertd", modules / "eximcertd", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(ROOT / "packaging/systemd", prefix / "share/eximcertd/systemd")
+    shutil.copytree(ROOT / "docs/man", prefix / "share/man/man8")
+    shutil.copy(ROOT / "etc/eximcertd.toml", prefix / "share/eximcertd")
+    with (ROOT / "pyproject.toml").open("rb") as stream:
+        scripts = tomllib.load(stream)["project"]["scripts"]
+    for name, start in scripts.items():
+        module, function = start.split(":")
+        text = f"#!/opt/eximcertd/bin/python\nfrom {module} import {function}\n{function}()\n"
+        relay.write(f"/opt/eximcertd/bin/{name}", text, "0755")
+
+    ctl = "/opt/eximcertd/bin/eximcertctl"
+    before = relay.sh("find /etc/systemd /etc/exim4 /usr/local -type f | sort")
+    assert 'Done. eximcertd runs. Next: "eximcertctl setup".' in relay.run(ctl, "setup", "--units", "--yes").stdout
+    assert relay.unit("eximcertd", "ActiveState") == "active"
+    assert relay.run(ctl, "setup", "--yes").returncode == 0
+    identity = make(tmp_path, "pip.example")
+    relay.write(f"/root/{identity.name}.pem", identity.pem + identity.key.read_text())
+    assert relay.rcpt(identity) == 550
+    relay.run(ctl, "approve", identity.fingerprint, "--without-certificate")
+    assert relay.rcpt(identity) == 250
+
+    relay.run(ctl, "setup", "--undo", "--yes")
+    relay.run(ctl, "setup", "--units", "--undo", "--yes")
+    assert relay.run("systemctl", "status", "eximcertd", good=False).returncode == 4  # no such unit
+    left = "find /etc/systemd /etc/exim4 /usr/local -type f ! -name 'relay_from_certs*' | sort"
+    assert relay.sh(left) == before
