@@ -193,6 +193,11 @@ def test_two_different_algorithms_in_one_certificate_are_refused() -> None:
     assert reason(changed, Authority.of(signer.der))
 
 
+def test_a_serial_number_that_only_some_libraries_read_lets_nobody_in_by_an_exception() -> None:
+    found = outcome(openssl_leaf(SITE, "-set_serial", "0", extensions="basicConstraints=CA:FALSE"))
+    assert isinstance(found, Enrolled) or found.startswith("it is malformed")
+
+
 def test_every_cut_of_a_certificate_is_refused() -> None:
     der = SITE.issue("client7.example").der
     assert all(isinstance(outcome(der[:end]), str) for end in range(len(der)))

@@ -185,6 +185,16 @@ def test_a_renewed_certificate_names_the_old_one_and_asks_nobody(tmp_path: Path)
         assert daemon.status()["authorities"] == {"approved": 1, "enrolled": 2, "problems": []}
         assert "2 certificates approved through them" in daemon.ctl("status").stdout
         assert [one["verb"] for one in daemon.json("history")] == ["authorize"]
+        assert "authority approved by root" in daemon.ctl("history").stdout
+        listed = daemon.ctl("authority", "list").stdout
+        assert f"{SITE.fingerprint[:16]}  approved  CN=Site CA,O=Site" in listed
+        assert "2 certificates approved by it" in listed
+        assert "enrolled    2" in daemon.ctl("authority", "show", SITE.fingerprint).stdout
+        done = daemon.ctl("undo", "--yes")
+        assert (done.returncode, "not taken back by undo" in done.stderr) == (7, True)
+        withdrawn = daemon.ctl("authority", "withdraw", SITE.fingerprint, "--note", "closed").stdout
+        assert "2 certificates no longer approved by it" in withdrawn
+        assert "Exim honours it" in withdrawn
 
 
 def attacks() -> dict[str, tuple[Signer, tuple[Signer, ...]]]:
