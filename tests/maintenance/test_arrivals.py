@@ -11,6 +11,7 @@ import pytest
 from lab.certificates import Identity, make, make_ca
 from lab.deciding import decide
 from lab.records import Records
+from lab.shown import series
 from lab.wait import until
 
 from eximcertd.certificates.index import Index
@@ -20,10 +21,10 @@ from eximcertd.certificates.parsing import parse
 from eximcertd.decisions.decide import Decider
 from eximcertd.errors import UsageError
 from eximcertd.events import Event
-from eximcertd.fingerprint import Fingerprint
+from eximcertd.fingerprint import Fingerprint, of_der
 from eximcertd.ledger import Ledger
 from eximcertd.ledger.identities import Identity as Kept
-from eximcertd.log.sighting import Sighting
+from eximcertd.log.sighting import ShownCertificate, Sighting
 from eximcertd.maintenance.arrivals import Arrivals
 from eximcertd.maintenance.expiry import Expiry
 from eximcertd.maintenance.renewals import Renewals
@@ -55,6 +56,14 @@ class Desk:
         """Let clients be refused."""
         seen = [Sighting(one, 1, 1, 1) for one in fingerprints]
         self.ledger.sightings.record("file", "1", seen, self.index.__contains__)
+
+    def show(self, *certificates: bytes) -> list[Fingerprint]:
+        """Let clients be refused whose certificates the log brings; return those that are new in the queue."""
+        seen = [
+            Sighting(of_der(der), 1, 1, 1, None, ShownCertificate(der, "0" * 64, parse(der).subject))
+            for der in certificates
+        ]
+        return self.ledger.sightings.record("file", "1", seen, self.index.__contains__)
 
     def approve(self, who: Identity) -> None:
         """Approve a certificate of the directory."""
@@ -184,3 +193,29 @@ def test_the_names_of_approved_certificates_are_kept_for_when_their_files_are_go
     for which, kept in (([laptop.fingerprint, UNKNOWN], 1), (None, 2)):
         asyncio.run(expiry.learn(which))
         assert len(desk.ledger.identities.among([laptop.fingerprint, other.fingerprint, UNKNOWN])) == kept
+
+
+def test_the_dates_of_an_approved_certificate_that_only_its_client_has_shown_are_kept(
+    desk: Desk, tmp_path: Path
+) -> None:
+    laptop = make(tmp_path, "laptop.example")
+    desk.show(laptop.der)
+    decide(desk.ledger, Verb.APPROVE, laptop.fingerprint)
+    asyncio.run(Expiry(desk.ledger, desk.lookup, desk.records).learn())
+    kept = desk.ledger.identities.among([laptop.fingerprint])[laptop.fingerprint]
+    assert kept.subject == "CN=laptop.example"
+    assert kept.not_after is not None
+    assert desk.ledger.lapses.next_change(kept.not_after - 1) is not None
+    assert asyncio.run(desk.arrivals.unverified([laptop.fingerprint])) == [], "no file had it, so none is gone"
+
+
+def test_clients_that_show_their_certificates_are_told_by_name_and_a_flood_of_them_in_one_event(
+    desk: Desk, tmp_path: Path
+) -> None:
+    certificate = series(tmp_path)
+    desk.arrivals.pending(desk.show(certificate(0)))
+    desk.arrivals.pending(desk.show(*(certificate(number) for number in range(200))))
+    told = [fields for event, _, fields in desk.records.kept if event is Event.ATTEMPT_SEEN]
+    assert [one.get("SUBJECT") for one in told] == ["CN=client.example", None]
+    assert told[1]["COUNT"] == "199"
+    assert [len(fresh) for fresh in desk.told] == [1, 199]
