@@ -169,3 +169,11 @@ def test_a_file_is_another_one_when_inode_or_change_time_differ_or_it_is_gone(tm
     assert not replaced(None, found)
     assert not replaced(file, None)
     assert not replaced(Path("/dev/null/x"), found), "what cannot be looked at is not known to be another one"
+
+
+@pytest.mark.parametrize(("number", "first"), [(477, "validate"), (478, "write")])
+def test_a_list_that_is_too_long_for_exims_command_line_is_validated_once_it_is_written(
+    programs: Programs, number: int, first: str
+) -> None:
+    assert programs.attempt(*(Fingerprint(f"{n:064X}") for n in range(number))).live
+    assert programs.actions()[0] == first
