@@ -43,8 +43,10 @@ TESTS: Final[dict[str, tuple[str, ...]]] = {
     "log": ("tests/log",),
 }
 """Package -> the tests that have to hold it. Those of the whole program hold it too, and are too slow to be tried."""
-SLOW: Final = re.compile(r"machine|everywhere|full_disk|unprivileged|race|forged|fuzz|killed|scan_command")
-"""Files of tests that are left out for the same reason."""
+SLOW: Final = re.compile(
+    r"machine|everywhere|full_disk|unprivileged|hostile|publishing|switching|imports|h_manual|d_manual|race|forged|fuzz|killed|scan_command"
+)
+"""Files of tests that are left out for the same reason; most of them start an Exim for each test."""
 
 EQUIVALENTS: Final = Path("tests/mutation.toml")
 SAME: Final = re.compile(

@@ -89,3 +89,21 @@ def test_an_asker_that_is_gone_is_no_error(reloader: Reloader) -> None:
     done = subprocess.run(reloader.command(), input=b"x", stdout=write, stderr=subprocess.PIPE, timeout=60, check=False)
     os.close(write)
     assert (done.returncode, done.stderr) == (0, b"")
+
+
+def test_a_configuration_file_that_is_named_has_to_be_there(reloader: Reloader) -> None:
+    reloader.config.unlink()
+    told = answer(reloader, b"eximcertd-reload 1\nvalidate list\ncount 0\nend\n")
+    assert (told["outcome"], told["step"]) == ("failed", "request")
+    assert told["message"] == f"{reloader.config}: No such file or directory"
+
+
+def test_every_mistake_of_a_configuration_file_is_told_in_one_line(reloader: Reloader) -> None:
+    reloader.configure({"publish": {"max_shrink": 101}, "exim": {"reload": "often"}, "log": {"path": 7}})
+    told = answer(reloader, b"eximcertd-reload 1\nvalidate list\ncount 0\nend\n")
+    assert (told["outcome"], told["step"]) == ("refused", "request")
+    assert "max_shrink" in told["message"]
+    assert "; " in told["message"]
+    assert "often" in told["message"]
+    assert "\n" not in told["message"]
+    assert "[log]" not in told["message"], "what does not concern it is not looked at"

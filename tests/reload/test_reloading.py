@@ -115,6 +115,8 @@ def test_without_a_daemon_to_signal_a_valid_list_is_loaded(exim: EximServer, rel
     reloader.configure({"exim": {"reload": "none"}})
     assert reloader.publish(A).outcome == "loaded"
     assert exim.reloads() == 0
+    told = reloader.load(A, action="check")
+    assert (told.outcome, told.daemons) == ("valid", {})
     exim.break_configuration()
     assert reloader.load(A).outcome == "invalid"
 
