@@ -105,3 +105,11 @@ def test_what_is_not_in_the_directory_has_no_name(directory: Directory) -> None:
     directory.index.refresh()
     with pytest.raises(NoSuchFingerprintError):
         directory.named("laptop.alice.example")
+
+
+def test_of_many_certificates_with_a_name_ten_are_shown(directory: Directory) -> None:
+    clients = {directory.client("laptop.example", f"{number}.pem") for number in range(12)}
+    with pytest.raises(NoSuchFingerprintError, match="12 certificates have the name laptop") as told:
+        directory.named("laptop")
+    assert len(told.value.candidates) == 10
+    assert clients.issuperset(told.value.candidates)

@@ -271,3 +271,18 @@ def test_a_renewed_certificate_of_the_authority_takes_its_clients_with_it(site: 
     assert site.try_(leaf) == [leaf.fingerprint]
     identity = site.ledger.identities.among([leaf.fingerprint])[leaf.fingerprint]
     assert identity.not_after == int(leaf.not_after.timestamp() * 1000)
+
+
+@pytest.mark.parametrize("leaves", [1, 2])
+def test_one_certificate_is_told_by_its_name_and_several_by_their_number(site: Site, leaves: int) -> None:
+    authority = site.authorize()
+    issued = [site.signer.issue(f"client{number}.example") for number in range(leaves)]
+    site.try_(*issued)
+    told = [(message, fields) for event, message, fields in site.records.kept if event is Event.ENROLLED]
+    one = issued[0].fingerprint
+    fields = {"FINGERPRINT": one, "SUBJECT": "CN=client0.example,O=Site", "AUTHORITY": authority.fingerprint}
+    assert told == (
+        [(f"{one} (CN=client0.example,O=Site) is approved by authority {authority.fingerprint}", fields)]
+        if leaves == 1
+        else [("2 certificates of approved authorities are approved", {"COUNT": "2"})]
+    )
