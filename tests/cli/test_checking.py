@@ -82,6 +82,15 @@ def test_the_recipe_as_published_is_ok_in_every_line() -> None:
         assert any(words in line for line in found["ok"]), words
 
 
+@as_root
+def test_check_prints_the_line_that_logs_who_relays_until_it_is_there() -> None:
+    line = "logwrite      = Relay for the certificate: ${sha256:$tls_in_peercert}"
+    with looked_at() as (_, daemon):
+        assert any('"logwrite = Relay for the certificate:' in text for text in check(daemon)[1]["ok"])
+    with looked_at(acl="\n\n".join([f"{ACCEPT}\n          {line}", WARN, DENY])) as (_, daemon):
+        assert any("ACL acl_check_rcpt logs who relays" in text for text in check(daemon)[1]["ok"])
+
+
 WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "the ACL is not the one for RCPT": (
         {"main": "acl_smtp_rcpt = acl_other\n", "acl": f"{ACL}\nacl_other:\n  deny\n"},

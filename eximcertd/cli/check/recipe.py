@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final, Literal
 
 from eximcertd.cli.check import connection_age
 from eximcertd.cli.check.finding import CheckLine, error, ok, warning
-from eximcertd.log.line import missing_selectors
+from eximcertd.log.line import USE_MESSAGE, missing_selectors
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -148,8 +148,16 @@ def _acl(
             both = len({one.verifies for _, one, _ in accepting if one.verifies or one.pins}) > 1
             also = "; a statement of the published recipe is there too, and changes nothing" if both else ""
             yield ok(f"ACL {name} accepts clients on the list, {how}{also}")
+            yield _use(name, statement)
     recipe = recipe_in(statement for _, statement, _ in accepting)
     yield from _logging(list(printed.reached(start)), expected, recipe)
+
+
+def _use(name: str, statement: Statement) -> CheckLine:
+    line = f"{USE_MESSAGE} {_FINGERPRINT}"
+    if any(line == text for text in statement.values("logwrite")):
+        return ok(f"ACL {name} logs who relays")
+    return ok(f'who still relays is not logged; "logwrite = {line}" at the end of that statement would tell')
 
 
 _PIN: Final = "condition = ${if def:tls_in_peercert}"
