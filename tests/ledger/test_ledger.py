@@ -11,6 +11,7 @@ from lab.deciding import decide
 from eximcertd.errors import LedgerError
 from eximcertd.fingerprint import Fingerprint
 from eximcertd.ledger import DamagedError, Ledger, move_aside
+from eximcertd.ledger.entries import Selection
 from eximcertd.ledger.identities import Identity
 from eximcertd.ledger.publications import Confirmed
 from eximcertd.ledger.schema import UPGRADES, VERSION
@@ -77,6 +78,32 @@ def test_an_unmatched_fingerprint_becomes_a_full_entry_when_its_certificate_appe
     assert not any(ledger.entries.each("pending"))
     assert ledger.sightings.match([ONE, TWO]) == [ONE]
     assert [entry.fingerprint for portion in ledger.entries.each("pending") for entry in portion] == [ONE]
+
+
+def test_the_newest_entries_are_those_with_the_latest_attempts_and_can_be_narrowed(ledger: Ledger) -> None:
+    host = Peer("laptop.example [192.0.2.7]", "Client", "a@x", "b@y")
+    see(ledger, Sighting(ONE, 1, 1, 10, host), Sighting(TWO, 1, 1, 30), Sighting(THREE, 1, 1, 20, host), known=True)
+    see(ledger, Sighting(FOUR, 1, 1, 40), known=False)
+    entries = ledger.entries
+    assert entries.newest(Selection("pending"), 9) == [TWO, THREE, ONE]
+    assert entries.newest(Selection("pending"), 1) == [TWO]
+    assert entries.newest(Selection("pending", since=20), 9) == [TWO, THREE]
+    assert entries.newest(Selection("unmatched"), 9) == [FOUR]
+    for part in ("192.0.2", "LAPTOP", "client"):
+        assert entries.newest(Selection("pending", peer=part), 9) == [THREE, ONE]
+        assert entries.count(Selection("pending", since=20, peer=part)) == 1
+    assert entries.count(Selection("pending")) == 3
+
+
+def test_what_counted_at_a_time_is_the_last_decision_before_it(ledger: Ledger) -> None:
+    decide(ledger, Verb.APPROVE, ONE, TWO, at=10)
+    decide(ledger, Verb.REVOKE, ONE, at=20)
+
+    def approved(at: int) -> list[Fingerprint]:
+        portions = ledger.decisions.each_at(at, portion=1)
+        return [one.fingerprint for portion in portions for one in portion if one.verb is Verb.APPROVE]
+
+    assert [approved(at) for at in (9, 10, 20)] == [[], [ONE, TWO], [TWO]]
 
 
 def test_a_segment_is_counted_once_and_only_by_whoever_knew_what_was_counted_of_it(ledger: Ledger) -> None:
