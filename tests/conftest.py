@@ -7,6 +7,7 @@ import sys
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import settings
 from lab.certificates import Identity, make
 from lab.exim import EximServer
 
@@ -18,6 +19,10 @@ if TYPE_CHECKING:
 def pytest_configure() -> None:
     """Start every program with SIGHUP's default, also under nohup: one that ignores it looks like a starting Exim."""
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+
+settings.register_profile("lab", deadline=None)  # a busy machine is no failure
+settings.load_profile("lab")
 
 
 def pytest_sessionfinish() -> None:
