@@ -11,6 +11,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from lab.authorities import Signer
 from lab.control import Control
 from lab.daemon import Eximcertd
 from lab.deciding import decide
@@ -96,6 +97,7 @@ def sighting(der: bytes) -> dict[str, Any]:
     return {"fingerprint": of_der(der), "attempts": 1, "shown": shown}
 
 
+AUTHORITY = Signer("Site CA")
 CALLS: dict[str, list[dict[str, Any]]] = {
     "Status": [{}],
     "List": [
@@ -140,6 +142,19 @@ CALLS: dict[str, list[dict[str, Any]]] = {
     "Export": [{}],
     "Import": [{"records": records("reject"), "request": "4"}, {"records": records("revoke"), "request": "5"}],
     "Retry": [{}],
+    "Issuers": [{}],
+    "AddAuthority": [
+        {
+            "certificate": base64.b64encode(AUTHORITY.der).decode(),
+            "names": [f"{number}{'*' * 250}" for number in range(100)],
+            "crl": "",
+            "note": "x" * 1000,
+            "insist": [],
+            "request": "6",
+        }
+    ],
+    "Authorities": [{"fingerprint": None}],
+    "WithdrawAuthority": [{"fingerprint": KNOWN[0], "note": "x" * 1000, "request": "7"}],
 }
 
 
@@ -175,6 +190,6 @@ def test_a_call_at_its_limits_leaves_others_answered_within_a_second(
             reply = control.reply()
             if not reply.get("continues"):
                 break
-    refused = parameters.get("verb") == "approve" or method in {"Find", "GetCertificate"}
+    refused = parameters.get("verb") == "approve" or method in {"Find", "GetCertificate", "WithdrawAuthority"}
     assert ("error" in reply) is refused, reply
     assert max(took) < 1

@@ -1,0 +1,158 @@
+"""Authorities: a new client's first try, a thousand of them, a withdrawal, and a queue of unknown issuers.
+
+Everything is real, but for the 100,000 certificates: those are rows of the ledger and files of the directory.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import concurrent.futures
+import hashlib
+import os
+import statistics
+import time
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+from lab.authorities import Signer
+from lab.authority import relay
+from lab.publisher import TwinPrograms
+from lab.records import Records
+from lab.smtp import ask
+from lab.wait import until
+
+from bench.harness import Row, milliseconds, quantile, scaled
+from eximcertd.authorities.authority import Authority
+from eximcertd.decisions.decide import Decider
+from eximcertd.fingerprint import Fingerprint
+from eximcertd.ledger import Ledger
+from eximcertd.ledger.authorities import Enrolment
+from eximcertd.ledger.decisions import Decision
+from eximcertd.ledger.identities import Identity
+from eximcertd.log.line import DEFAULT_MESSAGE
+from eximcertd.log.sighting import Sighting
+from eximcertd.maintenance.enrolling import Enrolling
+from eximcertd.publication.allowed_directory import AllowedDirectory
+from eximcertd.publication.publisher import Publisher
+from eximcertd.settings import AllowlistSettings
+from eximcertd.status import Verb
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from lab.daemon import Eximcertd
+    from lab.exim import EximServer
+
+CLIENTS = 20
+
+
+def rows() -> Iterator[Row]:
+    """Measure on one Exim with the pinned recipe, then without one."""
+    with TemporaryDirectory() as name, relay("pinned") as (exim, daemon):
+        directory, site = Path(name), Signer("Site CA")
+        (directory / "site.pem").write_bytes(site.pem)
+        daemon.start()
+        daemon.json("authority", "add", str(directory / "site.pem"))
+        yield _first_try(exim, directory, site)
+        yield from _many(exim, daemon, directory, site)
+        begun = time.perf_counter()
+        ended = daemon.json("authority", "withdraw", site.fingerprint)["ended"]
+        yield Row(f"`authority withdraw`, {ended:,} certificates", f"{time.perf_counter() - begun:.2f} s")
+        yield _issuers(exim, daemon)
+    with TemporaryDirectory() as name:
+        yield from asyncio.run(_rows_of_the_ledger(Path(name), scaled(100_000, 5_000)))
+
+
+def _first_try(exim: EximServer, directory: Path, site: Signer) -> Row:
+    samples = []
+    for number in range(scaled(50, 5)):
+        leaf = site.issue(f"first{number}.example").identity(directory)
+        begun = time.perf_counter()
+        while not (answer := ask(exim.port, leaf)).accepted:
+            assert answer.deferred, answer
+        samples.append(time.perf_counter() - begun)
+    met = statistics.median(samples) < 1.3 and quantile(samples, 0.99) < 2.5
+    return Row("a new client's first try until 250, connection included", milliseconds(samples), "median 1.3 s", met)
+
+
+def _many(exim: EximServer, daemon: Eximcertd, directory: Path, site: Signer) -> Iterator[Row]:
+    leaves = [site.issue(f"many{number}.example").identity(directory) for number in range(scaled(1000, 40))]
+    cpu, begun = _cpu(daemon.pid), time.perf_counter()
+    with concurrent.futures.ThreadPoolExecutor(CLIENTS) as pool:
+        codes = [answer.code for answer in pool.map(lambda leaf: ask(exim.port, leaf, limit=60), leaves)]
+    took, cpu = time.perf_counter() - begun, _cpu(daemon.pid) - cpu
+    wrong = sum(code not in {250, 451} for code in codes)
+    with concurrent.futures.ThreadPoolExecutor(CLIENTS) as pool:
+        until(lambda: all(pool.map(lambda leaf: ask(exim.port, leaf, limit=60).accepted, leaves)), "all", limit=300)
+    what = f"{len(leaves):,} new clients, {CLIENTS} at once"
+    yield Row(what, f"{took:.1f} s; {codes.count(451)} got 451 first, {wrong} a wrong answer", "none wrong", wrong == 0)
+    yield Row(f"CPU of eximcertd for each of them ({what})", f"{1000 * cpu / len(leaves):.1f} ms")
+
+
+def _issuers(exim: EximServer, daemon: Eximcertd) -> Row:
+    issuers = [Signer(f"CA {number}") for number in range(50)]
+    many = scaled(10_000, 500)
+    with exim.log.open("ab") as log:
+        for number in range(many):
+            leaf = issuers[number % 50].issue(f"waiting{number}.example")
+            printed = hashlib.sha256(leaf.issuer.name.encode() if leaf.issuer else b"").hexdigest().upper()
+            stamp = time.strftime("%Y-%m-%d %H:%M:%S").encode()
+            shown = f"Certificate of the attempt: {leaf.fingerprint} {printed} {base64.b64encode(leaf.der).decode()}"
+            for line in (shown, f"{DEFAULT_MESSAGE} {leaf.fingerprint}"):
+                log.write(stamp + b" [4711] " + line.encode() + b"\n")
+    until(lambda: daemon.status()["counts"]["pending"] >= many, "all are pending", limit=300)
+    begun = time.perf_counter()
+    said = daemon.ctl("pending").stdout
+    took = time.perf_counter() - begun
+    assert said.count("issued by") == 50, said
+    return Row(f"`pending` with {many:,} certificates of 50 unknown issuers", f"{took:.2f} s, {len(said):,} characters")
+
+
+class _Asks:
+    def __init__(self, twins: TwinPrograms) -> None:
+        self.publish = twins.publish
+        self.reload = twins.reload
+
+
+async def _rows_of_the_ledger(directory: Path, many: int) -> list[Row]:
+    (directory / "ledger").mkdir()
+    ledger = Ledger(directory / "ledger")
+    decider, records = Decider(ledger, Records()), Records()
+    allowed = AllowedDirectory(directory / "allowed")
+    allowed.prepare()
+    publisher = Publisher(
+        ledger, allowed, _Asks(TwinPrograms(directory / "macro")), decider=decider,
+        allowlist=AllowlistSettings(form="directory"), recorder=records,
+    )  # fmt: skip
+    await publisher.start()
+    names = AllowedDirectory(directory / "authorities")
+    decided = Enrolling(ledger, decider, records, names, publisher.settle).authorities
+    authority = Authority.of(Signer("Site CA").der)
+    decided.add(Decision(authority.fingerprint, Verb.AUTHORIZE, "alice", 1, "", "1"), authority)
+    fingerprints = [Fingerprint(hashlib.sha256(b"%d" % number).hexdigest().upper()) for number in range(many)]
+    begun = time.process_time()
+    for start in range(0, many, 1000):
+        part = fingerprints[start : start + 1000]
+        ledger.sightings.record("file", str(start), [Sighting(one, 1, 1, 1) for one in part], lambda _: True)
+        rows = [Identity(one, one, f"CN={one[:8]}", "CN=Site CA", 1 << 44, 1) for one in part]
+        decided.enrol([Enrolment(authority.fingerprint, int(one.spki, 16), (one.subject,), one) for one in rows], 1)
+        await publisher.settle(part)
+    enrolled, begun = time.process_time() - begun, time.process_time()
+    wall = time.perf_counter()
+    ended = decided.withdraw(Decision(authority.fingerprint, Verb.WITHDRAW, "alice", 2, "", "2"), authority.name)
+    await publisher.settle()
+    wall, cpu = time.perf_counter() - wall, time.process_time() - begun
+    assert ended == many
+    assert not allowed.contents().fingerprints
+    ledger.close()
+    return [
+        Row(f"{many:,} enrolments, in portions of 1,000, published", f"{enrolled:.1f} s of CPU"),
+        Row(f"a withdrawal of {many:,}, published", f"{wall:.1f} s, {cpu:.1f} s of CPU", "5 s", wall < 5),
+    ]
+
+
+def _cpu(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
