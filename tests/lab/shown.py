@@ -40,6 +40,14 @@ def attempt_lines(of: Identity, stamp: str = "2026-11-22 17:03:03") -> str:
     return f"{certificate_line(of, stamp)}{stamp} {DEFAULT_MESSAGE} {of.fingerprint}\n"
 
 
+def syslog_parts(text: str, size: int = 870) -> list[str]:
+    """Return an entry as Exim gives it to syslog: a long one in parts."""
+    count = -(-len(text) // size)
+    if count <= 1:
+        return [text]
+    return [f"[{number + 1}/{count}] {text[number * size :][:size]}" for number in range(count)]
+
+
 def series(directory: Path, **settings: Any) -> Callable[[int], bytes]:
     """Return what gives the DER forms of any number of certificates, at no cost. settings: for lab.certificates.make.
 

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from lab.certificates import make
 from lab.log import Log, Looking, Twin
-from lab.shown import ISSUER, attempt_lines, certificate_line
+from lab.shown import ISSUER, attempt_lines, certificate_line, syslog_parts
 
 from eximcertd.fingerprint import of_der
 from eximcertd.log.aggregator import CERTIFICATE_WITHIN, Aggregator
@@ -24,7 +24,6 @@ from eximcertd.log.line import DEFAULT_MESSAGE, LONGEST_ENTRY, Grammar
 from eximcertd.log.syslog import SyslogEntries
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from pathlib import Path
 
     from lab.certificates import Identity
@@ -188,20 +187,11 @@ def test_it_is_found_where_a_piece_ends_between_the_two_lines_or_in_one(
         assert followed(tmp_path / f"live{at}{cut}", text + first + second + noise).certificates, cut
 
 
-def parts(text: str) -> Sequence[str]:
-    """Return an entry as Exim gives it to syslog: in parts of some 870 characters."""
-    size = 870
-    if len(text) <= size:
-        return [text]
-    count = -(-len(text) // size)
-    return [f"[{n + 1}/{count}] {text[n * size : (n + 1) * size]}" for n in range(count)]
-
-
 def test_syslog_brings_it_in_parts_of_several_processes_at_once(alice: Identity, identities: Path) -> None:
     big = make(identities, "big.example", key="rsa", names=[f"name{number}.example" for number in range(60)])
     aggregator = Aggregator(Grammar(), UTC)
     entries = SyslogEntries(Grammar(), aggregator)
-    one, two = ([p for line in attempt_lines(of).splitlines() for p in parts(line)] for of in (alice, big))
+    one, two = ([p for line in attempt_lines(of).splitlines() for p in syslog_parts(line)] for of in (alice, big))
     assert len(two) > 3
     forged = certificate_line(alice, text="AAAA").rstrip("\n").replace("Certificate of", "x Certificate of")
     for number in range(max(len(one), len(two))):

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final, Self
 
 import pytest
 from lab.log import FIRST, Twin, fingerprint
+from lab.shown import attempt_lines, syslog_parts
 from lab.wait import until
 
 from eximcertd.errors import EximcertdError
@@ -24,6 +25,8 @@ from eximcertd.log.sighting import Peer
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from lab.certificates import Identity
 
 REMOTE: Final = "/lib/systemd/systemd-journal-remote"
 CORPUS: Final = Path(__file__).parent / "corpus"
@@ -98,6 +101,21 @@ def test_what_a_real_exim_sent_to_syslog_is_counted_with_its_time_and_its_peer(t
     assert list(reading.twin.peers.values()) == [
         Peer("127.0.0.1", "client.lab.example", "s@lab.example", "r@remote.example")
     ]
+
+
+def test_a_certificate_comes_with_its_attempt_in_parts_between_those_of_another_process(
+    tmp_path: Path, alice: Identity, mallory: Identity
+) -> None:
+    journal = Journal(tmp_path / "journal")
+    big, small = (
+        [p for line in attempt_lines(of).splitlines() for p in syslog_parts(line, 200)] for of in (alice, mallory)
+    )
+    entries = [entry for pair in zip(exim(*big, pid=7), exim(*small, pid=8), strict=True) for entry in pair]
+    journal.write(*entries[:4])
+    with Reading(journal) as reading:
+        journal.write(*entries[4:])
+        reading.expect(**{f"_{alice.fingerprint}": 1, f"_{mallory.fingerprint}": 1})
+    assert reading.twin.certificates == {alice.fingerprint: alice.der, mallory.fingerprint: mallory.der}
 
 
 def test_an_entry_without_an_inner_time_has_the_journals(tmp_path: Path) -> None:
