@@ -150,8 +150,10 @@ def test_mail_goes_to_the_socket_escaped_and_with_the_whole_fingerprint(
     taken: list[str] = []
 
     async def take(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        taken.append((await reader.read()).decode())
+        text = (await reader.read()).decode()
         writer.close()
+        await writer.wait_closed()  # before the story ends
+        taken.append(text)
 
     async def story() -> Told:
         told = Told(tmp_path, mail="postmaster@example.org")
