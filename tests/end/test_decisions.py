@@ -32,7 +32,7 @@ def decide(control: Control, verb: str, *fingerprints: str, insist: tuple[str, .
 
 def test_the_daemon_itself_refuses_an_approval_without_a_certificate(exim: EximServer) -> None:
     with Eximcertd(exim) as daemon, Control(daemon.socket) as control:
-        with pytest.raises(CallError, match="no certificate in the directory") as caught:
+        with pytest.raises(CallError, match="has no known certificate") as caught:
             decide(control, "approve", NOBODY)
         assert caught.value.name == "org.eximcertd.Refused"
         assert daemon.entries() == {}
