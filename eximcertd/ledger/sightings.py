@@ -117,13 +117,22 @@ class Sightings:
                 for row in rows
                 if db.execute(f"SELECT 1 FROM entry WHERE fingerprint = ? AND {_UNKNOWN}", row).fetchone()  # noqa: S608 - a constant
             ]
-            db.executemany(f"UPDATE entry SET matched = 1 WHERE fingerprint = ? AND {_UNMATCHED}", rows)  # noqa: S608 - a constant
+            db.executemany(
+                "UPDATE entry SET matched = 1 WHERE fingerprint = ? AND (standing = 'pending' OR matched = 2)", rows
+            )
         return fresh
 
     def unmatched(self) -> set[Fingerprint]:
-        """Return the pending fingerprints for which no file was in the directory when they were seen."""
+        """Return the fingerprints for which no file was in the directory when they were seen.
+
+        Those that are pending, and those that are approved as their clients have shown them.
+        """
+        statement = (
+            f"SELECT fingerprint FROM entry WHERE {_UNMATCHED}"  # noqa: S608 - a constant
+            " UNION ALL SELECT fingerprint FROM entry WHERE standing = 'approved' AND matched = 2"
+        )
         with self._store.reading() as db:
-            rows = db.execute(f"SELECT fingerprint FROM entry WHERE {_UNMATCHED}").fetchall()  # noqa: S608 - a constant
+            rows = db.execute(statement).fetchall()
         return {Fingerprint(row[0]) for row in rows}
 
     def forget(self, before: int) -> int:

@@ -209,6 +209,15 @@ def test_the_dates_of_an_approved_certificate_that_only_its_client_has_shown_are
     assert asyncio.run(desk.arrivals.unverified([laptop.fingerprint])) == [], "no file had it, so none is gone"
 
 
+def test_an_approved_certificate_whose_file_came_after_its_client_is_reported_when_the_file_is_gone(desk: Desk) -> None:
+    laptop = make(desk.certificates, "laptop.example")
+    desk.show(laptop.der)
+    desk.approve(laptop)
+    desk.arrivals.match()
+    assert desk.told == [], "it is not new in the queue"
+    assert desk.remove(laptop) == [laptop.fingerprint]
+
+
 def test_clients_that_show_their_certificates_are_told_by_name_and_a_flood_of_them_in_one_event(
     desk: Desk, tmp_path: Path
 ) -> None:
