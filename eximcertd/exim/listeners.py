@@ -134,23 +134,32 @@ def _swapped(word: bytes) -> bytes:
 
 def listeners(processes: Collection[int | str], ports: Collection[int] = ()) -> set[Listener]:
     """Return the sockets that listen in the network namespaces of processes. ports: only those on them, if any."""
+    read: set[int] = set()
     return {
         found
         for pid in processes
         for table in ("tcp", "tcp6")
-        for found in _table(f"/proc/{pid}/net/{table}")
+        for found in _table(f"/proc/{pid}/net/{table}", read)
         if not ports or found.port in ports
     }
 
 
-def _table(path: str) -> Iterator[Listener]:
-    """Yield the listening sockets of a table: the kernel puts them before all connections."""
+def _table(path: str, read: set[int]) -> Iterator[Listener]:
+    """Yield the listening sockets of a table: the kernel puts them before all connections.
+
+    read: the inodes of the tables that need not be read again; one of another network namespace has another inode. The
+    kernel goes through its whole table of connections for the last row, some 4 ms.
+    """
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
         return
     rest = b""
     try:
+        table = os.fstat(descriptor).st_ino
+        if table in read:
+            return
+        read.add(table)
         while portion := os.read(descriptor, _PORTION):
             *rows, rest = (rest + portion).split(b"\n")
             for row in rows:

@@ -81,8 +81,10 @@ class _Target:
 
     def loaded(self, old: Collection[str]) -> bool:
         """Tell whether it was seen to have read its configuration. old: inodes of sockets that were there before."""
+        if not self.ready or not self.handles_hup():
+            return False  # to look at its sockets takes longer
         now = self.daemon.listening(self._facts)
-        if not self.ready or not now or any(one.inode in old for one in now) or not self.handles_hup():
+        if not now or any(one.inode in old for one in now) or not self.handles_hup():
             return False
         return all(
             any(one.port == port and (one.address == address or one.anywhere) for one in now)
