@@ -9,24 +9,23 @@ from __future__ import annotations
 import os
 import time
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from eximcertd.log.cursor import FileCursor, stamp
-from eximcertd.log.directory import Names, Sibling, in_directory, open_regular
+from eximcertd.log.directory import Sibling, open_regular
 from eximcertd.log.missing import MissingFiles
 from eximcertd.log.unpack import UnpackError, kind, text
 from eximcertd.text import clean
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
+    from pathlib import Path
 
+    from eximcertd.log.listing import LogListing
     from eximcertd.log.reader import Reader
     from eximcertd.log.registry import Registry
     from eximcertd.log.unpack import Text
 
-_UNSETTLED: Final = 100_000_000
-"""A directory that changed less than this long ago (ns) may change again without its time telling."""
 _LATE_AT_FIRST: Final = 2
 _MOST_LISTINGS: Final = 20
 
@@ -54,24 +53,21 @@ class _Open:
 class RotatedFiles:
     """What lies around the log. hold: seconds for which files are held open for late lines.
 
-    first: this is the very first start: what is rotated was there before us. dated: the name under which Exim
-    writes now, where that holds a date. problems: what could not be read, a sentence each, by file or directory.
+    first: this is the very first start: what is rotated was there before us. problems: what could not be read, a
+    sentence each, by file.
     """
 
-    def __init__(self, path: Path, names: Names, registry: Registry, reader: Reader, hold: float) -> None:
+    def __init__(self, path: Path, listing: LogListing, registry: Registry, reader: Reader, hold: float) -> None:
         self._path = path
-        self._names = self._target = names
+        self._listing = listing
         self._registry = registry
         self._reader = reader
         self._hold = hold
-        self._listed: dict[Path, int] = {}
         self._examined: set[tuple[int, int, int, int]] = set()
-        self._inodes: set[tuple[int, int]] = set()
-        self._missing = MissingFiles(path, reader, lambda name: name == path.name or self._is_sibling(name))
+        self._missing = MissingFiles(path, reader, lambda name: name == path.name or listing.is_sibling(name))
         if registry.last is not None:
             self._missing.add(registry.last)
         self.first = registry.path != str(path)
-        self.dated: str | None = None
         self.problems: dict[str, str] = {}
         self._waiting = 0
 
@@ -85,43 +81,12 @@ class RotatedFiles:
         """How many bytes of files wait to be opened and read; of packed ones as they lie there."""
         return self._waiting
 
-    def directories(self, log: Path) -> list[Path]:
-        """Return the directories that parts of the log may lie in, without links."""
-        found = [log.parent.resolve(), Path(os.path.realpath(log)).parent, *map(Path, self._registry.olddirs)]
-        return list(dict.fromkeys(found))
-
-    def concerns(self, name: str) -> bool:
-        """Tell whether the log or a part of it may lie under this name."""
-        return name in {self._path.name, self._target.template} or self._is_sibling(name)
-
     def look_again(self, left: FileCursor | None = None) -> None:
         """Judge everything anew at the next look: a copy of what was read, or of what was left, may lie there now."""
         self._examined.clear()
-        self._listed.clear()
+        self._listing.forget()
         if left is not None:
             self._missing.add(left)
-
-    def listing(self, log: Path) -> list[Sibling]:
-        """Return what lies in the directories now."""
-        self._listed.clear()
-        self.problems = {name: what for name, what in self.problems.items() if name.startswith("/")}
-        target = Path(os.path.realpath(log))
-        self._target = self._names if target.name == log.name else Names(target)
-        siblings = [sibling for directory in self.directories(log) for sibling in self._list(directory)]
-        self._inodes = {(sibling.dev, sibling.ino) for sibling in siblings}
-        return siblings
-
-    def inodes(self) -> set[tuple[int, int]]:
-        """Return the inodes of all that was there at the last listing, and of the current log."""
-        current = self._registry.current
-        return self._inodes | ({(current.dev, current.ino)} if current is not None else set())
-
-    def has_changed(self, log: Path) -> bool:
-        """Tell whether a directory has changed since it was listed."""
-        try:
-            return any(self._listed.get(here) != here.stat().st_mtime_ns for here in self.directories(log))
-        except OSError:
-            return True
 
     def catch_up(self, log: Path) -> Generator[int, None, bool]:
         """Judge the files that changed and read what was not counted; return whether to look again.
@@ -129,13 +94,13 @@ class RotatedFiles:
         Yield the bytes of each piece. What is held open is to be read on at each yield: what was listed as a copy
         of it is known as one then.
         """
-        dated = self.dated
+        dated = self._listing.dated
         for _ in range(_MOST_LISTINGS):
-            siblings = self.listing(log)
+            siblings = self._listing.take(log)
             if not self.first:
                 yield 0
             unknown = yield from self._examine_all(siblings)
-            if unknown is not None and (not unknown or _names(siblings) == _names(self.listing(log))):
+            if unknown is not None and (not unknown or _names(siblings) == _names(self._listing.take(log))):
                 break  # else a file that was renamed meanwhile may have been left out
         else:
             return True  # files are renamed faster than we can look: what is new cannot be told from what is old
@@ -154,42 +119,24 @@ class RotatedFiles:
             if there and again:
                 there = yield from self._with(one.sibling, self._take_up)
             if not there:
-                self._listed.clear()
+                self._listing.forget()
                 return True
             self._examined.add(one.sibling.version)
         self._waiting = 0
-        return self._find_missing(log) or self.dated != dated
+        return self._find_missing(log) or self._listing.dated != dated
 
     def _find_missing(self, log: Path) -> bool:
         """Look for files that are not there any more; tell whether another directory of the log was found."""
-        olddir = self._missing.look(self.directories(log))
+        olddir = self._missing.look(self._listing.directories(log))
         if olddir is not None:
             self._registry.add_olddir(str(olddir))
             self.look_again()
         return olddir is not None
 
-    def _is_sibling(self, name: str) -> bool:
-        """Tell whether an older part of the log may lie under this name; a link's target is rotated under its own."""
-        return self._names.is_sibling(name) or self._target.is_sibling(name)
-
-    def _list(self, directory: Path) -> list[Sibling]:
-        try:
-            changed = directory.stat().st_mtime_ns
-            moved = {self._path.name, self._target.template} if str(directory) in self._registry.olddirs else set()
-            siblings, every = in_directory(directory, lambda name: name in moved or self._is_sibling(name))
-        except OSError as error:
-            self.problems[f"list {directory}"] = f"{clean(str(directory))}: cannot be listed: {error.strerror}"
-            return []
-        if self._names.dated and directory == self._path.parent.resolve():
-            self.dated = self._names.current(every)
-        self._listed[directory] = changed if time.time_ns() - changed > _UNSETTLED else -1
-        return siblings
-
     def _examine_all(self, siblings: list[Sibling]) -> Generator[int, None, list[_Unknown] | None]:
         """Read what changed and is known; return what is not known. None: some of it is not there any more."""
         for name in set(self.problems) - {str(sibling.path) for sibling in siblings}:
-            if name.startswith("/"):
-                del self.problems[name]
+            del self.problems[name]
         self._examined &= {sibling.version for sibling in siblings}
         unknown: list[_Unknown] = []
         ours = {(cursor.dev, cursor.ino) for cursor in self._registry}
@@ -203,7 +150,7 @@ class RotatedFiles:
             self._waiting = sum(later.size for later in changed[number:] if later.is_packed)
             before = len(unknown)
             if not (yield from self._examine(sibling, unknown)):
-                self._listed.clear()
+                self._listing.forget()
                 return None
             if len(unknown) == before:
                 self._examined.add(sibling.version)
@@ -226,7 +173,7 @@ class RotatedFiles:
             return
         if sibling.is_packed:
             return  # somebody begins to write it
-        cursor = self._registry.identify(file.fd, file.status, file.name, self.inodes())
+        cursor = self._registry.identify(file.fd, file.status, file.name, self._listing.inodes())
         if cursor is None:
             first = stamp(os.pread(file.fd, 19, 0))
             unknown.append(_Unknown(first, packed=False, mtime=sibling.mtime, sibling=sibling))

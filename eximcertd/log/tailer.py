@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 from eximcertd.log.cursor import HEAD_LENGTH, FileCursor
 from eximcertd.log.directory import Names, open_regular
+from eximcertd.log.listing import LogListing
 from eximcertd.log.log_watcher import LogWatcher
 from eximcertd.log.reader import Reader
 from eximcertd.log.registry import Registry
@@ -77,9 +78,10 @@ class Tailer:
         self._names = Names(path)
         self._reader = Reader(grammar, zone_of(timezone), uses=True)
         self._registry = Registry(position, files)
-        self._rotated = RotatedFiles(path, self._names, self._registry, self._reader, hold)
+        self._listing = LogListing(path, self._names, self._registry)
+        self._rotated = RotatedFiles(path, self._listing, self._registry, self._reader, hold)
         self._work: Generator[int, None, bool] | None = None
-        self._watch = LogWatcher(self._stopped, floor, lambda name: self._rotated.concerns(os.fsdecode(name)))
+        self._watch = LogWatcher(self._stopped, floor, lambda name: self._listing.concerns(os.fsdecode(name)))
         self._log_problem: str | None = None
         self._problem: str | None = None
         self._path_now = str(path)
@@ -96,7 +98,7 @@ class Tailer:
                 consumed, end = self._consumed, self._end()
                 yield from self.look()
                 self._watch.wait(
-                    self._rotated.directories(self._log()),
+                    self._listing.directories(self._log()),
                     found=self._consumed != consumed,
                     expected=self._end() != end,
                 )
@@ -134,7 +136,7 @@ class Tailer:
             yield from self._read_held()
             turned = self._turn()
             if self._work is None:
-                if not (turned or self._rotated.has_changed(self._log())):
+                if not (turned or self._listing.has_changed(self._log())):
                     break
                 self._work, consumed = self._rotated.catch_up(self._log()), self._consumed
             try:
@@ -153,9 +155,9 @@ class Tailer:
         """Return the path under which Exim writes now; where it is dated and there is none yet, the template."""
         if not self._names.dated:
             return self._path
-        if self._rotated.dated is None:
-            self._rotated.listing(self._path)
-        return self._path.with_name(self._rotated.dated or self._path.name)
+        if self._listing.dated is None:
+            self._listing.take(self._path)
+        return self._path.with_name(self._listing.dated or self._path.name)
 
     def _end(self) -> int:
         return self._registry.current.end if self._registry.current is not None else -1
@@ -220,13 +222,13 @@ class Tailer:
         """Hold the file that was the log for late lines; what is left of it is read as those are."""
         self._registry.turn_to(None)
         cursor.until = time.monotonic() + self._hold
-        self._registry.learn_olddir(cursor, self._rotated.directories(self._log()))
+        self._registry.learn_olddir(cursor, self._listing.directories(self._log()))
         self._rotated.look_again(cursor)
 
     def _take_up(self, log: Path, fd: int, status: os.stat_result) -> None:
         """Read on in the file that is the log now, from where it is known, or from its beginning."""
-        self._rotated.listing(log)
-        inodes = self._rotated.inodes() | {(status.st_dev, status.st_ino)}
+        self._listing.take(log)
+        inodes = self._listing.inodes() | {(status.st_dev, status.st_ino)}
         cursor = self._registry.identify(fd, status, str(log), inodes)
         if cursor is None or cursor.fd != fd:
             known, cursor = cursor, FileCursor()
@@ -265,6 +267,12 @@ class Tailer:
 
     def _tell(self) -> None:
         """Publish the problems to other threads."""
-        problems = (self._log_problem, *self._rotated.problems.values(), self._watch.problem, *self._rotated.lost)
+        problems = (
+            self._log_problem,
+            *self._listing.problems.values(),
+            *self._rotated.problems.values(),
+            self._watch.problem,
+            *self._rotated.lost,
+        )
         self._problem = next((problem for problem in problems if problem is not None), None)
         self._path_now = str(self._log())
