@@ -127,8 +127,7 @@ async def _rows_of_the_ledger(directory: Path, many: int) -> list[Row]:
         allowlist=AllowlistSettings(form="directory"), recorder=records,
     )  # fmt: skip
     await publisher.start()
-    names = AllowedDirectory(directory / "authorities")
-    decided = Enrolling(ledger, decider, records, names, publisher.settle).authorities
+    decided = Enrolling(ledger, decider, records, allowed, publisher.settle).authorities
     authority = Authority.of(Signer("Site CA").der)
     decided.add(Decision(authority.fingerprint, Verb.AUTHORIZE, "alice", 1, "", "1"), authority)
     fingerprints = [Fingerprint(hashlib.sha256(b"%d" % number).hexdigest().upper()) for number in range(many)]
@@ -141,7 +140,7 @@ async def _rows_of_the_ledger(directory: Path, many: int) -> list[Row]:
         await publisher.settle(part)
     enrolled, begun = time.process_time() - begun, time.process_time()
     wall = time.perf_counter()
-    ended = decided.withdraw(Decision(authority.fingerprint, Verb.WITHDRAW, "alice", 2, "", "2"), authority.name)
+    ended, _ = decided.withdraw(Decision(authority.fingerprint, Verb.WITHDRAW, "alice", 2, "", "2"), authority.name)
     await publisher.settle()
     wall, cpu = time.perf_counter() - wall, time.process_time() - begun
     assert ended == many

@@ -70,14 +70,14 @@ class Daemon:
         self._republishing: asyncio.Task[None] | None = None
         state = config.state.directory
         self._ledger = _open_ledger(state / "ledger", config.queue.unmatched_limit, recorder)
-        directory = AllowedDirectory(state / "allowed")
-        directory.prepare()
+        self._allowed = AllowedDirectory(state / "allowed")
+        self._allowed.prepare()
         self._decider = Decider(self._ledger, recorder)
         take_offline_decisions(state / "offline", state / "ledger/offline-taken", self._ledger, self._decider)
         self._programs = Programs(config)
         self._publication = Publisher(
             self._ledger,
-            directory,
+            self._allowed,
             self._programs,
             decider=self._decider,
             allowlist=config.allowlist,
@@ -181,8 +181,8 @@ class Daemon:
             watch_problem=lambda: watch.problem,
         )
         renewals = Renewals(self._ledger, self._decider)
-        names = AllowedDirectory(self._config.state.directory / "authorities")
-        enrolling = Enrolling(self._ledger, self._decider, self._recorder, names, self._publication.settle)
+        settle = self._publication.settle
+        enrolling = Enrolling(self._ledger, self._decider, self._recorder, self._allowed, settle)
         forgetting = Forgetting(self._ledger, self._recorder)
         return Maintenance(clock, arrivals, expiry, renewals, forgetting, health, enrolling)
 

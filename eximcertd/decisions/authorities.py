@@ -51,14 +51,17 @@ class AuthorityDecider:
         )
         self._record(Event.AUTHORITY_APPROVED, "was approved", decision, authority.name)
 
-    def withdraw(self, decision: Decision, name: str) -> int:
-        """Withdraw an authority; return how many approvals ended. name: its own. Raises UsageError, LedgerError."""
+    def withdraw(self, decision: Decision, name: str) -> tuple[int, list[Fingerprint]]:
+        """Withdraw an authority. name: its own. Raises UsageError, LedgerError.
+
+        Return how many approvals ended, and the fingerprints whose publication was never confirmed.
+        """
         if self._repeated(decision):
-            return 0
-        ended = self._ledger.authorities.withdraw(decision)
+            return 0, []
+        ended, unconfirmed = self._ledger.authorities.withdraw(decision)
         what = f"was withdrawn, and {ended} approvals with it,"
         self._record(Event.AUTHORITY_WITHDRAWN, what, decision, name, COUNT=str(ended))
-        return ended
+        return ended, unconfirmed
 
     def enrol(self, enrolments: Sequence[Enrolment], now: int) -> list[Fingerprint]:
         """Approve the certificates that authorities have issued; return those that were pending. Raises LedgerError."""

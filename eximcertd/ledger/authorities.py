@@ -119,9 +119,10 @@ class Authorities:
                 change = (Status.REVOKED, number, name)
                 db.execute("UPDATE authority SET standing = ?, decision = ? WHERE fingerprint = ?", change)
 
-    def withdraw(self, decision: Decision) -> int:
-        """Withdraw an authority and all enrolments under it; return how many these were. Raises LedgerError.
+    def withdraw(self, decision: Decision) -> tuple[int, list[Fingerprint]]:
+        """Withdraw an authority and all enrolments under it. Raises LedgerError.
 
+        Return how many these were, and those whose publication was never confirmed: they may have files all the same.
         The fingerprints are pending again. Fingerprints that a person has approved are not enrolments, and stay.
         """
         of = (decision.fingerprint,)
@@ -130,11 +131,16 @@ class Authorities:
                 "UPDATE authority SET standing = ?, decision = ? WHERE fingerprint = ?",
                 (Status.REVOKED, _append(db, decision), *of),
             )
+            unconfirmed = db.execute(
+                f"SELECT fingerprint FROM entry WHERE confirmed = 0 AND fingerprint IN ({_ENDED})",  # noqa: S608 - a constant
+                of,
+            ).fetchall()
             db.execute(
                 f"UPDATE entry SET {_PENDING} WHERE fingerprint IN ({_ENDED})",  # noqa: S608 - constants
                 of,
             )
-            return db.execute("DELETE FROM enrolment WHERE authority = ?", of).rowcount
+            ended = db.execute("DELETE FROM enrolment WHERE authority = ?", of).rowcount
+        return ended, [Fingerprint(row[0]) for row in unconfirmed]
 
     def enrol(self, enrolments: Iterable[Enrolment], now: int) -> list[Fingerprint]:
         """Approve pending fingerprints through their authorities; return those that were. Raises LedgerError.

@@ -7,6 +7,7 @@ authority's CRL (a decision "by policy"), and when the authority is withdrawn.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
@@ -20,6 +21,7 @@ from eximcertd.events import Event
 from eximcertd.fingerprint import Fingerprint
 from eximcertd.ledger.authorities import Denial, Enrolment
 from eximcertd.ledger.identities import Identity
+from eximcertd.publication.allowed_directory import AllowedDirectory, DirectoryError
 from eximcertd.status import Status, Verb
 from eximcertd.text import clean
 
@@ -36,7 +38,6 @@ if TYPE_CHECKING:
     from eximcertd.ledger import Ledger
     from eximcertd.log.sighting import Sighting
     from eximcertd.maintenance.crl_files import CrlFiles
-    from eximcertd.publication.allowed_directory import AllowedDirectory
 
 Shown = tuple[Fingerprint, bytes, str]
 """A certificate that a client has shown: fingerprint, DER form, hash of the issuer's name as Exim printed it."""
@@ -45,9 +46,9 @@ _PORTION: Final = 200
 
 
 class Enrolling:
-    """Lives in the loop's thread. names: STATE/authorities. publish: makes Exim honour these fingerprints.
+    """Lives in the loop's thread. allowed: STATE/allowed; authorities/ lies beside it.
 
-    Raises LedgerError, DirectoryError.
+    publish: makes Exim honour these fingerprints. Raises LedgerError, DirectoryError.
     """
 
     def __init__(
@@ -55,21 +56,22 @@ class Enrolling:
         ledger: Ledger,
         decider: Decider,
         recorder: Recorder,
-        names: AllowedDirectory,
+        allowed: AllowedDirectory,
         publish: Callable[[Sequence[Fingerprint]], Awaitable[object]],
     ) -> None:
         self._ledger = ledger
         self._decider = decider
         self.authorities = AuthorityDecider(ledger, decider, recorder)
         self._recorder = recorder
-        self._names = names
+        self._allowed = allowed
+        self._names = AllowedDirectory(allowed.path.with_name("authorities"))
         self._publish = publish
         self._crls: CrlFiles | None = None
         self._told: dict[Fingerprint, str] = {}
         self._revoked: dict[Fingerprint, frozenset[int]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self.approved: tuple[Authority, ...] = ()
-        names.prepare()
+        self._names.prepare()
         self.reload()
         self.write_names()
 
@@ -139,6 +141,8 @@ class Enrolling:
         if learned:
             self.write_names()
         if approved:
+            with contextlib.suppress(DirectoryError):  # the publication reports it
+                self._allowed.make(approved)  # first: their clients wait
             await self._publish(approved)
         return approved
 

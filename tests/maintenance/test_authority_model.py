@@ -84,7 +84,6 @@ class AuthorityModel(RuleBasedStateMachine):
         self.twins = TwinPrograms(self.directory / "macro")
         self.allowed = AllowedDirectory(self.directory / "allowed")
         self.allowed.prepare()
-        self.names = AllowedDirectory(self.directory / "authorities")
         self.approved: dict[int, tuple[str, ...]] = {}
         self.by_person: set[Fingerprint] = set()
         self.enrolled: dict[Fingerprint, int] = {}
@@ -108,7 +107,7 @@ class AuthorityModel(RuleBasedStateMachine):
             self.ledger, self.allowed, Asks(self.twins), decider=decider,
             allowlist=AllowlistSettings(form="directory"), recorder=Records(),
         )  # fmt: skip
-        self.enrolling = Enrolling(self.ledger, decider, Records(), self.names, self._publish)
+        self.enrolling = Enrolling(self.ledger, decider, Records(), self.allowed, self._publish)
         asyncio.run(self.publication.start())
 
     async def _publish(self, fingerprints: Sequence[Fingerprint]) -> None:

@@ -45,14 +45,15 @@ class Site:
         self.records = Records()
         self.published: list[Fingerprint] = []
         self.names = AllowedDirectory(directory / "authorities")
-        self.names.prepare()
+        self.allowed = AllowedDirectory(directory / "allowed")
+        self.allowed.prepare()
         self.signer = Signer("Site CA")
         self.open()
 
     def open(self) -> None:
         self.ledger = Ledger(self.directory / "ledger")
         self.decider = Decider(self.ledger, self.records)
-        self.enrolling = Enrolling(self.ledger, self.decider, self.records, self.names, self._publish)
+        self.enrolling = Enrolling(self.ledger, self.decider, self.records, self.allowed, self._publish)
         self.authorities = self.enrolling.authorities
 
     async def _publish(self, fingerprints: Sequence[Fingerprint]) -> None:
@@ -70,7 +71,9 @@ class Site:
 
     def withdraw(self, signer: Signer | None = None, request: str = "w") -> int:
         name = (signer or self.signer).fingerprint
-        ended = self.authorities.withdraw(Decision(name, Verb.WITHDRAW, "alice", _now(), "closed", request), "Site CA")
+        ended, _ = self.authorities.withdraw(
+            Decision(name, Verb.WITHDRAW, "alice", _now(), "closed", request), "Site CA"
+        )
         self.enrolling.reload()
         self.enrolling.write_names()
         return ended
@@ -105,6 +108,7 @@ def test_a_certificate_of_an_approved_authority_is_approved_by_it_and_published(
     assert site.try_(leaf) == []
     authority = site.authorize()
     assert site.try_(leaf) == [leaf.fingerprint] == site.published
+    assert site.allowed.contents().fingerprints == {leaf.fingerprint}  # before the publication, which this site lacks
     entry = site.ledger.entries.get(leaf.fingerprint)
     assert (entry.status, entry.authority) == (Status.APPROVED, authority.fingerprint)
     assert entry.decision is not None

@@ -66,8 +66,6 @@ class House:
         self.programs = TwinPrograms(directory / "macro")
         self.allowed = AllowedDirectory(directory / "allowed")
         self.allowed.prepare()
-        self.names = AllowedDirectory(directory / "authorities")
-        self.names.prepare()
         self.decider = Decider(self.ledger, self.records)
         self.index = Index(directory / "certificates")
         self.config = Config(allowlist=AllowlistSettings(form="list"))
@@ -109,7 +107,7 @@ class House:
             Renewals(self.ledger, self.decider),
             Forgetting(self.ledger, self.records),
             health,
-            Enrolling(self.ledger, self.decider, self.records, self.names, publication.settle),
+            Enrolling(self.ledger, self.decider, self.records, self.allowed, publication.settle),
         )
         scheduler = Scheduler(self.config, maintenance, publication, self.records, timing)
         self.decider.watchers = [scheduler.decided]

@@ -71,12 +71,12 @@ class AuthorityMethods:
         row = self._row(given["fingerprint"])
         authority = _authority(row)
         decision = _decision(authority, Verb.WITHDRAW, caller, given)
-        ended = self._enrolling.authorities.withdraw(decision, authority.name)
+        ended, unconfirmed = self._enrolling.authorities.withdraw(decision, authority.name)
         try:
             self._enrolling.reload()
             self._enrolling.write_names()
         finally:  # a decision is published, whatever else fails
-            await self._services.publication.settle()
+            await self._services.publication.settle(unconfirmed)
         view = self._view(self._row(row.fingerprint))
         return {"authority": view, "ended": ended, "publication": self._changes.published()}
 
