@@ -155,7 +155,7 @@ class Machine:
                 raise AssertionError(f"{found} attempts were counted, and there were {number}")
             return found == number
 
-        until(looked, f"{number} attempts are counted", limit=30)
+        until(looked, f"{number} attempts are counted", limit=120)
 
     def settle(self) -> None:
         """Wait until no message is being delivered, and eximcertd, where it runs, has read Exim's log to its end."""

@@ -41,7 +41,7 @@ _VARYING: Final = (
     (re.compile(r"\b(?:\d+ (?:s|sec|seconds?|min|minutes?|h|hours?) ago|just now)\b"), "AGO"),
     (re.compile(r"\b\d+(?:\.\d+)? (?:ms|s|KiB|bytes)\b"), "SIZE"),
     (re.compile(r"\[\d+\]"), "[PID]"),
-    (re.compile(r"\ball \d+ lines are ok\b"), "all lines are ok"),
+    (re.compile(r"\b(?:all \d+ lines|\d+ checks|revision \d+|process \d+)\b"), "NUMBER"),
     (re.compile(r"\s+"), " "),
 )
 
@@ -147,12 +147,17 @@ def _same(expected: list[str], printed: list[str]) -> bool:
 
 
 def _filled(expected: list[str], printed: list[str]) -> list[str]:
-    """Return what to show: as much of what was printed as the page showed, at the beginning and at the end."""
+    """Return what to show: as many of the printed lines as the page showed, from where they began there."""
     pieces = _pieces(expected)
     if len(pieces) == 1:
         return printed
-    first, last = pieces[0], pieces[-1]
-    return [*printed[: len(first)], LEFT_OUT, *(printed[-len(last) :] if last else [])]
+    first, *others, last = pieces
+    filled = printed[: len(first)]
+    for piece in others:
+        start = next((at for at, line in enumerate(printed) if plain([line]) == plain(piece[:1])), None)
+        if start is not None:
+            filled += [LEFT_OUT, *printed[start : start + len(piece)]]
+    return [*filled, LEFT_OUT, *printed[len(printed) - len(last) :]]
 
 
 def _pieces(lines: list[str]) -> list[list[str]]:

@@ -44,6 +44,28 @@ def machine(request: pytest.FixtureRequest, package: Path) -> Iterator[Machine]:
         yield booted
 
 
+@pytest.fixture(scope="module", params=SUITES, ids=lambda suite: f"server-{suite}")
+def server(request: pytest.FixtureRequest, package: Path) -> Iterator[Machine]:
+    """Boot a mail server as Debian leaves it, with the package lying there."""
+    suite: Any = request.param
+    with Machine(suite, package.parent, "server") as booted:
+        booted.sink()
+        booted.become("mx.example.org", type_="smarthost", smarthost="192.0.2.2::2525", interfaces="")
+        yield booted
+
+
+@pytest.fixture(scope="module", params=("the same Debian", "the other Debian"), ids=("same", "other"))
+def laptop(request: pytest.FixtureRequest, server: Machine, package: Path) -> Iterator[Machine]:
+    """Boot a laptop with the server's Debian, then one with the other, with a cable to the server."""
+    others = {"bookworm": "trixie", "trixie": "bookworm"}
+    suite = server.suite if request.param == "the same Debian" else others[server.suite]
+    with Machine(suite, package.parent, "laptop") as booted:
+        booted.become("laptop.alice.example")
+        booted.sh("echo '198.51.100.1 mx.example.org' >>/etc/hosts; useradd --create-home alice")
+        server.connect(booted, "198.51.100.1/24", "198.51.100.2/24")
+        yield booted
+
+
 @pytest.fixture(scope="module")
 def relay(machine: Machine) -> Machine:
     """Set its Exim up as documented, with three people: alice may look, bob may approve, nobody may not."""
