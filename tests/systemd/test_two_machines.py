@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -37,7 +38,12 @@ with smtplib.SMTP("mx.example.org", 25, "anybody.example", 20) as client:
     client.sendmail("anybody@example.com", "bob@example.com", "Subject: to the impostor\\r\\n\\r\\n")
 """
 
-on_one_pair = pytest.mark.parametrize("laptop", ["the same Debian"], ids=["same"], indirect=True)
+
+def on_one_pair(suite: str) -> pytest.MarkDecorator:
+    """Run a test on one Debian alone, for the server and the laptop: the pairs are README's matter."""
+    suites = [suite] if os.environ.get("SUITE", suite) == suite else []
+    pairs = [(one, "the same Debian") for one in suites]
+    return pytest.mark.parametrize(("server", "laptop"), pairs, ids=suites, indirect=True)
 
 
 def test_the_commands_of_readme_lead_from_bare_machines_to_the_relayed_message_and_undo_leads_back(
@@ -56,14 +62,14 @@ def test_the_commands_of_readme_lead_from_bare_machines_to_the_relayed_message_a
     assert [one ^ other for one, other in zip(before, after, strict=True)] == [set(), set()]
 
 
-@on_one_pair
+@on_one_pair("trixie")
 def test_the_tutorial_shows_what_its_commands_print(server: Machine, laptop: Machine) -> None:
     play(ROOT / "docs/tutorial.md", {"server": server, "laptop": laptop}, Shown())
     until(lambda: "The first one" in server.arrived(), "the message arrives", limit=20)
     _purge(server, laptop)
 
 
-@on_one_pair
+@on_one_pair("bookworm")
 def test_the_how_to_pages_show_what_their_commands_print(server: Machine, laptop: Machine, tmp_path: Path) -> None:
     shown = _approved(server, laptop)
     machines = {"server": server, "laptop": laptop}
