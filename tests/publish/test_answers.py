@@ -136,6 +136,21 @@ def test_a_file_that_is_not_the_expected_one_is_told_and_left(root: Root, expect
     assert root.ask("write list", A, B, expected=told.found.digest).changed
 
 
+def test_a_file_that_is_changed_while_another_is_written_is_left(root: Root, monkeypatch: pytest.MonkeyPatch) -> None:
+    root.write(A)
+    by_hand, fsync = f"RELAY_FROM_CERTS = {C}\n", os.fsync
+
+    def edited(descriptor: int) -> None:
+        root.file.write_text(by_hand)
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", edited)
+    told = root.write(A, B)
+    assert (told.outcome, told.step, told.changed) == ("changed", "write", False)
+    assert told.message == f"{root.file} was changed by somebody else: nothing was done"
+    assert root.file.read_text() == by_hand
+
+
 def test_that_there_is_no_file_can_be_expected(root: Root) -> None:
     assert root.ask("write list", A, expected="-").outcome == "done"
 
