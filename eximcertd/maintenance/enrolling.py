@@ -16,7 +16,7 @@ from eximcertd.certificates import der as walk
 from eximcertd.certificates.parsing import parse
 from eximcertd.decisions.authorities import AuthorityDecider
 from eximcertd.decisions.sources import by_policy
-from eximcertd.errors import EximcertdError
+from eximcertd.errors import EximcertdError, RefusedError
 from eximcertd.events import Event
 from eximcertd.fingerprint import Fingerprint
 from eximcertd.ledger.authorities import Denial, Enrolment
@@ -77,13 +77,17 @@ class Enrolling:
 
     def reload(self) -> None:
         """Take the approved authorities from the ledger. Raises LedgerError."""
-        rows = self._ledger.authorities.approved()
-        if rows:  # the libraries cost 10 MiB, and most sites have no authority
+        found: list[Authority] = []
+        for row in self._ledger.authorities.approved():
+            # the libraries cost 10 MiB, and most sites have no authority
             from eximcertd.authorities.authority import Authority  # noqa: PLC0415
 
-            self.approved = tuple(Authority.of(row.der, row.patterns, row.crl) for row in rows)
-        else:
-            self.approved = ()
+            try:
+                found.append(Authority.of(row.der, row.patterns, row.crl))
+            except RefusedError as error:  # by another version of the libraries than when it was approved
+                text = f"The authority {row.fingerprint} vouches for no new certificate: {error.message}"
+                self._recorder.record(Event.AUTHORITY_PROBLEM, text, AUTHORITY=row.fingerprint)
+        self.approved = tuple(found)
 
     @property
     def crls(self) -> Mapping[Fingerprint, Crl | str]:

@@ -19,6 +19,7 @@ from eximcertd.certificates.parsing import parse
 from eximcertd.decisions.decide import Decider
 from eximcertd.errors import UsageError
 from eximcertd.events import Event
+from eximcertd.fingerprint import Fingerprint
 from eximcertd.ledger import Ledger
 from eximcertd.ledger.decisions import Decision
 from eximcertd.log.sighting import Sighting
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from eximcertd.fingerprint import Fingerprint
 
 PRINTED = "AB" * 32
 LATER = datetime.now(UTC) + timedelta(minutes=1)
@@ -253,6 +253,16 @@ def test_approvals_by_an_authority_outlive_a_restart(site: Site) -> None:
     assert site.status(leaf) is Status.APPROVED
     assert site.enrolling.approved[0].patterns == ("*.example",)
     assert site.try_(other := site.signer.issue("client8.example")) == [other.fingerprint]
+
+
+def test_an_authority_that_the_libraries_do_not_read_any_more_is_told_and_stops_nothing_else(site: Site) -> None:
+    unread = Decision(Fingerprint("AB" * 32), Verb.AUTHORIZE, "alice", _now(), "", "unread")
+    site.ledger.authorities.add(unread, b"\x30\x00", (), "", hashes=())
+    site.authorize()
+    site.ledger.close()
+    site.open()
+    assert Event.AUTHORITY_PROBLEM in site.records.events()
+    assert site.try_(leaf := site.signer.issue("client7.example")) == [leaf.fingerprint]
 
 
 def test_an_ended_certificate_is_forgotten_after_a_while(site: Site) -> None:

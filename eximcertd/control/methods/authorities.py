@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from eximcertd.ledger.authorities import AuthorityRow
 
 _LONGEST: Final = 255
+_LONGEST_CERTIFICATE: Final = (64 << 10) * 4 // 3  # in base64
 _MOST_PATTERNS: Final = 100
 
 
@@ -106,6 +107,8 @@ class AuthorityMethods:
                     f"no certificate is known for {grouped(fingerprint)}", hint="give a file that holds it instead"
                 )
             return der
+        if len(given.get("certificate") or "") > _LONGEST_CERTIFICATE:
+            raise UsageError("the certificate is larger than 64 KiB")
         try:
             return binascii.a2b_base64(given.get("certificate") or "", strict_mode=True)
         except binascii.Error:
