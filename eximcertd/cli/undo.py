@@ -28,8 +28,8 @@ def command(ctx: click.Context, yes: bool, as_json: bool) -> None:
     """
     context: Context = ctx.obj
     with context.client() as client:
-        last = client.call("Last", {"by": name_of(os.getuid(), os.getpid())})
-    decisions = last["decisions"]
+        portions = list(client.stream("Last", {"by": name_of(os.getuid(), os.getpid())}))
+    decisions = [one for portion in portions for one in portion["decisions"]]
     if not decisions:
         raise EximcertdError("you have made no decision that could be taken back")
     for one in decisions[:_MOST_SHOWN]:
@@ -42,7 +42,7 @@ def command(ctx: click.Context, yes: bool, as_json: bool) -> None:
             "a decision on an authority is not taken back by undo",
             hint="use eximcertctl authority withdraw, or authority add",
         )
-    if not last["current"]:
+    if not portions[0]["current"]:
         raise RefusedError("nothing is taken back: there is a later decision on it", hint="see eximcertctl history")
     reverse = _REVERSE.get(first["verb"])
     if reverse is None:

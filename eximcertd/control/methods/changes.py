@@ -90,14 +90,16 @@ class Changes:
                 await asyncio.sleep(0)
         return bound[:_PORTION]
 
-    async def last(self, caller: Caller, given: dict[str, Any]) -> dict[str, Any]:
-        """Return the caller's last decision."""
+    async def last(self, caller: Caller, given: dict[str, Any]) -> AsyncIterator[dict[str, Any]]:
+        """Return the caller's last decision, in portions of its fingerprints."""
         decisions = self._ledger.decisions.last_by(by_of(caller, given.get("by")))
         entries = self._ledger.entries.among([one.fingerprint for one in decisions])
         current = all(
             entry.decision == replace(one, request=None) for entry, one in zip(entries, decisions, strict=True)
         )
-        return {"decisions": [views.record(one) for one in decisions], "current": current}
+        for start in range(0, max(len(decisions), 1), _PORTION):
+            portion = decisions[start : start + _PORTION]
+            yield {"decisions": [views.record(one) for one in portion], "current": current}
 
     async def retry(self, _: Caller, __: dict[str, Any]) -> dict[str, Any]:
         """Publish now, if a publication is due."""
