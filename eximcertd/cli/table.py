@@ -27,6 +27,7 @@ _MEANINGS: Final = {
     "=": "another entry has the same name",
 }
 _LONGEST_COUNT: Final = 99_999
+_LONGEST_IPV4: Final = 15
 _COMMON_NAME = re.compile(r"(?:^|,)CN=((?:\\.|[^\\,+])*)")
 _ADDRESS = re.compile(r"\[([0-9A-Fa-f.:]+)\](?::\d+)?\Z")
 
@@ -54,14 +55,6 @@ def render(table: Sequence[Column], rows: Sequence[Sequence[str]], width: int) -
 
 def waiting(entries: Sequence[dict[str, Any]], width: int, now: datetime | None) -> Iterator[str]:
     """Yield the table of pending entries. now: aware, for times such as "3 min ago"; None: times are exact."""
-    table = (
-        Column("FINGERPRINT", SHORT),
-        Column("NAME", 17, grows=True),
-        Column("LAST", RELATIVE if now else EXACT),
-        Column("FROM", 15, grows=True),
-        Column("COUNT", 5, right=True),
-        Column("", 3),
-    )
     rows = [
         (
             entry["fingerprint"][:SHORT],
@@ -73,6 +66,15 @@ def waiting(entries: Sequence[dict[str, Any]], width: int, now: datetime | None)
         )
         for entry in together(entries)
     ]
+    addresses = max((columns(row[3]) for row in rows), default=0)
+    table = (
+        Column("FINGERPRINT", SHORT),
+        Column("NAME", 17, grows=True),
+        Column("LAST", RELATIVE if now else EXACT),
+        Column("FROM", min(_LONGEST_IPV4, max(len("FROM"), addresses)), grows=True),
+        Column("COUNT", 5, right=True),
+        Column("", 3),
+    )
     return render(table, rows, width)
 
 
