@@ -96,6 +96,8 @@ def test_the_how_to_pages_show_what_their_commands_print(server: Machine, laptop
     by_hand = make(tmp_path, "laptop.alice.example")
     _publish_by_hand(server, by_hand)
     play(HOWTO / "published-recipe.md", machines, Shown(["no server", by_hand.fingerprint]))
+    _purge(server)
+    _remove_by_hand(server)
 
 
 def _approved(server: Machine, laptop: Machine) -> Shown:
@@ -134,6 +136,17 @@ def _publish_by_hand(server: Machine, client: Identity) -> None:
             -keyout /etc/exim4/exim.key -out /etc/exim4/exim.crt 2>/dev/null
         chgrp Debian-exim /etc/exim4/exim.key; chmod 640 /etc/exim4/exim.key
         sed -i -e "s/^dc_use_split_config=.*/dc_use_split_config='true'/" /etc/exim4/update-exim4.conf.conf
+        update-exim4.conf
+    """)
+    server.restart_exim()
+
+
+def _remove_by_hand(server: Machine) -> None:
+    """Remove what _publish_by_hand has written: the next test begins with a bare server."""
+    server.sh("""
+        rm -f /etc/exim4/relay_from_certs* /etc/ssl/certs/laptop.alice.example.pem /etc/exim4/conf.d/main/000_relay \
+            /etc/exim4/conf.d/acl/50_relay /etc/exim4/exim.key /etc/exim4/exim.crt
+        sed -i -e "s/^dc_use_split_config=.*/dc_use_split_config='false'/" /etc/exim4/update-exim4.conf.conf
         update-exim4.conf
     """)
     server.restart_exim()

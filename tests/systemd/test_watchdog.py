@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 
     from lab.machine import Machine
 
-INTERVAL = 6
+INTERVAL = 15
+"""Seconds: long enough for a question to be answered between the hang and the kill on a busy machine."""
 
 
 @pytest.fixture(scope="module")
