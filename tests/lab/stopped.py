@@ -58,7 +58,10 @@ def stopped(thread: int) -> Iterator[Stopped]:
 
 
 def reading_thread(process: int, log: Path, limit: float = 20.0) -> int:
-    """Find the thread that reads a log, by appending lines to it and looking who reads so much (proc(5), io)."""
+    """Find the thread that reads a log, by appending lines to it and looking who reads so much (proc(5), io).
+
+    Return once it waits for more: a thread that is stopped while it works may hold Python's lock, and all hang with it.
+    """
     size = 1 << 20
 
     def read() -> dict[int, int]:
@@ -73,7 +76,15 @@ def reading_thread(process: int, log: Path, limit: float = 20.0) -> int:
     end = time.monotonic() + limit
     while time.monotonic() < end:
         for thread, much in read().items():
-            if much - before.get(thread, 0) >= size // 125 * 125:
+            if much - before.get(thread, 0) >= size // 125 * 125 and _waits(process, thread):
                 return thread
         time.sleep(0.01)
     raise AssertionError(f"no thread of process {process} has read {log}")
+
+
+def _waits(process: int, thread: int) -> bool:
+    """Tell whether a thread has used no processor for a while (proc(5), schedstat)."""
+    schedule = Path(f"/proc/{process}/task/{thread}/schedstat")
+    before = schedule.read_text(encoding="ascii").split()[0]
+    time.sleep(0.2)
+    return schedule.read_text(encoding="ascii").split()[0] == before
