@@ -246,6 +246,9 @@ def test_eximcertd_that_does_not_answer_is_an_error_for_everybody() -> None:
 def test_check_warns_of_the_selectors_with_which_a_peer_is_never_known(selector: str, mallory: Identity) -> None:
     with EximServer(trusted=[mallory], log_selector=selector) as exim, beside(exim) as daemon:
         ask(exim.port, mallory)
+        until(lambda: b" rejected RCPT " in exim.log.read_bytes(), "the line with the client is written")
+        size = exim.log.stat().st_size
+        until(lambda: daemon.status()["log"]["position"] >= size, "it is read")
         [entry] = until(lambda: list(daemon.entries("pending").values()), "the attempt is pending")
         known = entry["from"] is not None
         assert known != ("log_selector lacks" in sentences(daemon, "warning"))
