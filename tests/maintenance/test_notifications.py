@@ -54,6 +54,7 @@ class Told:
                     await asyncio.sleep(0.01)
         finally:
             running.cancel()
+            await asyncio.wait([running])  # until its program has ended, too
 
 
 def of(number: int) -> Fingerprint:
