@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from lab.ctl import ctl
 from lab.terminal import on_a_terminal
-from lab.twins import LIVE, Twin, certificate
+from lab.twins import ALICE, BOB, LIVE, Twin, certificate
 
 from eximcertd.fingerprint import NEVER, grouped
 
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 
     from eximcertd.control.server import Caller
 
-ALICE = "A11CE" + "0" * 59
-BOB = "B0B" + "1" * 61
 FAILED = {
     "live": False,
     "outcome": "failed",
@@ -43,12 +41,6 @@ def twin(tmp_path: Path) -> Iterator[Twin]:
         twin.see(ALICE, certificate("CN=alice"))
         twin.see(BOB, certificate("CN=bob"))
         yield twin
-
-
-@pytest.fixture
-def at(twin: Twin) -> tuple[str, str]:
-    """Give the options that lead to the twin."""
-    return ("--socket", str(twin.path))
 
 
 def spellings(fingerprint: str) -> list[str]:

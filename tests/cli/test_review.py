@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 from lab.ctl import ctl
 from lab.terminal import on_a_terminal
-from lab.twins import Twin, certificate
+from lab.twins import ALICE, BOB, Twin, certificate
 
 from eximcertd.fingerprint import grouped
 
@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 KEY = "q quit: "
-ALICE = "A11CE" + "0" * 59
-BOB = "B0B" + "1" * 61
 
 
 @pytest.fixture

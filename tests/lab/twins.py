@@ -40,6 +40,9 @@ LIVE: Final = {
 }
 
 PORTION: Final = 500
+ALICE: Final = "A11CE" + "0" * 59
+BOB: Final = "B0B" + "1" * 61
+PEER: Final = {"host": "[127.0.0.1]", "helo": "laptop", "sender": "a@x.example", "recipient": "b@y.example"}
 
 
 def certificate(subject: str, **other: Any) -> dict[str, Any]:
