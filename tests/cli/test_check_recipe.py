@@ -1,60 +1,16 @@
-"""check against real Exims whose configuration is wrong in one way, each with the sentence that it must get."""
+"""check reads Exim's configuration: each part of the recipe that is wrong or missing gets its sentence."""
 
 from __future__ import annotations
 
-import json
-import os
-import shutil
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
-from lab.ctl import ctl
-from lab.daemon import Eximcertd
-from lab.exim import EXIM, USER, EximServer
+from lab.checking import as_root, check, looked_at
+from lab.exim import EXIM, EximServer
 from lab.recipe import ACL, PINNED_ACL
-from lab.twins import Twin, certificate
 
-from eximcertd.cli.check.printed_config import Statement, read
-from eximcertd.fingerprint import NEVER
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-A = "A11CE" + "0" * 59
-B = "B0B" + "1" * 61
 VERIFY = "verify        = certificate\n"
 ACCEPT, WARN, DENY = ACL.split("\n\n")
-
-as_root = pytest.mark.skipif(os.getuid() != 0, reason="only root sees everything, and check is for root")
-
-
-@contextmanager
-def looked_at(
-    settings: dict[str, dict[str, Any]] | None = None, *, approved: tuple[str, ...] = (A,), **options: Any
-) -> Iterator[tuple[EximServer, Eximcertd]]:
-    """Set up an Exim that is not started and a configuration of eximcertd, with a twin at its socket."""
-    exim = EximServer(**{"allowed": [A], **options})
-    try:
-        daemon = Eximcertd(exim, settings)
-        (daemon.state / "allowed").mkdir()
-        exim.log.touch()
-        shutil.chown(exim.log, USER, USER)
-        with Twin(daemon.socket) as twin:
-            for fingerprint in approved:
-                twin.see(fingerprint, certificate("CN=client"), standing="approved")
-            yield exim, daemon
-    finally:
-        exim.remove()
-
-
-def check(daemon: Eximcertd) -> tuple[int, dict[str, list[str]]]:
-    """Return the exit status, and verdict -> sentences with their remedies."""
-    done = ctl("--config", daemon.config, "check", "--json")
-    found: dict[str, list[str]] = {"ok": [], "warning": [], "error": [], "unknown": []}
-    for line in json.loads(done.out):
-        found[line["verdict"]].append(f"{line['sentence']} -> {line['remedy']}")
-    return done.status, found
 
 
 @as_root
@@ -183,7 +139,6 @@ def test_an_acl_that_is_called_from_the_one_for_rcpt_is_reached() -> None:
 
 
 PINNED_ACCEPT, PINNED_WARN, _ = PINNED_ACL.split("\n\n")
-
 NARROWED = "acl_starttls:\n  drop condition = ${if def:tls_in_cipher}\n  accept\n"
 CONNECTED = "acl_connect:\n  accept set acl_c_eximcertd_connected = $tod_epoch\n"
 CERTIFICATE = "Certificate of the attempt: ${sha256:$tls_in_peercert} - ${base64:$tls_in_peercert}"
@@ -244,195 +199,3 @@ def test_recipes_that_are_mixed_or_incomplete_draw_their_sentence(acl: str, verd
 def test_a_log_that_does_not_tell_who_it_was_is_odd() -> None:
     with looked_at(log_selector="+tls_peerdn") as (_, daemon):
         assert any("log_selector lacks +pid" in line for line in check(daemon)[1]["warning"])
-
-
-@as_root
-@pytest.mark.parametrize(
-    ("there", "approved", "sentence"),
-    [
-        ([A, B], (A,), "in Exim's list, but not approved: B0B11111"),
-        ([A], (A, B), "approved, but not in Exim's list: B0B11111"),
-        ([A.lower()], (A,), "which never matches: not 64 upper-case hex digits"),
-        ([A, next(iter(NEVER))], (A,), "it is what Exim computes for a client without any certificate"),
-    ],
-)
-def test_exims_list_is_held_against_the_ledger(there: list[str], approved: tuple[str, ...], sentence: str) -> None:
-    with looked_at(allowed=there, approved=approved) as (_, daemon):
-        status, found = check(daemon)
-    assert status == 1
-    assert any(sentence in line for line in found["error"]), found["error"]
-
-
-@as_root
-def test_a_macro_of_the_site_that_rewrites_fingerprints_is_seen() -> None:
-    with looked_at(before="A11 = 22\n") as (_, daemon):
-        status, found = check(daemon)
-    assert status == 1
-    assert any("approved, but not in Exim's list" in line for line in found["error"]), found["error"]
-
-
-def lookup(directory: object, options: str = "filter=file,cache=no_rd") -> str:
-    """Return the macro file of the directory form."""
-    key = "${sha256:$tls_in_peercert}"
-    return f"RELAY_FROM_CERTS = ${{lookup{{{key}}}dsearch,{options}{{{directory}}}{{{key}}}}}\n"
-
-
-@as_root
-def test_in_the_directory_form_a_lookup_is_tried_as_exims_user() -> None:
-    with looked_at() as (exim, daemon):
-        allowed = daemon.state / "allowed"
-        exim.macro_file.write_text(lookup(allowed))
-        (allowed / A).touch()
-        status, found = check(daemon)
-        assert found["error"] == []
-        assert status == 0
-        assert any("an approved one is found" in line for line in found["ok"])
-        (allowed / A).unlink()
-        assert any("not found, but approved" in line for line in check(daemon)[1]["error"])
-        (allowed / A).touch()
-        (allowed / next(iter(NEVER))).touch()
-        assert any("found, but can never be approved" in line for line in check(daemon)[1]["error"])
-        exim.macro_file.write_text(lookup(allowed, "filter=file"))
-        assert any("lacks cache=no_rd" in line for line in check(daemon)[1]["error"])
-
-
-@as_root
-def test_a_taken_over_eximcertd_cannot_have_exim_expand_its_text() -> None:
-    with looked_at(approved=()) as (exim, daemon):
-        owned = exim.mail / "owned"
-        with Twin(daemon.socket.with_name("forged")) as forged:
-            forged.see(f"${{run{{/bin/touch {owned}}}}}", certificate("CN=client"), standing="approved")
-            exim.macro_file.write_text(lookup(daemon.state / "allowed"))
-            done = ctl("--config", daemon.config, "--socket", forged.path, "check")
-        assert "malformed fingerprint" in done.out
-        assert not owned.exists()
-
-
-@as_root
-@pytest.mark.parametrize("mode", [0o700, 0o711])
-def test_a_directory_that_exims_user_cannot_read_is_bad(mode: int) -> None:
-    with looked_at() as (exim, daemon):
-        allowed = daemon.state / "allowed"
-        exim.macro_file.write_text(lookup(allowed))
-        allowed.chmod(mode)
-        status, found = check(daemon)
-    assert status == 1
-    assert any("every verified client gets 451" in line for line in found["error"])
-
-
-@as_root
-def test_files_that_others_could_have_written_are_bad() -> None:
-    with looked_at() as (exim, daemon):
-        exim.macro_file.chmod(0o666)
-        assert any(f"can write {exim.macro_file}" in line for line in check(daemon)[1]["error"])
-        exim.macro_file.chmod(0o644)
-        exim.etc.chmod(0o777)
-        assert any(f"users other than root can write {exim.etc}" in line for line in check(daemon)[1]["error"])
-        exim.etc.chmod(0o755)
-        daemon.config.chmod(0o666)
-        assert any(f"users other than root can write {daemon.config}" in line for line in check(daemon)[1]["error"])
-
-
-@as_root
-def test_what_exims_user_cannot_read_and_what_everybody_can_write_is_said() -> None:
-    with looked_at() as (exim, daemon):
-        hidden, loose = exim.certificates / "hidden.pem", exim.certificates / "loose.pem"
-        hidden.touch(0o600)
-        loose.touch()
-        loose.chmod(0o666)
-        found = check(daemon)[1]
-        assert any("not every user can read hidden.pem" in line for line in found["warning"])
-        assert any("every user can write loose.pem" in line for line in found["error"])
-        exim.certificates.chmod(0o700)
-        assert any("it verifies no client" in line for line in check(daemon)[1]["error"])
-
-
-@as_root
-def test_a_log_that_is_not_there_or_does_not_grow_is_odd() -> None:
-    with looked_at() as (exim, daemon):
-        os.utime(exim.log, (0, 0))
-        assert any("nothing was written to the log" in line for line in check(daemon)[1]["warning"])
-        exim.log.unlink()
-        assert any("does not exist" in line for line in check(daemon)[1]["warning"])
-
-
-@as_root
-def test_a_publisher_that_does_not_listen_is_bad() -> None:
-    with looked_at({"publish": {"via": "socket:/nonexistent/publish"}}) as (_, daemon):
-        assert any(
-            "eximcertd-publish does not listen at /nonexistent/publish" in line for line in check(daemon)[1]["error"]
-        )
-
-
-@as_root
-def test_a_group_that_is_not_there_is_bad() -> None:
-    with looked_at({"control": {"approvers": ["no-such-group"]}}) as (_, daemon):
-        assert any("there is no group no-such-group" in line for line in check(daemon)[1]["error"])
-
-
-@as_root
-def test_a_daemon_that_is_down_is_bad_and_the_rest_is_looked_at_all_the_same() -> None:
-    exim = EximServer(allowed=[A])
-    try:
-        daemon = Eximcertd(exim)
-        status, found = check(daemon)
-    finally:
-        exim.remove()
-    assert status == 1
-    assert any("eximcertd does not answer" in line for line in found["error"])
-    assert any("every client is asked" in line for line in found["ok"])
-
-
-def test_an_exim_that_is_missing_is_bad() -> None:
-    with looked_at({"exim": {"binary": "/nonexistent/exim"}}) as (_, daemon):
-        status, found = check(daemon)
-    assert status == 1
-    assert any("/nonexistent/exim cannot be run" in line for line in found["error"])
-
-
-@as_root
-def test_what_the_daemon_alone_knows_is_part_of_it_and_people_get_a_table() -> None:
-    with looked_at() as (_, daemon):
-        done = ctl("--config", daemon.config, "check")
-    assert done.status == 0
-    assert done.out.startswith("ok       eximcertd ")
-    assert all(len(line) <= 80 or "/" in line for line in done.out.splitlines())
-
-
-def test_a_printed_configuration_is_taken_apart() -> None:
-    printed = read(
-        """# Exim Configuration (4.96)
-# 1 "/etc/exim4/exim4.conf"
-acl_smtp_rcpt = a
-
-begin acl
-
-  a:
-    accept hosts = :
-    deny
-    domains = +local_domains
-    !acl = b
-    message = accept = no
-    endpass
-    require verify = certificate
-  b:
-    warn
-
-begin routers
-
-  c:
-    driver = accept
-"""
-    )
-    assert printed.included == {"/etc/exim4/exim4.conf"}
-    assert printed.acls == {
-        "a": [
-            Statement("accept", (("hosts", ":"),)),
-            Statement(
-                "deny",
-                (("domains", "+local_domains"), ("!acl", "b"), ("message", "accept = no"), ("endpass", "")),
-            ),
-            Statement("require", (("verify", "certificate"),)),
-        ],
-        "b": [Statement("warn", ())],
-    }
