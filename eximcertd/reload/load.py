@@ -3,8 +3,8 @@
 On SIGHUP a daemon closes its sockets and executes itself under the same process id. It then reads its configuration,
 opens its sockets, and handles SIGHUP again (seen with strace on 4.96; Exim specification, chapter "The Exim runtime
 configuration file"). So once SIGHUP is seen handled after the macro file was written, a socket that appears later
-belongs to a daemon that has read the file. The kernel notes who opened a socket: other users
-than root and Exim's cannot forge this sign.
+belongs to a daemon that has read the file. The kernel records the user who opened a socket, so that only root and
+Exim's user can forge this sign.
 
 A signal may be lost: Exim ignores SIGHUP while it executes itself, and one that comes before it waits for connections
 has its effect at the next signal or connection only. So it is sent again.
@@ -26,7 +26,7 @@ from eximcertd.exim.run import EximError, quoted
 from eximcertd.reload.request import DIED, LOADED, NOT_LOADED, NOT_RUNNING, DaemonState, ReloadAnswer, ReloadError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Mapping
 
     from eximcertd.exim.daemons import EximDaemon, EximFacts
     from eximcertd.exim.listeners import Endpoint, Listener
@@ -120,7 +120,7 @@ class _Reload:
             self._known.add((daemon.pid, daemon.started))
             self._endpoints |= daemon.endpoints
             if daemon.ends_on_a_reload:
-                continue  # it keeps the old list, and is told of once the others have loaded the new one
+                continue  # it keeps the old list: reported below, after the others have loaded the new one
             with suppress(ProcessLookupError):
                 targets.append(_Target(daemon, self._facts))
         _until(lambda: all(one.gone() or one.handles_hup() for one in targets), 5 * self._patience)
@@ -141,7 +141,7 @@ class _Reload:
         for one in targets:
             if one not in died and self.states[one.daemon.pid].loaded_at is None:
                 raise self._error(NOT_LOADED, self._why(one))
-        check_command_lines(found, self._macro)  # at the end: the others have loaded the list by then
+        check_command_lines(found, self._macro, self.states)  # at the end: the others have loaded the list by then
 
     def answer(self) -> ReloadAnswer:
         """Return the answer once all daemons have loaded. Raises ReloadError if another process listens."""
@@ -241,8 +241,12 @@ def load(facts: EximFacts, macro: str, seconds: float) -> ReloadAnswer:
     )
 
 
-def check_command_lines(found: Collection[EximDaemon], macro: str) -> None:
-    """Raise ReloadError if the command line of a daemon keeps it from ever loading the list."""
+def check_command_lines(found: Collection[EximDaemon], macro: str, states: Mapping[int, DaemonState]) -> None:
+    """Raise ReloadError if the command line of a daemon keeps it from ever loading the list.
+
+    states: what was seen of the others.
+    """
+    unseen = {one.pid: DaemonState(one.pid, None) for one in found}
     for daemon in found:
         why = ""
         if macro in daemon.macros:
@@ -256,7 +260,7 @@ def check_command_lines(found: Collection[EximDaemon], macro: str) -> None:
                 NOT_LOADED,
                 f"the Exim daemon {daemon.pid} was started {why}",
                 step="daemons",
-                daemons=tuple(DaemonState(one.pid, None) for one in found),
+                daemons=tuple({**unseen, **states, daemon.pid: unseen[daemon.pid]}.values()),
             )
 
 

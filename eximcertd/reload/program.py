@@ -65,7 +65,7 @@ def main(arguments: list[str] | None = None) -> int:
             break
         if answer.outcome == DIED:
             sys.stderr.write(f"<2>{answer.message}\n")  # sd-daemon(3): critical, in the journal
-        with suppress(BrokenPipeError):  # whoever asked may be gone
+        with suppress(BrokenPipeError):  # the caller may have closed the connection
             os.write(1, encode_answer(answer))
         if answer.outcome not in {VALID, SKIPPED} or not select.select([0], [], [], SLOWEST)[0]:
             break
@@ -106,7 +106,7 @@ def _answer(file: Path, *, first: bool = True) -> ReloadAnswer:
         answer = ReloadAnswer(REFUSED, message=str(error).replace("\n", "; "))
     except OSError as error:
         answer = ReloadAnswer(FAILED, message=f"{error.filename or file}: {error.strerror}")
-    except Exception as error:  # noqa: BLE001 - whatever it is, who asked has to be told
+    except Exception as error:  # noqa: BLE001 - the caller must get an answer
         import traceback  # noqa: PLC0415 - only for a fault of ours
 
         traceback.print_exc()
@@ -135,7 +135,7 @@ def _carry_out(file: Path, steps: _Timings) -> ReloadAnswer:
         if verb == "load":
             return load(validated.facts, config.allowlist.macro, validated.seconds)
         found = daemons(validated.facts)
-        check_command_lines(found, config.allowlist.macro)
+        check_command_lines(found, config.allowlist.macro, {})
         return ReloadAnswer(VALID, daemons=tuple(DaemonState(daemon.pid, None) for daemon in found))
 
 

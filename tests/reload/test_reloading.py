@@ -102,6 +102,7 @@ def test_a_daemon_whose_command_line_overrides_the_macro_is_named(exim: EximServ
             told = reloader.load(action=action)
             assert told.outcome == "not-loaded"
             assert f"{pid} was started with -DRELAY_FROM_CERTS" in told.message
+            assert told.daemons == {exim.pid: action == "load", pid: False}
 
 
 def test_open_sessions_live_on_and_delay_nothing(exim: EximServer, reloader: Reloader, alice: Identity) -> None:
