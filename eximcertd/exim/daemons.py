@@ -190,7 +190,7 @@ def _after_execution(pid: int, facts: EximFacts) -> list[str]:
 
 
 def _is_daemon(pid: int, facts: EximFacts, patience: float) -> bool | None:
-    """Tell whether a candidate is a daemon, once that can be told; None if it ends before.
+    """Tell whether a candidate is a daemon, as soon as that is known; None if it ends before.
 
     While a daemon starts it is root, and handles no signals; as long as its port is in use it ignores SIGHUP. patience:
     until when to wait for it.
@@ -232,7 +232,7 @@ def _is_ours(chosen: str, configuration: str) -> bool:
 
 
 def _default_configuration(program: str) -> str:
-    """Return the file that Exim reads without -C, "" if it cannot be told."""
+    """Return the file that Exim reads without -C, "" if Exim does not print it."""
     try:
         found = run([program, "-bV", "-bP", "configure_file"], _QUESTION)
     except EximError:

@@ -77,7 +77,7 @@ class Attempt(NamedTuple):
     """What came of an attempt.
 
     outcome: "live", "not-running", or as publish.request.Answer and reload.request.ReloadAnswer have it. found: the
-    file as it stands now, None if that is not known. The rest: as in the two answers.
+    file as it is now, None if that is not known. The rest: as in the two answers.
     """
 
     outcome: str

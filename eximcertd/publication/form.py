@@ -14,7 +14,7 @@ def choose(
 ) -> str:
     """Return LIST or DIRECTORY.
 
-    configured: "auto", "list" or "directory". length: of the allowlist. now: the form that stands, or "".
+    configured: "auto", "list" or "directory". length: of the allowlist. now: the present form, or "".
     rewritten: an earlier macro of the site changes fingerprints in the list form. authorities: one is approved, so that
     certificates are enrolled in the moment in which their client waits.
 

@@ -22,7 +22,7 @@ def main(arguments: list[str] | None = None) -> int:
     os.umask(0o022)
     said = _answer(config, allow_shrink=allow_shrink)
     found = said.found._asdict() if said.found else None
-    with suppress(BrokenPipeError):  # whoever asked may be gone
+    with suppress(BrokenPipeError):  # the caller may have closed the connection
         os.write(1, json.dumps({**said._asdict(), "found": found}, separators=(",", ":")).encode() + b"\n")
     return 0
 

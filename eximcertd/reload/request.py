@@ -46,7 +46,7 @@ class ReloadAnswer(NamedTuple):
 
     outcome, one of OUTCOMES:
         valid        validate, check: Exim accepts the configuration
-        skipped      validate: it cannot be told before the file is written; load tells it
+        skipped      validate: only possible after the file is written: load does it
         loaded       load: every daemon was seen to have loaded the file, or there is none to signal ([exim] reload)
         not-running  load: nothing listens on the ports that Exim's configuration or a daemon's command line names
         not-loaded   load, check: something listens there, or runs, that was not seen to have loaded the file; the
