@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from eximcertd.cli.check.printed_config import read
+from eximcertd.cli.check.configured import configured_statements
 from eximcertd.exim.settings import Exim, EximError
 from eximcertd.text import clean
 
@@ -23,16 +23,19 @@ def where_to_put(config: DaemonConfig, entries: Sequence[dict[str, Any]]) -> Ite
     """
     missing = [entry["fingerprint"] for entry in entries if _is_missing(entry["certificate"])]
     verifies = _verifies(config) if missing else False
-    if not missing or verifies is False:
+    if verifies is False:
         return
     directory = clean(str(config.certificates.directory))
+    these, them, they = ("this one is", "it", "it is") if len(missing) == 1 else ("these are", "them", "they are")
     if verifies:
-        yield f"Exim verifies certificates, and this one is not in {directory}: Exim refuses it until it is. As root:"
+        yield f"Exim verifies certificates, and {these} not in {directory}: Exim refuses {them} until {they}. As root:"
     else:
-        yield f"If Exim verifies certificates (verify = certificate), it refuses this one until it is in {directory}:"
+        yield f"If Exim verifies certificates (verify = certificate), it refuses {them} until {they} in {directory}:"
     for fingerprint in missing[:_MOST]:
         name = clean(fingerprint[:16])
         yield f"  eximcertctl certificate {name} >{directory}/{name}.pem"
+    if len(missing) > _MOST:
+        yield f"  and the same for {len(missing) - _MOST} more"
     yield f"  openssl rehash {directory}    (if Exim is linked with OpenSSL)"
 
 
@@ -42,16 +45,9 @@ def _is_missing(certificate: dict[str, Any] | None) -> bool:
 
 
 def _verifies(config: DaemonConfig) -> bool | None:
-    """Tell whether the statement that accepts by certificate verifies it; None if this user cannot see that."""
+    """Tell whether each statement that accepts clients on the list verifies; None if this user cannot see that."""
     try:
-        exim = Exim(config.exim.binary, config.exim.config)
-        start = exim.settings("acl_smtp_rcpt").get("acl_smtp_rcpt", "")
-        statements = [statement for _, statement, _ in read(exim.printed()).reached(start)]
+        accepting = configured_statements(Exim(config.exim.binary, config.exim.config), config)
     except EximError:
         return None
-    accepting = [
-        statement
-        for statement in statements
-        if statement.verb == "accept" and any("$tls_in_peercert" in text for text in statement.values("condition"))
-    ]
-    return any(statement.verifies for statement in accepting) if accepting else None
+    return all(statement.verifies for statement in accepting) if accepting else None

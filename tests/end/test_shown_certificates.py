@@ -134,6 +134,31 @@ def test_where_exim_verifies_certificates_approve_says_where_to_put_the_missing_
         until(lambda: ask(exim.port, alice).accepted, "Exim verifies it", limit=20)
 
 
+@pytest.mark.parametrize(
+    ("acl", "said"),
+    [
+        (ACL.replace("  warn", f"{PINNED}  warn", 1), ""),
+        (
+            PINNED.replace("condition     = ${if def:tls_in_peercert}", "verify        = certificate", 1),
+            "these are not in {certs}: Exim refuses them until they are. As root:\n",
+        ),
+    ],
+    ids=["one statement accepts by the fingerprint alone", "each statement that accepts verifies"],
+)
+def test_approve_names_missing_files_only_where_no_statement_accepts_without_them(
+    acl: str, said: str, alice: Identity, mallory: Identity
+) -> None:
+    with EximServer(acl=acl) as exim, Eximcertd(exim) as daemon:
+        for who in (alice, mallory):
+            assert ask(exim.port, who).refused
+        until(lambda: len(daemon.entries("pending")) == 2, "both are pending")
+        done = daemon.ctl("approve", alice.fingerprint, mallory.fingerprint)
+        assert done.returncode == 0
+        assert said.format(certs=exim.certificates) in done.stdout
+        assert ("openssl rehash" in done.stdout) is bool(said)
+        assert ask(exim.port, alice).accepted is not bool(said)
+
+
 def test_an_old_log_brings_certificates_too(alice: Identity, tmp_path: Path) -> None:
     others = [make(tmp_path, f"client{number}.example") for number in range(3)]
     log = tmp_path / "mainlog.1"

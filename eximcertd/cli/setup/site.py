@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from eximcertd.cli.changeset import Change
-from eximcertd.cli.check.printed_config import read
-from eximcertd.cli.check.recipe import Expected, accepting_statements, recipe_in
+from eximcertd.cli.check.configured import configured_statements
+from eximcertd.cli.check.recipe import recipe_in
 from eximcertd.cli.setup import clauses
 from eximcertd.errors import EximcertdError
 from eximcertd.exim import debian
@@ -74,12 +74,7 @@ def standing_recipe(site: Site, config: Config, changeset: Changeset) -> Recipe:
     there = changeset.standing(SPLIT_ACL, UNSPLIT_ACL)
     if there:
         return clauses.recipe_of(there[0].text)
-    macro = config.allowlist.macro
-    expected = Expected(
-        macro, site.exim.macro(macro), config.macro_file, config.log.message, config.certificates.directory
-    )
-    accepting = accepting_statements(read(site.exim.printed()), site.exim.settings("acl_smtp_rcpt"), expected)
-    return recipe_in(statement for _, statement, _ in accepting) or "pinned"
+    return recipe_in(configured_statements(site.exim, config)) or "pinned"
 
 
 def changes(site: Site, names: SiteNames, changeset: Changeset) -> list[Change]:
