@@ -9,27 +9,21 @@ from typing import TYPE_CHECKING
 import pytest
 from lab.certificates import make
 from lab.deciding import decide
-from lab.publisher import TwinPrograms
-from lab.records import Records
+from lab.rounds import DaemonParts
 
-from eximcertd.certificates.index import Index
 from eximcertd.certificates.lookup import CertificateLookup
 from eximcertd.certificates.parsing import parse
 from eximcertd.decisions.decide import Decider
 from eximcertd.events import Event
 from eximcertd.fingerprint import Fingerprint
 from eximcertd.intake import Intake
-from eximcertd.ledger import Ledger
 from eximcertd.ledger.identities import Identity
-from eximcertd.log.line import Grammar
 from eximcertd.log.sighting import Sighting
-from eximcertd.log.tailer import Tailer
 from eximcertd.maintenance.clock import Clock
 from eximcertd.maintenance.expiry import Expiry
 from eximcertd.maintenance.health import Health
-from eximcertd.publication.allowed_directory import AllowedDirectory
 from eximcertd.publication.publisher import Publisher
-from eximcertd.settings import DEFAULT_MESSAGE, AllowlistSettings
+from eximcertd.settings import AllowlistSettings
 from eximcertd.status import Verb
 
 if TYPE_CHECKING:
@@ -40,20 +34,11 @@ ONE, TWO = (Fingerprint(f"{n:08X}".ljust(64, "0")) for n in (1, 2))
 SOON = timedelta(days=30)
 
 
-class Parts:
+class Parts(DaemonParts):
     """What the health looks at, each of it real, over twins of the two programs; nothing runs by itself."""
 
     def __init__(self, directory: Path) -> None:
-        for name in ("ledger", "certificates"):
-            (directory / name).mkdir()
-        self.log = directory / "mainlog"
-        self.log.touch()
-        self.ledger, self.records = Ledger(directory / "ledger"), Records()
-        self.programs = TwinPrograms(directory / "macro")
-        self.allowed = AllowedDirectory(directory / "allowed")
-        self.allowed.prepare()
-        self.index = Index(directory / "certificates")
-        self.source = Tailer(self.log, Grammar(DEFAULT_MESSAGE))
+        super().__init__(directory)
         self.wall = 1_800_000_000.0
         self.clock = Clock(self.ledger.running_time, lambda: self.wall, lambda: 0.0)
         self.watch_problem: str | None = None
@@ -111,8 +96,7 @@ class Parts:
 def parts(tmp_path: Path) -> Iterator[Parts]:
     parts = Parts(tmp_path)
     yield parts
-    parts.source.close()
-    parts.ledger.close()
+    parts.close()
 
 
 def wrong(findings: list[tuple[str, str, str]]) -> list[tuple[str, str, str]]:

@@ -4,169 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import time
-from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-import pytest
 from lab.certificates import make
 from lab.deciding import decide
-from lab.publisher import TwinPrograms
-from lab.records import Records
+from lab.rounds import FAST, NEVER, ONE, OURS, House, run, until
 
-from eximcertd.certificates.index import Index
-from eximcertd.certificates.issuers import Issuers
-from eximcertd.certificates.lookup import CertificateLookup
-from eximcertd.decisions.decide import Decider
 from eximcertd.decisions.rules import OPTIONS
 from eximcertd.decisions.sources import by_person
 from eximcertd.events import Event
 from eximcertd.fingerprint import Fingerprint
-from eximcertd.intake import Intake
-from eximcertd.ledger import Ledger
 from eximcertd.ledger.identities import Identity
-from eximcertd.log.line import Grammar
 from eximcertd.log.sighting import Sighting
-from eximcertd.log.tailer import Tailer
-from eximcertd.maintenance.arrivals import Arrivals
-from eximcertd.maintenance.clock import Clock
-from eximcertd.maintenance.enrolling import Enrolling
-from eximcertd.maintenance.expiry import Expiry
-from eximcertd.maintenance.forgetting import Forgetting
-from eximcertd.maintenance.health import Health
-from eximcertd.maintenance.renewals import Renewals
-from eximcertd.maintenance.scheduler import Maintenance, Scheduler, Timing
-from eximcertd.publication.allowed_directory import AllowedDirectory
-from eximcertd.publication.publisher import Publisher
-from eximcertd.settings import DEFAULT_MESSAGE, AllowlistSettings, Config
+from eximcertd.maintenance.scheduler import Scheduler, Timing
 from eximcertd.status import Status, Verb
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator
-    from collections.abc import Set as AbstractSet
-    from pathlib import Path
-
-    from eximcertd.publish.request import Request
-    from eximcertd.reload.request import ReloadAnswer
-
-ONE, TWO, OURS = (Fingerprint(f"{n:08X}".ljust(64, "0")) for n in (1, 2, 3))
-NEVER = 1e9
-
-
-class House:
-    """eximcertd without a control socket: everything that time concerns, over twins of the two programs."""
-
-    def __init__(self, directory: Path) -> None:
-        for name in ("ledger", "certificates"):
-            (directory / name).mkdir()
-        self.log = directory / "mainlog"
-        self.log.touch()
-        self.ledger = Ledger(directory / "ledger")
-        self.records = Records()
-        self.programs = TwinPrograms(directory / "macro")
-        self.allowed = AllowedDirectory(directory / "allowed")
-        self.allowed.prepare()
-        self.decider = Decider(self.ledger, self.records)
-        self.index = Index(directory / "certificates")
-        self.config = Config(allowlist=AllowlistSettings(form="list"))
-        self.source = Tailer(self.log, Grammar(DEFAULT_MESSAGE))
-        self.wall: Callable[[], float] = time.time
-
-    @asynccontextmanager
-    async def running(self, timing: Timing) -> AsyncIterator[Scheduler]:
-        """Publish what is due, then go round."""
-        publication = Publisher(
-            self.ledger,
-            self.allowed,
-            self.programs_asked(),
-            decider=self.decider,
-            allowlist=self.config.allowlist,
-            recorder=self.records,
-        )
-        await publication.start()
-        certificates = CertificateLookup(self.index, self.ledger.shown.of)
-        arrivals = Arrivals(self.ledger, certificates, Issuers(self.index), self.records)
-        intake = Intake(
-            "file", self.source, self.ledger, index=self.index, recorder=self.records, seen=arrivals.pending
-        )
-        clock, expiry = Clock(self.ledger.running_time, self.now), Expiry(self.ledger, certificates, self.records)
-        health = Health(
-            self.ledger,
-            self.index,
-            intake=intake,
-            publication=publication,
-            expiry=expiry,
-            clock=clock,
-            recorder=self.records,
-            watch_problem=lambda: None,
-        )
-        maintenance = Maintenance(
-            clock,
-            arrivals,
-            expiry,
-            Renewals(self.ledger, self.decider),
-            Forgetting(self.ledger, self.records),
-            health,
-            Enrolling(self.ledger, self.decider, self.records, self.allowed, publication.settle),
-        )
-        scheduler = Scheduler(self.config, maintenance, publication, self.records, timing)
-        self.decider.watchers = [scheduler.decided]
-        task = asyncio.create_task(scheduler.run())
-        try:
-            yield scheduler
-        finally:
-            task.cancel()
-            await publication.stop()
-
-    def now(self) -> float:
-        """Return what the machine's clock says."""
-        return self.wall()
-
-    def programs_asked(self) -> Programs:
-        return Programs(self.programs)
-
-    def looks(self) -> int:
-        """Return how often the macro file was read."""
-        return self.programs.asked.count("read")
-
-
-class Programs:
-    """The twins as the publisher asks them."""
-
-    def __init__(self, twins: TwinPrograms) -> None:
-        self.publish = twins.publish
-        self.reload = twins.reload
-
-
-@pytest.fixture
-def house(tmp_path: Path) -> Iterator[House]:
-    house = House(tmp_path)
-    yield house
-    house.source.close()
-    house.ledger.close()
-
-
-async def until(condition: Callable[[], object]) -> None:
-    """Wait for what is bound to happen."""
-    async with asyncio.timeout(20):
-        while not condition():  # noqa: ASYNC110 - what is waited for tells nobody
-            await asyncio.sleep(0.005)
-
-
-def run(
-    house: House, timing: Timing, condition: Callable[[], object], begin: Callable[[], object] = lambda: None
-) -> None:
-    """Go round until something is so. begin: what is done after the first publication."""
-
-    async def work() -> None:
-        async with house.running(timing):
-            begin()
-            await until(condition)
-
-    asyncio.run(work())
-
-
-FAST = Timing(soon=0.01, tick=0.01, verify=NEVER, reconcile=NEVER)
+    from collections.abc import Callable
 
 
 def test_the_macro_file_is_looked_at_in_its_time_and_a_manual_edit_is_adopted(house: House) -> None:
@@ -316,71 +171,6 @@ def test_what_was_dropped_from_the_queue_is_told(house: House) -> None:
     assert fields["COUNT"] == "4"
 
 
-SLOW = Timing(soon=60, tick=60, verify=NEVER, reconcile=NEVER)
-
-
-def valid(fingerprint: Fingerprint, begins: float, ends: float) -> Identity:
-    """Return what is kept of a certificate with this validity (seconds)."""
-    return Identity(fingerprint, fingerprint, fingerprint, fingerprint, int(ends * 1000), int(begins * 1000))
-
-
-def test_a_certificate_is_on_the_published_list_from_its_beginning_to_its_end(house: House) -> None:
-    now = time.time()
-    decide(house.ledger, Verb.APPROVE, ONE, TWO)
-    house.ledger.identities.keep([valid(ONE, 0, now + 1.5), valid(TWO, now + 1.2, now + 1e6)])
-    seen: list[tuple[AbstractSet[str] | None, float]] = []
-
-    def looked() -> bool:
-        if not seen or seen[-1][0] != house.programs.loaded:
-            seen.append((house.programs.loaded, time.time()))
-        return [names for names, _ in seen][-3:] == [{ONE}, {ONE, TWO}, {TWO}]
-
-    run(house, SLOW, looked)
-    assert seen[-2][1] >= now + 1.2
-    assert seen[-1][1] >= now + 1.5
-    assert house.ledger.entries.get(ONE).status is Status.APPROVED
-
-
-def test_a_certificate_that_ends_while_the_end_of_another_is_published_is_off_the_list_too(house: House) -> None:
-    now = time.time()
-    decide(house.ledger, Verb.APPROVE, ONE, TWO, OURS)
-    house.ledger.identities.keep([valid(ONE, 0, now + 1), valid(TWO, 0, now + 1.2)])
-
-    class Slow(Programs):
-        async def reload(self, request: Request) -> ReloadAnswer:
-            await asyncio.sleep(0.5)
-            return await house.programs.reload(request)
-
-    house.programs_asked = lambda: Slow(house.programs)  # type: ignore[method-assign]
-    run(house, SLOW, lambda: house.programs.loaded == {OURS})
-
-
-@pytest.mark.parametrize("by", [-1e6, 1e6])
-def test_a_clock_that_is_set_changes_the_list_and_puts_it_right_again(house: House, by: float) -> None:
-    now = time.time()
-    decide(house.ledger, Verb.APPROVE, ONE, TWO)
-    house.ledger.identities.keep([valid(ONE, now - 1e5, now + 1e5)])
-    off: list[bool] = []
-
-    def begin() -> None:
-        house.wall = lambda: time.time() + by
-
-    def looked() -> bool:
-        if house.programs.loaded == {TWO} and not off:
-            off.append(True)
-            house.wall = time.time
-        return bool(off) and house.programs.loaded == {ONE, TWO}
-
-    run(house, SLOW, looked, begin)
-
-
-def test_a_scheduled_revocation_is_made_at_its_time(house: House) -> None:
-    decide(house.ledger, Verb.APPROVE, ONE)
-    house.ledger.lapses.schedule([(ONE, int((time.time() + 1) * 1000))])
-    run(house, SLOW, lambda: house.ledger.entries.get(ONE).status is Status.REVOKED)
-    assert Event.REVOKED in house.records.events()
-
-
 def test_a_full_disk_is_told_once_and_maintenance_goes_on_when_there_is_room(house: House) -> None:
     many = [Fingerprint(f"{n:064X}") for n in range(3000)]
     decide(house.ledger, Verb.APPROVE, *many)
@@ -399,21 +189,3 @@ def test_a_full_disk_is_told_once_and_maintenance_goes_on_when_there_is_room(hou
     run(house, FAST, make_room, fill)
     assert house.records.events().count(Event.LEDGER_PROBLEM) == 1
     assert house.records.events().count(Event.CERTIFICATE_EXPIRED) == 3000
-
-
-@pytest.mark.parametrize("years", [0, 11])
-def test_after_a_leap_of_the_clock_no_expiry_is_reported(house: House, years: int) -> None:
-    decide(house.ledger, Verb.APPROVE, ONE)
-    house.ledger.identities.keep([Identity(ONE, "key", "CN=a", "CN=a", 1)])
-    year = 365 * 86_400
-    house.ledger.running_time.advance(0, int((time.time() - years * year) * 1000))
-    rounds = 0
-
-    def done() -> bool:
-        nonlocal rounds
-        rounds += 1
-        return Event.CERTIFICATE_EXPIRED in house.records.events() or rounds > 40
-
-    run(house, FAST, done)
-    assert (Event.CLOCK_CHANGED in house.records.events()) is bool(years)
-    assert (Event.CERTIFICATE_EXPIRED in house.records.events()) is not bool(years)
