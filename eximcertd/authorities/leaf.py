@@ -14,7 +14,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID, NameOID
 
 from eximcertd.authorities.authority import read_certificate, value_of
 from eximcertd.authorities.crl import Crl
-from eximcertd.authorities.signature import SignatureError, load_key, verify_signature
+from eximcertd.authorities.signature import SignatureError, load_key, parsed, verify_signature
 from eximcertd.certificates import der as walk
 from eximcertd.text import clean
 
@@ -71,9 +71,9 @@ def verify(
         serial = _check(der, begins, ends, now)
         load_key(walk.raw(der, where.key))
         authority = _issuer(der, named)
+        problem = authority.problem(now) or _revoked(authority, serial, now, crls) or _outside(der, authority.patterns)
     except (SignatureError, walk.DerError) as error:
         return str(error)
-    problem = authority.problem(now) or _revoked(authority, serial, now, crls) or _outside(der, authority.patterns)
     if problem:
         return problem
     return Enrolled(authority, serial, max(begins, authority.not_before), min(ends, authority.not_after))
@@ -128,7 +128,7 @@ def _revoked(authority: Authority, serial: int, now: datetime, crls: Mapping[Fin
 
 
 def _outside(der: bytes, patterns: Sequence[str]) -> str:
-    """Return which name no pattern matches, a clause, or "".
+    """Return which name no pattern matches, a clause, or "". Raises SignatureError.
 
     DNS names and mail addresses among the alternative names count; where there are none, each CN of the subject.
     """
@@ -137,7 +137,9 @@ def _outside(der: bytes, patterns: Sequence[str]) -> str:
     certificate, extensions = read_certificate(der)
     alternative = value_of(extensions, x509.SubjectAlternativeName) or ()
     names = [one.value for one in alternative if isinstance(one, x509.DNSName | x509.RFC822Name)]
-    names = names or [str(one.value) for one in certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
+    if not names:
+        subject = parsed(lambda: certificate.subject, "its subject")
+        names = [str(one.value) for one in subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
     if not names:
         return "it has no name to compare with the authority's patterns"
     outside = next((name for name in names if not any(matches(name, one) for one in patterns)), None)

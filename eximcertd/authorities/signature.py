@@ -59,9 +59,11 @@ class SignatureError(ValueError):
 
 
 def parsed(read: Callable[[], T], what: str = "it") -> T:
-    """Return what a parser of cryptography reads from bytes of others. Raises SignatureError, whatever it raises."""
+    """Return what cryptography reads from bytes of others. Raises InvalidSignature; SignatureError for all else."""
     try:
         return read()
+    except (SignatureError, InvalidSignature):
+        raise
     except Exception as error:
         raise SignatureError(f"{what} is malformed: {str(error)[:100]}") from error
     except BaseException as panic:  # a panic of cryptography's Rust part is no Exception
@@ -98,7 +100,8 @@ def verify_signature(der: bytes, key: Any) -> None:
     if signature[:1] != b"\0":
         raise SignatureError("its signature is not a whole number of bytes")
     try:
-        _verify(key, signature[1:], walk.raw(der, to_be_signed), der, algorithm)
+        # a salt of 4 GiB is an OverflowError of cryptography 38
+        parsed(lambda: _verify(key, signature[1:], walk.raw(der, to_be_signed), der, algorithm), "its signature")
     except InvalidSignature:
         raise SignatureError("the authority's key has not signed it") from None
 

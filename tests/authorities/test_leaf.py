@@ -17,11 +17,13 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed448
 from lab.authorities import ANY_PURPOSE, CLIENT, EMAIL, NOW, SERVER, Signer
-from lab.certificates import DAY
+from lab.certificates import DAY, new_key
 
 from eximcertd.authorities.authority import Authority
 from eximcertd.authorities.crl import read_crl
 from eximcertd.authorities.leaf import Enrolled, verify
+from eximcertd.authorities.signature import SignatureError, verify_signature
+from eximcertd.certificates import der as walk
 
 SITE = Signer("Site CA")
 X = Authority.of(SITE.der)
@@ -307,3 +309,28 @@ def test_a_crl_that_cannot_be_used_stops_enrolment(kind: str) -> None:
 
 def test_a_crl_that_was_not_read_stops_enrolment() -> None:
     assert "it was not read yet" in reason(SITE.issue("a.example"), replace(X, crl="/etc/site.crl"))
+
+
+def test_a_salt_that_no_library_takes_is_a_signature_that_is_refused() -> None:
+    sha256 = tlv(0x30, bytes.fromhex("0609608648016503040201"))
+    mask = tlv(0x30, bytes.fromhex("06092a864886f70d010108") + sha256)
+    salt = tlv(0xA2, bytes.fromhex("0204ffffffff"))
+    pss = tlv(0x30, bytes.fromhex("06092a864886f70d01010a") + tlv(0x30, tlv(0xA0, sha256) + tlv(0xA1, mask) + salt))
+    signed = tlv(0x30, tlv(0x30, pss) + pss + tlv(0x03, bytes(257)))
+    with pytest.raises(SignatureError, match="its signature is malformed"):
+        verify_signature(signed, new_key("rsa").public_key())
+
+
+def test_a_subject_that_no_library_reads_is_refused_where_its_name_counts() -> None:
+    der = SITE.issue("Zoe", names=[]).der
+    parts = list(walk.elements(der, walk.element(der)))
+    tbs = walk.raw(der, parts[0]).replace(b"Zoe", b"Zo\xe9")
+    signature = SITE.private.sign(tbs, ec.ECDSA(hashes.SHA256()))
+    leaf = tlv(0x30, tbs + walk.raw(der, parts[1]) + tlv(0x03, b"\0" + signature))
+    assert "its subject is malformed" in reason(leaf, replace(X, patterns=("Zo*",)))
+
+
+def tlv(tag: int, contents: bytes) -> bytes:
+    """Return an element in DER."""
+    size = len(contents).to_bytes(2, "big").lstrip(b"\0") or b"\0"
+    return bytes([tag]) + (size if len(contents) < 128 else bytes([0x80 | len(size)]) + size) + contents
