@@ -131,16 +131,20 @@ class Notifications:
         fresh, beyond, expiring = list(self._fresh), self._beyond, self._expiring
         self._fresh, self._beyond, self._expiring, self._due = {}, 0, [], None
         self._earliest = time.monotonic() + self._delays.pause
-        if fresh:
+        many, entries = len(fresh) + beyond, list[dict[str, Any]]()
+        while fresh and not entries:  # a policy may have decided on those that came last
             listed = await shown(fresh[-_MOST_LISTED:])
-            entries = [entry for entry in listed if entry["standing"] == "pending"]  # decided meanwhile, by a policy
-            many = len(fresh) + beyond - (len(listed) - len(entries))
-            if entries:
-                clients = f"{many:,} client waits" if many == 1 else f"{many:,} clients wait"
-                await self._send("pending", f"{clients} for a decision: see eximcertctl pending", many, entries)
+            del fresh[-_MOST_LISTED:]
+            entries = [entry for entry in listed if entry["standing"] == "pending"]
+            many -= len(listed) - len(entries)
+        if entries:
+            clients = f"{many:,} client waits" if many == 1 else f"{many:,} clients wait"
+            await self._send("pending", f"{clients} for a decision: see eximcertctl pending", many, entries)
         if expiring:
-            text = "\n".join(expiring[:_MOST_LISTED])
-            await self._send("expiring", f"Certificates expire soon:\n{text}", len(expiring), [])
+            lines = ["Certificates expire soon:", *expiring[:_MOST_LISTED]]
+            if len(expiring) > _MOST_LISTED:
+                lines.append(f"and {len(expiring) - _MOST_LISTED:,} more: see eximcertctl list --long")
+            await self._send("expiring", "\n".join(lines), len(expiring), [])
 
     async def _send(self, kind: str, sentence: str, count: int, entries: list[dict[str, Any]]) -> None:
         settings, host = self._settings(), socket.gethostname()

@@ -4,6 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,11 +42,15 @@ class Told:
         settings = NotifySettings(mail, () if mail else (str(program),))
         self.notifications = Notifications(self.records, lambda: settings, delays)
         self.live = True
-        self.standing = "pending"
+        self.decided: set[Fingerprint] = set()
 
     async def shown(self, fingerprints: Sequence[Fingerprint]) -> list[dict[str, Any]]:
         known = certificate("CN=laptop\x1b[1m", source="attempt")
-        return [{"fingerprint": one, "standing": self.standing, "certificate": known} for one in fingerprints]
+        standings = ["approved" if one in self.decided else "pending" for one in fingerprints]
+        return [
+            {"fingerprint": one, "standing": standing, "certificate": known}
+            for one, standing in zip(fingerprints, standings, strict=True)
+        ]
 
     def messages(self) -> list[dict[str, Any]]:
         return [json.loads(line) for line in self.file.read_text().splitlines()] if self.file.exists() else []
@@ -92,13 +101,40 @@ def test_what_comes_later_is_a_message_of_its_own_after_a_pause(tmp_path: Path) 
 def test_what_was_decided_meanwhile_is_not_reported(tmp_path: Path) -> None:
     async def story() -> Told:
         told = Told(tmp_path)
-        told.standing = "approved"
+        told.decided = {of(1)}
         told.notifications.seen([of(1)])
         told.notifications.record(Event.CERTIFICATE_EXPIRES_SOON, "A1A1 expires on 2027-01-01")
         await told.until(told.messages)
         return told
 
     assert [message["kind"] for message in asyncio.run(story()).messages()] == ["expiring"]
+
+
+def test_a_client_that_waits_is_told_though_a_policy_decided_on_all_that_came_later(tmp_path: Path) -> None:
+    async def story() -> Told:
+        told = Told(tmp_path)
+        told.decided = {of(number) for number in range(10, 60)}
+        told.notifications.seen([of(number) for number in range(60)])
+        await told.until(told.messages)
+        return told
+
+    [message] = asyncio.run(story()).messages()
+    assert message["count"] == 10
+    assert [entry["fingerprint"] for entry in message["entries"]] == [of(number) for number in range(10)]
+
+
+def test_a_message_about_expiry_says_how_many_it_does_not_list(tmp_path: Path) -> None:
+    async def story() -> Told:
+        told = Told(tmp_path)
+        for number in range(25):
+            told.notifications.record(Event.CERTIFICATE_EXPIRES_SOON, f"{of(number)} expires on 2027-01-01")
+        await told.until(told.messages)
+        return told
+
+    [message] = asyncio.run(story()).messages()
+    assert message["count"] == 25
+    assert of(19) in message["sentence"]
+    assert message["sentence"].endswith("\nand 5 more: see eximcertctl list --long")
 
 
 def test_exim_down_is_told_at_once_and_once_until_the_list_is_live_again(tmp_path: Path) -> None:
@@ -180,6 +216,26 @@ def test_a_program_that_hangs_is_killed_with_what_it_started(tmp_path: Path) -> 
     assert "did not end within 0.5 s" in ran.text
     state = Path(f"/proc/{pid.read_text().strip()}/stat")
     assert not state.exists() or state.read_text().split()[2] == "Z"
+
+
+UNPRIVILEGED = """
+import asyncio, os, sys
+from eximcertd.maintenance.commands import run
+os.setgroups([]), os.setgid(65534), os.setuid(65534)
+print(asyncio.run(run(sys.argv[1:], "", 0.2)))
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make a program setuid")
+def test_a_setuid_program_that_hangs_is_given_up_and_ends_nothing_else() -> None:
+    with tempfile.TemporaryDirectory() as directory:
+        setuid = Path(directory) / "setpriv"
+        shutil.copy("/usr/bin/setpriv", setuid)
+        setuid.chmod(0o4755)
+        setuid.parent.chmod(0o755)
+        call = [sys.executable, "-c", UNPRIVILEGED, str(setuid), "--ruid=0", "sleep", "60"]
+        done = subprocess.run(call, stdout=subprocess.PIPE, text=True, timeout=30, check=True)
+    assert "did not end within 0.2 s" in done.stdout
 
 
 def test_the_output_of_a_program_is_bounded_and_it_need_not_read() -> None:
