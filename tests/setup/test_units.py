@@ -110,3 +110,21 @@ def test_programs_that_the_units_cannot_see_or_that_others_can_write_are_refused
     assert f"users other than root can write {PREFIX}/bin" in loose.stderr
     assert machine.files() == before
     assert not Path("/usr/local/lib/systemd/system/eximcertd.service").exists()
+
+
+def test_if_a_command_fails_after_the_start_the_service_is_stopped_before_its_units_go(machine: DebianServer) -> None:
+    before = without_users(machine.files())
+    machine.sh("""
+        mkdir -p /run/systemd/system
+        printf '#!/bin/sh\\necho "$1 $2" >>/run/commands\\n' >/run/works
+        printf '#!/bin/sh\\nexit 1\\n' >/run/fails
+        chmod 755 /run/works /run/fails
+        mount --bind /run/works /usr/bin/systemctl; mount --bind /run/fails /usr/bin/journalctl
+    """)
+    failed = units(machine, good=False)
+    assert failed.returncode == 1
+    assert "journalctl --update-catalog failed" in failed.stderr
+    commands = machine.sh("cat /run/commands").splitlines()
+    assert commands[-2:] == ["disable --now", "daemon-reload "], commands
+    assert "restart eximcertd.service" in commands
+    assert without_users(machine.files()) == before

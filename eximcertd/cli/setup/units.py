@@ -196,11 +196,11 @@ def _start() -> None:
     try:
         _systemctl("enable", _UNITS[0])
         _systemctl("restart", _UNITS[0])
+        if _managed():
+            _run("/usr/bin/journalctl", "--update-catalog")
     except EximcertdError:
         _systemctl("disable", "--now", *_UNITS)
         raise
-    if _managed():
-        _run("/usr/bin/journalctl", "--update-catalog")
 
 
 def _managed() -> bool:
