@@ -130,7 +130,7 @@ class Decisions:
                 ).fetchall()
             found = self.of_fingerprints([Fingerprint(row[0]) for row in rows])
             before = ([one for one in decisions if one.at <= at] for decisions in found.values())
-            yield [max(decisions, key=lambda one: one.at) for decisions in before if decisions]
+            yield [max(reversed(decisions), key=lambda one: one.at) for decisions in before if decisions]
             if len(rows) < portion:
                 return
             last = rows[-1][0]

@@ -98,12 +98,14 @@ def test_the_newest_entries_are_those_with_the_latest_attempts_and_can_be_narrow
 def test_what_counted_at_a_time_is_the_last_decision_before_it(ledger: Ledger) -> None:
     decide(ledger, Verb.APPROVE, ONE, TWO, at=10)
     decide(ledger, Verb.REVOKE, ONE, at=20)
+    decide(ledger, Verb.REVOKE, TWO, at=30)
+    decide(ledger, Verb.APPROVE, TWO, at=30)
 
     def approved(at: int) -> list[Fingerprint]:
         portions = ledger.decisions.each_at(at, portion=1)
         return [one.fingerprint for portion in portions for one in portion if one.verb is Verb.APPROVE]
 
-    assert [approved(at) for at in (9, 10, 20)] == [[], [ONE, TWO], [TWO]]
+    assert [approved(at) for at in (9, 10, 20, 30)] == [[], [ONE, TWO], [TWO], [TWO]]
 
 
 def test_a_segment_is_counted_once_and_only_by_whoever_knew_what_was_counted_of_it(ledger: Ledger) -> None:
