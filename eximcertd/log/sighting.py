@@ -31,7 +31,7 @@ class ShownCertificate:
     """The certificate that a client showed in a refused attempt; its TLS handshake proved that it has the key.
 
     der: at most 6 KiB. issuer_hash: SHA-256 of the issuer's name as Exim prints it, 64 upper-case hex digits.
-    subject: RFC 4514, "" if there is none; a claim of whoever made the certificate.
+    subject: RFC 4514, "" if there is none; the client can choose it freely.
     """
 
     der: bytes
