@@ -145,7 +145,8 @@ class Authorities:
     def enrol(self, enrolments: Iterable[Enrolment], now: int) -> list[Fingerprint]:
         """Approve pending fingerprints through their authorities; return those that were. Raises LedgerError.
 
-        One that is enrolled already gets the dates of now: its authority may have been renewed.
+        One that is enrolled already gets the dates of now: its authority may have been renewed. One that was removed
+        from the macro file by hand stays removed.
         """
         with self._store.transaction() as db:
             return [one.identity.fingerprint for one in enrolments if _enrol(db, one, now)]
@@ -222,8 +223,8 @@ class Authorities:
 def _enrol(db: sqlite3.Connection, one: Enrolment, now: int) -> bool:
     name = one.identity.fingerprint
     approved = db.execute(
-        "UPDATE entry SET standing = 'approved', lapsed = 0 WHERE fingerprint = ?1 AND (standing = 'pending'"
-        " OR EXISTS (SELECT 1 FROM enrolment WHERE fingerprint = ?1))",
+        "UPDATE entry SET standing = 'approved', lapsed = 0 WHERE fingerprint = ?1 AND withheld = 0"
+        " AND (standing = 'pending' OR EXISTS (SELECT 1 FROM enrolment WHERE fingerprint = ?1))",
         (name,),
     ).rowcount
     if approved:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
@@ -67,6 +68,7 @@ class Enrolling:
         self._names = AllowedDirectory(allowed.path.with_name("authorities"))
         self._publish = publish
         self._crls: CrlFiles | None = None
+        self._reading = asyncio.Lock()
         self._told: dict[Fingerprint, str] = {}
         self._revoked: dict[Fingerprint, frozenset[int]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -133,20 +135,24 @@ class Enrolling:
         if not waiting:
             return []
         await self._read_crls()
-        enrolments, learned = [], False
-        for number, (name, der, printed) in enumerate(waiting, 1):
-            found = self._vouched(name, der)
-            if found is not None:
-                enrolments.append(found)
-                learned |= bool(printed) and self._ledger.authorities.learn(found.authority, printed)
-            if number % _PORTION == 0:
-                await asyncio.sleep(0)
-        approved = self.authorities.enrol(enrolments, time.time_ns() // 1_000_000)
+        approved: list[Fingerprint] = []
+        learned = False
+        for start in range(0, len(waiting), _PORTION):
+            # nothing else runs between the verdicts and the ledger: no withdrawal, denial or new CRL is missed
+            enrolments = []
+            for name, der, printed in waiting[start : start + _PORTION]:
+                found = self._vouched(name, der)
+                if found is not None:
+                    enrolments.append(found)
+                    learned |= bool(printed) and self._ledger.authorities.learn(found.authority, printed)
+            enrolled_now = self.authorities.enrol(enrolments, time.time_ns() // 1_000_000)
+            with contextlib.suppress(DirectoryError):  # the publication reports it
+                self._allowed.make(enrolled_now)  # first: their clients wait
+            approved += enrolled_now
+            await asyncio.sleep(0)
         if learned:
             self.write_names()
         if approved:
-            with contextlib.suppress(DirectoryError):  # the publication reports it
-                self._allowed.make(approved)  # first: their clients wait
             await self._publish(approved)
         return approved
 
@@ -192,7 +198,11 @@ class Enrolling:
             of = self._ledger.identities.among([fingerprint])[fingerprint]
             values = _bound(of.subject, self._ledger.authorities.names(fingerprint), of.spki)
         elif certificate is not None and der is not None and self.approved:
-            found = self.verdict(der, datetime.now(UTC))
+            from eximcertd.authorities.leaf import verify  # noqa: PLC0415 - see reload
+
+            # a CRL that cannot be read, and patterns, concern what is enrolled and not what is denied
+            unlimited = [replace(one, crl="", patterns=()) for one in self.approved]
+            found = verify(der, unlimited, datetime.now(UTC), {})
             if isinstance(found, str):
                 return []
             authority = found.authority.fingerprint
@@ -240,7 +250,8 @@ class Enrolling:
                 from eximcertd.maintenance.crl_files import CrlFiles  # noqa: PLC0415 - see reload
 
                 self._crls = CrlFiles()
-            await asyncio.to_thread(self._crls.refresh, self.approved)
+            async with self._reading:  # so that an older file never replaces a newer one
+                await asyncio.to_thread(self._crls.refresh, self.approved)
 
     def _tell(self, now: datetime) -> None:
         problems = self.problems(now)

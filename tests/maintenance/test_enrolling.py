@@ -145,6 +145,30 @@ def test_a_withdrawal_ends_every_enrolment_and_no_approval_of_a_person(site: Sit
     assert site.names.contents().fingerprints == frozenset()
 
 
+def test_a_withdrawal_while_many_certificates_are_verified_leaves_none_of_them_approved(site: Site) -> None:
+    leaves = [site.signer.issue(f"{number}.example", key=site.signer.private) for number in range(201)]
+    site.try_(*leaves)
+    site.authorize()
+
+    async def at_once() -> None:
+        enrolling = asyncio.create_task(site.enrolling.enrol([(leaf.fingerprint, leaf.der, "") for leaf in leaves]))
+        await asyncio.sleep(0)  # it begins, and lets others run after some of them
+        site.withdraw()
+        await enrolling
+
+    asyncio.run(at_once())
+    assert {site.status(leaf) for leaf in leaves} == {Status.PENDING}
+
+
+def test_what_was_removed_from_the_list_by_hand_does_not_come_back_with_the_next_attempt(site: Site) -> None:
+    site.authorize()
+    site.try_(leaf := site.signer.issue("client7.example"))
+    site.ledger.decisions.withhold([leaf.fingerprint])
+    site.allowed.change([], [leaf.fingerprint])
+    assert site.try_(leaf) == []
+    assert site.allowed.contents().fingerprints == frozenset()
+
+
 def test_who_decided_on_an_authority_when_and_why_is_kept(site: Site) -> None:
     site.authorize()
     site.withdraw()
@@ -207,6 +231,18 @@ def test_a_strangers_certificate_binds_no_name_of_an_honest_client(site: Site) -
     assert site.enrolling.bind(stranger.fingerprint, parse(stranger.der), stranger.der, "") == []
     decide(site.ledger, Verb.REJECT, stranger.fingerprint)
     assert site.try_(honest := site.signer.issue("client7.example")) == [honest.fingerprint]
+
+
+@pytest.mark.parametrize("why", ["its CRL cannot be read", "its name is outside the patterns"])
+def test_a_client_that_was_rejected_while_its_authority_enrolled_none_stays_refused(site: Site, why: str) -> None:
+    crl, patterns = (str(site.directory / "missing"), ()) if "CRL" in why else ("", ("*.other.example",))
+    site.authorize(None, *patterns, crl=crl)
+    first = site.signer.issue("client7.example")
+    assert site.try_(first) == []
+    site.enrolling.bind(first.fingerprint, parse(first.der), first.der, "")
+    decide(site.ledger, Verb.REJECT, first.fingerprint)
+    site.authorize(request="2")
+    assert site.try_(site.signer.issue("client7.example")) == []
 
 
 def test_what_comes_onto_the_crl_is_revoked_when_the_file_changes(site: Site) -> None:
