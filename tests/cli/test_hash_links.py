@@ -89,6 +89,18 @@ def test_of_two_of_one_name_without_key_identifiers_openssl_finds_one(tmp_path: 
     assert "with one name and no key identifier" in line.remedy
 
 
+def test_it_claims_nothing_about_more_files_than_it_has_looked_at(tmp_path: Path, alice: Identity) -> None:
+    (tmp_path / "0000.pem").write_text(alice.pem)
+    rehash(tmp_path)
+    for number in range(1, 2000):
+        (tmp_path / f"{number:04}.pem").hardlink_to(tmp_path / "0000.pem")
+    [line] = hash_links(tmp_path)
+    assert (line.verdict, line.sentence) == (Verdict.OK, f"OpenSSL finds the certificates in {tmp_path}")
+    (tmp_path / "2000.pem").write_text(alice.pem)
+    [line] = hash_links(tmp_path)
+    assert line.sentence == f"OpenSSL finds the certificates in the first 2000 of 2001 files in {tmp_path}"
+
+
 def test_an_empty_directory_lacks_nothing(tmp_path: Path) -> None:
     assert [line.verdict for line in hash_links(tmp_path)] == [Verdict.OK]
 
