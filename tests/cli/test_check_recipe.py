@@ -180,12 +180,24 @@ def test_the_pinned_recipe_without_its_two_limits_gets_a_warning_for_each() -> N
         (f"{ACCEPT}\n\n{PINNED_ACL}", "ok", "(pinned); a statement of the published recipe is there too"),
         (PINNED_ACL, "warning", "the log does not hold the certificate of a refused client"),
         (
+            PINNED_ACL.replace("          logwrite", f"          logwrite      = The {CERTIFICATE}\n{'':10}logwrite"),
+            "warning",
+            "the log does not hold the certificate of a refused client",
+        ),
+        (
             PINNED_ACL.replace("          control       = sub", YOUNG),
             "error",
             "(empty) does not set acl_c_eximcertd_connected",
         ),
     ],
-    ids=["pinned but logs verified", "published but logs all", "both", "no certificate in the log", "no beginning"],
+    ids=[
+        "pinned but logs verified",
+        "published but logs all",
+        "both",
+        "no certificate in the log",
+        "the certificate after another text",
+        "no beginning",
+    ],
 )
 def test_recipes_that_are_mixed_or_incomplete_draw_their_sentence(acl: str, verdict: str, sentence: str) -> None:
     with looked_at(acl=acl) as (_, daemon):

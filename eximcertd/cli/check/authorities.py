@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from eximcertd.cli.check.printed_config import PrintedConfig
 
 _REMEDY: Final = "eximcertctl setup --authorities adds the statements, or prints them"
-_LOGGED: Final = "Certificate of the attempt: "
 
 
 def second_look(printed: PrintedConfig, start: str, directory: Path, form: str) -> Iterator[CheckLine]:
@@ -30,7 +29,7 @@ def second_look(printed: PrintedConfig, start: str, directory: Path, form: str) 
     if not (directory.is_dir() and any(directory.iterdir())):
         return
     waits = any(one.verb == "warn" and one.values("delay") for one in looking)
-    if not any(_LOGGED in text for one in statements for text in one.values("logwrite")):
+    if not any(one.logs_certificate for one in statements):
         yield error(
             "an authority is approved, but no ACL logs the certificate of a refused client: none is enrolled", _REMEDY
         )

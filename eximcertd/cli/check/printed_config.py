@@ -10,6 +10,8 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
+from eximcertd.log.certificate_line import LITERAL
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -49,6 +51,12 @@ class Statement:
     def pins(self) -> bool:
         """It requires a certificate, verified or not: the fingerprint alone decides."""
         return any(re.search(r"[^!\s]\s*def:tls_in_peercert\b", value) for value in self.values("condition"))
+
+    @property
+    def logs_certificate(self) -> bool:
+        """It writes the client's certificate into the log, after the text that eximcertd looks for."""
+        text, value = LITERAL.decode(), "${base64:$tls_in_peercert}"
+        return any(logged.startswith(text) and value in logged for logged in self.values("logwrite"))
 
     @property
     def refuses_relaying(self) -> bool:
