@@ -116,8 +116,7 @@ def show(context: Context, fingerprint: tuple[str, ...], as_json: bool) -> None:
 
 
 def _authorities(context: Context, fingerprint: str | None) -> list[dict[str, Any]]:
-    with context.client() as client:
-        found: list[dict[str, Any]] = client.call("Authorities", {"fingerprint": fingerprint})["authorities"]
+    found: list[dict[str, Any]] = context.call("Authorities", fingerprint=fingerprint)["authorities"]
     return found
 
 

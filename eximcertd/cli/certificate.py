@@ -21,8 +21,7 @@ from eximcertd.fingerprint import of_der
 def command(context: Context, fingerprint: tuple[str, ...], as_json: bool) -> None:
     """Print a certificate in PEM form, and nothing else."""
     asked = prefix(fingerprint)
-    with context.client() as client:
-        answer = client.call("GetCertificate", {"fingerprint": asked})
+    answer = context.call("GetCertificate", fingerprint=asked)
     der = base64.b64decode(answer["der"], validate=True)
     if not of_der(der).startswith(asked):
         raise EximcertdError("eximcertd sent another certificate than the one that was asked for")

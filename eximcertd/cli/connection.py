@@ -40,6 +40,11 @@ class Context:
         """Return a client of eximcertd, not yet connected. Raises ConfigurationError."""
         return Client(self.socket or self.config().control.socket)
 
+    def call(self, method: str, **parameters: Any) -> Any:
+        """Connect, call a method, and return its outputs, a dict. Raises EximcertdError."""
+        with self.client() as client:
+            return client.call(method, parameters)
+
 
 def each(client: Client, method: str, key: str, **parameters: Any) -> Iterator[dict[str, Any]]:
     """Yield the objects of a method that answers in portions. key: under which a portion has them."""

@@ -49,8 +49,7 @@ def command(ctx: click.Context, as_json: bool) -> None:
 
 def _review(context: Context, entry: dict[str, Any]) -> int | None:
     """Show an entry and do what a person answers. Return the exit status, None to quit."""
-    with context.client() as client:
-        answer = client.call("Show", {"fingerprint": entry["fingerprint"]})
+    answer = context.call("Show", fingerprint=entry["fingerprint"])
     if answer["entry"]["standing"] != "pending":
         say("Decided by somebody else meanwhile.")
         return 0

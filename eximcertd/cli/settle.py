@@ -45,8 +45,7 @@ def command(ctx: click.Context, removed: str | None, added: str | None, note: st
     option gives the answer, nothing is decided.
     """
     context: Context = ctx.obj
-    with context.client() as client:
-        edits = client.call("Edits")
+    edits = context.call("Edits")
     answers, status, done = {"removed": removed, "added": added}, 0, {}
     if as_json and not removed and not added:
         print_json(edits)

@@ -16,9 +16,7 @@ from eximcertd.cli.output import print_json, say
 @pass_context
 def command(context: Context, fingerprint: tuple[str, ...], as_json: bool) -> None:
     """Show one fingerprint with its certificate, attempts and decisions."""
-    asked = prefix(fingerprint)
-    with context.client() as client:
-        answer = client.call("Show", {"fingerprint": asked})
+    answer = context.call("Show", fingerprint=prefix(fingerprint))
     if as_json:
         print_json({**answer["entry"], "history": answer["history"]})
     else:

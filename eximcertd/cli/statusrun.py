@@ -17,8 +17,7 @@ if TYPE_CHECKING:
 
 def run(context: Context, *, as_json: bool) -> None:
     """Print the state. Raises EximcertdError."""
-    with context.client() as client:
-        status = client.call("Status")["status"]
+    status = context.call("Status")["status"]
     if as_json:
         print_json(status)
         return
