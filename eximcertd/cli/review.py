@@ -43,7 +43,9 @@ def command(ctx: click.Context, as_json: bool) -> None:
             break
         status = max(status, answered)
     else:
-        say("No client is waiting." if not entries else "That was the last one.")
+        more = f"These were the newest {MOST}: review again for more."
+        last = more if len(entries) == MOST else "That was the last one."
+        say(last if entries else "No client is waiting.")
     ctx.exit(status)
 
 

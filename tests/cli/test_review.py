@@ -54,6 +54,14 @@ def test_what_only_the_client_has_shown_is_approved_by_its_owners_digits(twin: T
     assert decided(twin) == [("approve", [ALICE], "")]
 
 
+def test_review_does_not_call_the_hundredth_the_last_one_if_more_wait(twin: Twin) -> None:
+    for number in range(99):
+        twin.see(f"{number:064X}", certificate("CN=laptop"))
+    shown = on_a_terminal(twin, "review", answers=[(KEY, "l")] * 100)
+    assert "100 of 100" in shown
+    assert shown.endswith("These were the newest 100: review again for more.\n")
+
+
 def test_review_needs_a_terminal(twin: Twin) -> None:
     assert ctl("--socket", twin.path, "review").status == 2
     assert len(ctl("--socket", twin.path, "review", "--json").json) == 2
