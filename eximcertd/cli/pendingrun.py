@@ -61,10 +61,10 @@ def run(context: Context, wanted: PendingFilter, *, as_json: bool) -> None:
         print_table(table.waiting(entries, width(), datetime.now(UTC) if sys.stdout.isatty() else None))
     for one in issuers:
         say("\n".join(wrapped("", _group(one))))
-    if issuers and not known:
-        return
     for sentence in _sentences(entries, known, unmatched, wanted):
         say(sentence)
+    if not known and not issuers:
+        say("No other client is waiting." if unmatched else "No client is waiting.")
 
 
 def _entries(client: Client, standings: Sequence[str], **some: Any) -> Iterator[dict[str, Any]]:
@@ -84,8 +84,6 @@ def _sentences(entries: Sequence[dict[str, Any]], known: int, unmatched: int, wa
         yield "The log names no hosts: eximcertctl check says what log_selector lacks."
     if known:
         yield "Decide with: eximcertctl approve|reject FINGERPRINT"
-    else:
-        yield "No other client is waiting." if unmatched else "No client is waiting."
 
 
 def _group(issuer: dict[str, Any]) -> str:

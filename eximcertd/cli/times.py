@@ -47,9 +47,9 @@ def ago(time: str | None, now: datetime) -> str:
 
 
 def earlier(text: str, now: datetime) -> datetime:
-    """Return the aware time that a person names: "2d" before ``now``, a date, or a time. Raises UsageError."""
+    """Return the aware time that a person names: "2d" or "2d ago", a date, or a time. Raises UsageError."""
     try:
-        if found := re.fullmatch(r"(\d{1,6}) ?(min|h|d|w)", text.strip(), re.ASCII):
+        if found := re.fullmatch(r"(\d{1,6}) ?(min|h|d|w)(?: ago)?", text.strip(), re.ASCII):
             return now - timedelta(seconds=int(found[1]) * _UNITS[found[2]])
         return datetime.fromisoformat(text.strip()).astimezone(UTC)
     except (ValueError, OverflowError):

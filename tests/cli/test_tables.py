@@ -160,6 +160,14 @@ def test_those_that_claim_one_name_stand_together_and_say_so(twin: Twin) -> None
     assert "= another entry has the same name" in out
 
 
+def test_what_has_no_certificate_is_counted_beside_the_certificates_of_one_issuer(twin: Twin) -> None:
+    twin.issuers = [{"name": "CN=Site CA", "hash": "h", "count": 3, "certificate": None, "approved": False}]
+    twin.see("F" * 64)
+    out = ctl("--socket", twin.path, "pending").out
+    assert out.startswith("3 certificates issued by CN=Site CA, not approved.")
+    assert out.endswith("\n1 fingerprint without a certificate: --all shows them.\n")
+
+
 def test_since_and_from_narrow_the_list(twin: Twin) -> None:
     fill(twin, 40)
     at = ("--socket", twin.path)
@@ -169,6 +177,7 @@ def test_since_and_from_narrow_the_list(twin: Twin) -> None:
     assert ctl(*at, "pending", "--from", "192.0.2.17").status == 0
     assert twin.called("List")[-1]["from"] == "192.0.2.17"
     assert len(ctl(*at, "pending", "--since", "2026-11-22T16:50", "--json").json) == 2
+    assert ctl(*at, "pending", "--since", "30min ago").status == 0
     assert ctl(*at, "pending", "--since", "yesterday").status == 2
 
 

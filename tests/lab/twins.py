@@ -88,6 +88,7 @@ class Twin:
         self.lines: list[dict[str, Any]] = []
         self.events: list[dict[str, Any]] = []
         self.edits: dict[str, list[dict[str, Any]]] = {"removed": [], "added": []}
+        self.issuers: list[dict[str, Any]] = []
         self.current = True
         own: dict[str, Handler] = {
             "Status": self._status,
@@ -244,7 +245,7 @@ class Twin:
             yield {"entries": found[start : start + PORTION]}
 
     async def _issuers(self, _: Caller, __: dict[str, Any]) -> dict[str, Any]:
-        return {"issuers": []}
+        return {"issuers": self.issuers}
 
     async def _count(self, caller: Caller, parameters: dict[str, Any]) -> dict[str, Any]:
         self._note("Count", caller, parameters)
