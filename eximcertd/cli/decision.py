@@ -105,7 +105,7 @@ def confirmed(question: str, *, yes: bool) -> None:
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         raise UsageError(
             "nothing is decided: this asks back, and here is no terminal",
-            hint="give the digits of the fingerprint, or --yes",
+            hint="give --yes, or digits of the fingerprint instead of a name",
         )
     click.confirm(question, abort=True, err=True)
 

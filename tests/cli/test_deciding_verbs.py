@@ -98,7 +98,7 @@ def test_a_name_is_shown_with_its_whole_fingerprint_and_decides_nothing_in_a_pip
         done = ctl(*at, verb, "bob")
         assert done.status == 2
         assert grouped(BOB) in done.err
-        assert "give the digits of the fingerprint, or --yes" in done.err
+        assert "give --yes, or digits of the fingerprint instead of a name" in done.err
     assert not twin.called("Decide")
 
 
