@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from lab.certificates import make
 from lab.daemon import Eximcertd
+from lab.exim import EXIM
 from lab.smtp import ask
 from lab.wait import until
 
@@ -85,11 +86,16 @@ def test_a_renewal_with_the_same_key_is_approved_if_that_is_wanted(
             assert daemon.entries("pending")[new.fingerprint]["decision"] is None
 
 
-def test_a_new_client_is_not_reported_before_others_could_come(
-    exim: EximServer, alice: Identity, tmp_path: Path
+def test_an_exim_that_is_down_is_told_at_once_and_a_new_client_waits_for_others(
+    exim: EximServer, alice: Identity, mallory: Identity, tmp_path: Path
 ) -> None:
-    command = program(tmp_path / "tell", f"cat >>{tmp_path}/told")
-    with Eximcertd(exim, {"notify": {"command": command}, "policy": {"command": []}}) as daemon:
-        assert ask(exim.port, alice).refused
-        until(lambda: daemon.entries("pending"), "it is pending")
-        assert not (tmp_path / "told").exists(), "new clients are gathered for a minute"
+    told, broken = tmp_path / "told", f"sed -i 1ino_such_option=1 {exim.configuration}"
+    validated = f"grep -q {alice.fingerprint} {exim.macro_file}"
+    [wrapper] = program(tmp_path / "exim", f'{EXIM} "$@"; status=$?; {validated} && {broken}; exit $status')
+    command = program(tmp_path / "tell", f"cat >>{told}")
+    with Eximcertd(exim, {"exim": {"binary": wrapper}, "notify": {"command": command}}) as daemon:
+        assert ask(exim.port, mallory).refused
+        until(lambda: daemon.entries("pending"), "a new client waits")
+        assert "EXIM IS DOWN" in daemon.ctl("approve", alice.fingerprint).stderr
+        until(lambda: told.exists() and told.read_text(), "a message")
+        assert [json.loads(line)["kind"] for line in told.read_text().splitlines()] == ["exim-is-down"]
