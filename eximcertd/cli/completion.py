@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from click.shell_completion import CompletionItem
 
@@ -46,5 +46,11 @@ def _items(client: Client, verb: str, incomplete: str) -> Iterator[CompletionIte
         digits, name = entry["fingerprint"][: table.SHORT], clean(table.name(entry))
         if digits.startswith(incomplete.upper()):
             yield CompletionItem(digits, help=name)
-        elif incomplete and verb in _NAMED and name.startswith(incomplete) and _PLAIN.fullmatch(name):
+        elif incomplete and verb in _NAMED and _has_name(entry) and name.startswith(incomplete):
             yield CompletionItem(name, help=digits)
+
+
+def _has_name(entry: dict[str, Any]) -> bool:
+    """Tell whether a verb takes the name: not of a certificate that only a client has shown."""
+    known = (entry["certificate"] or {}).get("source") == "directory"
+    return known and _PLAIN.fullmatch(table.name(entry)) is not None

@@ -40,5 +40,9 @@ def test_a_shell_is_offered_verbs_fingerprints_and_names(twin: Twin, shell: str)
     assert BOB[:16] not in offered("approve")
     assert BOB[:16] in offered("revoke")
     assert ALICE[:16] in offered("show", last=ALICE[:4])
+    twin.see("C1" * 32, certificate("CN=laptop.claimed.example", source="attempt"))
+    named = offered("approve", last="laptop.")
+    assert "laptop.alice.example" in named
+    assert "claimed" not in named, "a name that only a client has shown is none for approve"
     twin.see("C0" * 32, certificate("CN=laptop$(reboot)"))
     assert "reboot" not in offered("approve", last="lap"), "a name that a shell would execute is not offered"
