@@ -178,4 +178,4 @@ FOR_OFFLINE: Final[Rule] = Allowing(All((NotNever(), PermittedByStatus())))
 """The rules for a decision of root while eximcertd was down."""
 
 FOR_THE_REST: Final[Rule] = All((Allowing(NotNever()), PermittedByStatus()))
-"""The rules for a policy, and for a manual edit of the macro file."""
+"""The rules for revocations of a policy, and for a manual edit of the macro file."""
