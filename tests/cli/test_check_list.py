@@ -44,7 +44,7 @@ def lookup(directory: object, options: str = "filter=file,cache=no_rd") -> str:
 @as_root
 def test_in_the_directory_form_a_lookup_is_tried_as_exims_user() -> None:
     with looked_at() as (exim, daemon):
-        allowed = daemon.state / "allowed"
+        allowed = daemon.allowed
         exim.macro_file.write_text(lookup(allowed))
         (allowed / ALICE).touch()
         status, found = check(daemon)
@@ -66,7 +66,7 @@ def test_a_taken_over_eximcertd_cannot_have_exim_expand_its_text() -> None:
         owned = exim.mail / "owned"
         with Twin(daemon.socket.with_name("forged")) as forged:
             forged.see(f"${{run{{/bin/touch {owned}}}}}", certificate("CN=client"), standing="approved")
-            exim.macro_file.write_text(lookup(daemon.state / "allowed"))
+            exim.macro_file.write_text(lookup(daemon.allowed))
             done = ctl("--config", daemon.config, "--socket", forged.path, "check")
         assert "malformed fingerprint" in done.out
         assert not owned.exists()
@@ -76,7 +76,7 @@ def test_a_taken_over_eximcertd_cannot_have_exim_expand_its_text() -> None:
 @pytest.mark.parametrize("mode", [0o700, 0o711])
 def test_a_directory_that_exims_user_cannot_read_is_bad(mode: int) -> None:
     with looked_at() as (exim, daemon):
-        allowed = daemon.state / "allowed"
+        allowed = daemon.allowed
         exim.macro_file.write_text(lookup(allowed))
         allowed.chmod(mode)
         status, found = check(daemon)

@@ -49,7 +49,7 @@ def sentences(daemon: Eximcertd, verdict: str) -> str:
 def beside(exim: EximServer, **settings: dict[str, Any]) -> Eximcertd:
     """Return a configuration of eximcertd for an Exim, with a directory for what is allowed."""
     daemon = Eximcertd(exim, settings)
-    (daemon.state / "allowed").mkdir()
+    daemon.allowed.mkdir()
     return daemon
 
 

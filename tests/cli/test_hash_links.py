@@ -40,7 +40,7 @@ def unlink(directory: Path) -> None:
 def checked(exim: EximServer) -> str:
     """Return all that check says about an Exim's certificates in the directory and their links."""
     daemon = Eximcertd(exim)
-    (daemon.state / "allowed").mkdir(exist_ok=True)
+    daemon.allowed.mkdir(exist_ok=True)
     with Twin(daemon.socket):
         lines = json.loads(ctl("--config", daemon.config, "check", "--json").out)
     return "\n".join(f"{line['verdict']} {line['sentence']} -> {line['remedy']}" for line in lines)

@@ -156,7 +156,7 @@ def test_offline_throws_out_without_the_daemon_and_the_ledger_learns_of_it(
     assert ask(server.port, mallory).accepted
     [line] = (daemon.state / "offline").read_text().splitlines()
     assert json.loads(line)["fingerprint"] == alice.fingerprint
-    assert not (daemon.state / "allowed" / alice.fingerprint).exists()
+    assert not (daemon.allowed / alice.fingerprint).exists()
     with daemon:
         entry = daemon.entries()[alice.fingerprint]
         assert entry["standing"] == "revoked"

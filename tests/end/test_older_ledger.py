@@ -90,8 +90,8 @@ def test_a_directory_of_the_fingerprints_name_does_not_keep_root_from_revoking(
     with Eximcertd(exim, {"allowlist": {"form": form}}) as daemon:
         assert daemon.ctl("approve", alice.fingerprint).returncode == 0
         daemon.stop()
-        (daemon.state / "allowed" / alice.fingerprint).unlink()
-        (daemon.state / "allowed" / alice.fingerprint).mkdir()
+        (daemon.allowed / alice.fingerprint).unlink()
+        (daemon.allowed / alice.fingerprint).mkdir()
         done = daemon.ctl("revoke", alice.fingerprint, "--offline")
         assert done.returncode == 0, done.stderr
         assert ask(exim.port, alice).refused
@@ -108,7 +108,7 @@ def test_what_cannot_be_removed_is_reported_and_does_not_keep_the_list_from_bein
     with Eximcertd(exim, {"allowlist": {"form": form}}) as daemon:
         assert daemon.ctl("approve", alice.fingerprint).returncode == 0
         daemon.stop()
-        allowed = daemon.state / "allowed"
+        allowed = daemon.allowed
         subprocess.run(["/usr/bin/mount", "--bind", "-o", "ro", allowed, allowed], check=True)
         try:
             done = daemon.ctl("revoke", alice.fingerprint, "--offline")

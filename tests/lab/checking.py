@@ -34,7 +34,7 @@ def looked_at(
     exim = EximServer(**{"allowed": [ALICE], **options})
     try:
         daemon = Eximcertd(exim, settings)
-        (daemon.state / "allowed").mkdir()
+        daemon.allowed.mkdir()
         exim.log.touch()
         shutil.chown(exim.log, USER, USER)
         with Twin(daemon.socket) as twin:

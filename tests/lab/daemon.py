@@ -19,6 +19,7 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 
+from lab.configured import Configured
 from lab.exim import EXIM
 from lab.wait import until
 
@@ -39,7 +40,7 @@ def program(name: str) -> str:
     return found
 
 
-class Eximcertd:
+class Eximcertd(Configured):
     """eximcertd as a real process for an Exim of the lab, with the two other programs as commands.
 
     settings: more configuration or other values, {"allowlist": {"form": "directory"}}; a value None leaves a
@@ -56,34 +57,34 @@ class Eximcertd:
         directory: Path | None = None,
     ) -> None:
         self.exim = exim
-        self.directory: Final = directory or exim.directory / "eximcertd"
-        self.directory.mkdir(exist_ok=True)
-        self.directory.chmod(0o755)
-        self.state = self.directory / "state"
-        self.state.mkdir(exist_ok=True)
-        self.state.chmod(0o755)
-        self.socket = self.directory / "control"
-        self.config = self.directory / "eximcertd.toml"
-        self.output = self.directory / "output"
+        directory = directory or exim.directory / "eximcertd"
+        self.state = directory / "state"
+        self.socket = directory / "control"
+        self.output = directory / "output"
         self.environment = {**os.environ, **(environment or {})}
         self.environment.pop("NOTIFY_SOCKET", None)
-        self._settings: dict[str, dict[str, Any]] = {
-            "log": {"path": str(exim.log)},
-            "certificates": {"directory": str(exim.certificates)},
-            "allowlist": {"file": str(exim.macro_file), "form": "list"},
-            "exim": {"binary": str(EXIM), "config": str(exim.configuration), "pid_file": str(exim.pid_file)},
-            "state": {"directory": str(self.state)},
-            "control": {"socket": str(self.socket), "readers": [], "approvers": []},
-            "publish": {
-                "via": f"command:{program('eximcertd-publish')}",
-                "reload_via": f"command:{program('eximcertd-reload')}",
-                "min_interval": "0s",
-                "max_shrink": 100,
-            },
-        }
         self._process: subprocess.Popen[bytes] | None = None
         self._ended = threading.Event()
-        self.configure(settings or {})
+        super().__init__(
+            directory,
+            {
+                "log": {"path": str(exim.log)},
+                "certificates": {"directory": str(exim.certificates)},
+                "allowlist": {"file": str(exim.macro_file), "form": "list"},
+                "exim": {"binary": str(EXIM), "config": str(exim.configuration), "pid_file": str(exim.pid_file)},
+                "state": {"directory": str(self.state)},
+                "control": {"socket": str(self.socket), "readers": [], "approvers": []},
+                "publish": {
+                    "via": f"command:{program('eximcertd-publish')}",
+                    "reload_via": f"command:{program('eximcertd-reload')}",
+                    "min_interval": "0s",
+                    "max_shrink": 100,
+                },
+            },
+            settings,
+        )
+        self.state.mkdir(exist_ok=True)
+        self.state.chmod(0o755)
 
     def __enter__(self) -> Self:
         """Start it."""
@@ -101,18 +102,6 @@ class Eximcertd:
         if self._process is None:
             raise AssertionError("this eximcertd was never started")
         return self._process.pid
-
-    def configure(self, settings: Mapping[str, Mapping[str, Any]]) -> None:
-        """Change values of the configuration file and write it; a running daemon is not told."""
-        for section, values in settings.items():
-            self._settings.setdefault(section, {}).update(values)
-        lines = []
-        for section, values in self._settings.items():
-            lines.append(f"[{section}]")
-            # A TOML value of text, whole number or list of texts is spelled as JSON spells it.
-            lines += [f"{key} = {json.dumps(value)}" for key, value in values.items() if value is not None]
-        self.config.write_text("\n".join(lines) + "\n")
-        self.config.chmod(0o644)
 
     def start(self, *, limit: float = 20.0) -> None:
         """Start it and return once its socket answers. Raises AssertionError with its own words if it ends."""

@@ -8,7 +8,6 @@ with EximServer(trusted=[alice]) as exim:
 from __future__ import annotations
 
 import asyncio
-import json
 import shlex
 import subprocess
 from typing import TYPE_CHECKING, Any, Final
@@ -19,6 +18,7 @@ from eximcertd.publication.ask import PUBLISH, Programs, decode_publish, encode
 from eximcertd.publication.attempt import Wanted
 from eximcertd.publish.request import FIRST_LINE, Answer, Request
 from eximcertd.settings import Config, PublishSettings
+from lab.configured import Configured
 from lab.daemon import program
 from lab.exim import EXIM
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 LIMIT: Final = 60
 
 
-class Publisher:
+class Publisher(Configured):
     """The two programs for one Exim. settings: values of the configuration file that differ, by section.
 
     wrapper: a command in front of root's part, such as setpriv or strace. reload_wrapper: the same for the other.
@@ -50,34 +50,22 @@ class Publisher:
         reload_wrapper: Sequence[str] = (),
     ) -> None:
         self.file: Final = exim.macro_file
-        self.directory: Final = exim.directory / "publisher"
-        self.directory.mkdir(exist_ok=True)
-        self.directory.chmod(0o755)
-        self.config: Final = self.directory / "eximcertd.toml"
-        self.allowed: Final = self.directory / "allowed"
         self.wrapper = tuple(wrapper)
         self.reload_wrapper = tuple(reload_wrapper)
         self.wrapped = ""
         self.confirmed = ("", 0, 0)
+        directory = exim.directory / "publisher"
+        super().__init__(
+            directory,
+            {
+                "allowlist": {"file": str(exim.macro_file)},
+                "exim": {"binary": str(EXIM), "config": str(exim.configuration), "pid_file": str(exim.pid_file)},
+                "state": {"directory": str(directory)},
+                "publish": {"min_interval": "0s"},
+            },
+            settings,
+        )
         self._programs = _WrappedPrograms(self)
-        self._settings: dict[str, dict[str, Any]] = {
-            "allowlist": {"file": str(exim.macro_file)},
-            "exim": {"binary": str(EXIM), "config": str(exim.configuration), "pid_file": str(exim.pid_file)},
-            "state": {"directory": str(self.directory)},
-            "publish": {"min_interval": "0s"},
-        }
-        self.configure(settings or {})
-
-    def configure(self, settings: Mapping[str, Mapping[str, Any]]) -> None:
-        """Change values of the configuration file and write it; None leaves a key out."""
-        lines = []
-        for section, values in settings.items():
-            self._settings.setdefault(section, {}).update(values)
-        for section, values in self._settings.items():
-            lines.append(f"[{section}]")
-            lines += [f"{key} = {json.dumps(value)}" for key, value in values.items() if value is not None]
-        self.config.write_text("\n".join(lines) + "\n")
-        self.config.chmod(0o644)
 
     def command(self, *arguments: str) -> list[str]:
         """Return the command that asks root's part."""
@@ -141,13 +129,6 @@ class Publisher:
         script.write_text(f'#!/bin/sh\nexec {shlex.join([*wrapper, program(name)])} "$@"\n')
         script.chmod(0o755)
         return f"command:{script}"
-
-    def allow(self, *fingerprints: str) -> None:
-        """Put fingerprints into the directory of the directory form, as eximcertd does."""
-        self.allowed.mkdir(exist_ok=True)
-        self.allowed.chmod(0o755)
-        for fingerprint in fingerprints:
-            (self.allowed / fingerprint).touch()
 
     def beside(self, suffix: str) -> Any:
         """Return the path of one of the files beside the macro file."""

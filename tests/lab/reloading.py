@@ -6,6 +6,7 @@ with EximServer(trusted=[alice]) as exim:
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import subprocess
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from eximcertd.fingerprint import Fingerprint
 from eximcertd.publish.macrofile import list_value, lookup_value
 from eximcertd.reload.request import FIRST_LINE, OUTCOMES
+from lab.configured import Configured
 from lab.daemon import program
 from lab.exim import EXIM
 
@@ -36,7 +38,7 @@ class Told(NamedTuple):
     daemons: dict[int, bool]
 
 
-class Reloader:
+class Reloader(Configured):
     """Exim's user's part for one Exim. settings: values of the configuration file that differ, by section.
 
     wrapper: a command in front of the program, such as setpriv.
@@ -50,29 +52,17 @@ class Reloader:
         wrapper: Sequence[str] = (),
     ) -> None:
         self.exim: Final = exim
-        self.directory: Final = exim.directory / "reload"
-        self.directory.mkdir(exist_ok=True)
-        self.directory.chmod(0o755)
-        self.config: Final = self.directory / "eximcertd.toml"
-        self.allowed: Final = self.directory / "allowed"
         self.wrapper = tuple(wrapper)
-        self._settings: dict[str, dict[str, Any]] = {
-            "allowlist": {"file": str(exim.macro_file)},
-            "exim": {"binary": str(EXIM), "config": str(exim.configuration)},
-            "state": {"directory": str(self.directory)},
-        }
-        self.configure(settings or {})
-
-    def configure(self, settings: Mapping[str, Mapping[str, Any]]) -> None:
-        """Change values of the configuration file and write it; None leaves a key out."""
-        lines = []
-        for section, values in settings.items():
-            self._settings.setdefault(section, {}).update(values)
-        for section, values in self._settings.items():
-            lines.append(f"[{section}]")
-            lines += [f"{key} = {json.dumps(value)}" for key, value in values.items() if value is not None]
-        self.config.write_text("\n".join(lines) + "\n")
-        self.config.chmod(0o644)
+        directory = exim.directory / "reload"
+        super().__init__(
+            directory,
+            {
+                "allowlist": {"file": str(exim.macro_file)},
+                "exim": {"binary": str(EXIM), "config": str(exim.configuration)},
+                "state": {"directory": str(directory)},
+            },
+            settings,
+        )
 
     def command(self) -> list[str]:
         """Return the command that asks it."""
@@ -105,13 +95,6 @@ class Reloader:
         self.exim.allow(sorted(fingerprints))
         return self.load(*fingerprints)
 
-    def allow(self, *fingerprints: str) -> None:
-        """Put fingerprints into the directory of the directory form, as eximcertd does."""
-        self.allowed.mkdir(exist_ok=True)
-        self.allowed.chmod(0o755)
-        for fingerprint in fingerprints:
-            (self.allowed / fingerprint).touch()
-
     def publish_directory(self) -> Told:
         """Write the directory form, as root's part does, and have it loaded."""
         value = lookup_value(self.allowed)
@@ -123,6 +106,4 @@ class Reloader:
 
 def digest(value: str) -> str:
     """Return the digest of a macro's value."""
-    import hashlib  # noqa: PLC0415 - only here
-
     return hashlib.sha256(value.encode()).hexdigest()
