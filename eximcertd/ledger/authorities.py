@@ -17,7 +17,7 @@ from eximcertd.status import Status
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from eximcertd.ledger.decisions import Decision
     from eximcertd.ledger.store import Store
@@ -168,6 +168,22 @@ class Authorities:
         with self._store.reading() as db:
             row = db.execute("SELECT names FROM enrolment WHERE fingerprint = ?", (fingerprint,)).fetchone()
         return tuple(json.loads(row[0])) if row else ()
+
+    def each(self, portion: int) -> Iterator[list[tuple[Fingerprint, str, tuple[str, ...], str]]]:
+        """Yield fingerprint, subject, alternative names and key (as Identity) of all that is enrolled, in portions."""
+        last = ""
+        while True:
+            with self._store.reading() as db:
+                rows = db.execute(
+                    "SELECT n.fingerprint, i.subject, n.names, i.spki"
+                    " FROM enrolment n JOIN identity i USING (fingerprint)"
+                    " WHERE n.fingerprint > ? ORDER BY 1 LIMIT ?",
+                    (last, portion),
+                ).fetchall()
+            yield [(Fingerprint(row[0]), row[1], tuple(json.loads(row[2])), row[3]) for row in rows]
+            if len(rows) < portion:
+                return
+            last = rows[-1][0]
 
     def learn(self, authority: Fingerprint, printed: str) -> bool:
         """Keep the hash of the authority's name that Exim has logged; return whether it is new."""

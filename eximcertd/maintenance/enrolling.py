@@ -216,6 +216,24 @@ class Enrolling:
         self._ledger.authorities.deny(denials)
         return denials
 
+    async def revoke_others(self, denials: Sequence[Denial]) -> list[Fingerprint]:
+        """Revoke what else is enrolled with a name or key that these bind; return it. Raises LedgerError.
+
+        The subject counts for a certificate without other names only: many clients can have one.
+        """
+        named = {one.fingerprint for one in denials if one.kind == "name"}
+        bound = {(one.kind, one.value) for one in denials if one.kind != "subject" or one.fingerprint not in named}
+        found: list[Fingerprint] = []
+        for portion in self._ledger.authorities.each(_PORTION) if bound else ():
+            found += [
+                name for name, subject, names, key in portion if not bound.isdisjoint(_bound(subject, names, key))
+            ]
+            await asyncio.sleep(0)
+        if found:
+            note = "has the name or key of a revoked certificate"
+            self._decider.decide(by_policy(Verb.REVOKE, found, note, time.time_ns() // 1_000_000))
+        return found
+
     async def round(self, now: datetime, forget_after: timedelta) -> list[Fingerprint]:
         """Read the CRLs again, and revoke what is on them; return what was revoked. Raises LedgerError.
 

@@ -156,9 +156,12 @@ def test_a_revoked_client_does_not_come_back_with_its_next_certificate(tmp_path:
         add(daemon, tmp_path, SITE)
         first = SITE.issue("client7.example")
         assert ask(exim.port, first.identity(tmp_path)).accepted
+        renewed = SITE.issue("client7.example").identity(tmp_path)
+        assert ask(exim.port, renewed).accepted
         done = daemon.ctl("revoke", first.fingerprint)
         assert done.returncode == 0
         assert "client7.example" in done.stdout
+        assert not ask(exim.port, renewed).accepted
         assert ask(exim.port, SITE.issue("client7.example").identity(tmp_path)).deferred
         assert not ask(exim.port, SITE.issue("new.example", key=first.private).identity(tmp_path)).accepted
         assert ask(exim.port, SITE.issue("other.example").identity(tmp_path)).accepted

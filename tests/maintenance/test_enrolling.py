@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import pytest
-from lab.authorities import NOW, Signer
+from lab.authorities import NOW, Signer, name_of
 from lab.certificates import DAY
 from lab.deciding import decide
 from lab.records import Records
@@ -207,6 +207,28 @@ def test_a_revoked_client_does_not_come_back_with_its_next_certificate(site: Sit
     assert site.try_(first, same_name, same_key, other := site.signer.issue("else.example")) == [other.fingerprint]
     decide(site.ledger, Verb.APPROVE, first.fingerprint)
     assert site.try_(same_name) == [same_name.fingerprint]
+
+
+def test_a_revocation_ends_the_other_certificates_of_the_same_client(site: Site) -> None:
+    site.authorize()
+    first, same_name = site.signer.issue("client7.example"), site.signer.issue("client7.example", subject=name_of("x"))
+    same_key = site.signer.issue("other.example", key=first.private)
+    same_subject = site.signer.issue("else.example", subject=first.subject)
+    site.try_(first, same_name, same_key, same_subject)
+    bound = site.enrolling.bind(first.fingerprint, None, None, "")
+    decide(site.ledger, Verb.REVOKE, first.fingerprint)
+    others = asyncio.run(site.enrolling.revoke_others(bound))
+    assert sorted(others) == sorted([same_name.fingerprint, same_key.fingerprint])
+    assert (site.status(same_name), site.status(same_subject)) == (Status.REVOKED, Status.APPROVED)
+
+
+def test_a_revocation_ends_what_has_the_subject_of_a_certificate_without_other_names(site: Site) -> None:
+    site.authorize()
+    first, second = (site.signer.issue("x", subject=name_of("ZOË"), names=[]) for _ in range(2))
+    site.try_(first, second)
+    bound = site.enrolling.bind(first.fingerprint, None, None, "name")
+    decide(site.ledger, Verb.REVOKE, first.fingerprint)
+    assert asyncio.run(site.enrolling.revoke_others(bound)) == [second.fingerprint]
 
 
 @pytest.mark.parametrize(("what", "refused"), [("name", "name"), ("key", "key"), ("certificate", "")])

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from eximcertd.control.caller import Caller
     from eximcertd.decisions.sources import KnownCertificates
     from eximcertd.fingerprint import Fingerprint
+    from eximcertd.ledger.authorities import Denial
 
 _PORTION: Final = 500
 _DENYING: Final = frozenset({Verb.REJECT, Verb.REVOKE})
@@ -62,33 +63,41 @@ class Changes:
         ends = {}
         if verb is Verb.APPROVE and given.get("replace"):
             ends = services.maintenance.renewals.replaced_by(fingerprints, known.certificates)
-        bound = await self._bind(fingerprints, known, given.get("bind")) if verb in _DENYING else []
+        denials = await self._bind(fingerprints, known, given.get("bind")) if verb in _DENYING else []
+        bound = [f"{one.kind} {clean(one.value)}" for one in denials[:_PORTION]]
         outcome = services.decider.decide(request)
+        decided = [one.fingerprint for one in outcome.decided]
         try:
             services.maintenance.renewals.schedule(ends, replace_at)
+            if verb is Verb.REVOKE:
+                others = await services.maintenance.enrolling.revoke_others(denials)
+                fingerprints += others
+                decided += others
         finally:  # a decision is published, whatever else fails
             state = await services.publication.settle(fingerprints)
             if state.ok and not services.publication.live:  # a certificate has expired meanwhile
                 await services.publication.settle()
-        entries = self._ledger.entries.among([one.fingerprint for one in outcome.decided])
+        entries = self._ledger.entries.among(decided[:_MOST_RECORDS])
         few = len(entries) <= _MOST_WITH_CERTIFICATES
         shown = await services.shown(entries, certificates=few)
         for entry in () if few else shown:
             entry["decision"]["note"] = ""  # the caller knows the note; 10,000 copies would not fit into a reply
         return {"decided": shown, "publication": self.published(), "bound": bound}
 
-    async def _bind(self, fingerprints: Sequence[Fingerprint], known: KnownCertificates, what: str | None) -> list[str]:
+    async def _bind(
+        self, fingerprints: Sequence[Fingerprint], known: KnownCertificates, what: str | None
+    ) -> list[Denial]:
         """Keep name and key refused of what an authority vouches for; return what is bound. Raises UsageError."""
         if what not in {None, "name", "key", "certificate"}:
             raise UsageError(f"{what!r} cannot be bound: expected name, key or certificate")
-        enrolling, bound = self._services.maintenance.enrolling, []
+        enrolling = self._services.maintenance.enrolling
+        bound: list[Denial] = []
         for number, fingerprint in enumerate(fingerprints, 1):
             der = await self._services.certificates.der(fingerprint) if enrolling.approved else None
-            denials = enrolling.bind(fingerprint, known.certificates.get(fingerprint), der, what or "")
-            bound += [f"{one.kind} {clean(one.value)}" for one in denials]
+            bound += enrolling.bind(fingerprint, known.certificates.get(fingerprint), der, what or "")
             if number % _PORTION == 0:
                 await asyncio.sleep(0)
-        return bound[:_PORTION]
+        return bound
 
     async def last(self, caller: Caller, given: dict[str, Any]) -> AsyncIterator[dict[str, Any]]:
         """Return the caller's last decision, in portions of its fingerprints."""
