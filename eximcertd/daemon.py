@@ -73,7 +73,7 @@ class Daemon:
         self._allowed = AllowedDirectory(state / "allowed")
         self._allowed.prepare()
         self._decider = Decider(self._ledger, recorder)
-        take_offline_decisions(state / "offline", state / "ledger/offline-taken", self._ledger, self._decider)
+        take_offline_decisions(state / "offline", state / "published/offline-taken", self._ledger, self._decider)
         self._programs = Programs(config)
         self._publication = Publisher(
             self._ledger,

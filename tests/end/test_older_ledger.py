@@ -84,6 +84,24 @@ def test_it_does_not_forget_a_revocation_made_offline_that_a_newer_one_has_taken
 
 
 @pytest.mark.parametrize("form", ["list", "directory"])
+def test_a_lost_ledger_locks_out_nobody_who_was_approved_again_after_a_revocation_made_offline(
+    exim: EximServer, alice: Identity, form: str
+) -> None:
+    with Eximcertd(exim, {"allowlist": {"form": form}}) as daemon:
+        assert daemon.ctl("approve", alice.fingerprint).returncode == 0
+        daemon.stop()
+        assert daemon.ctl("revoke", alice.fingerprint, "--offline").returncode == 0
+        daemon.start()
+        assert daemon.ctl("approve", alice.fingerprint).returncode == 0
+        daemon.stop()
+        shutil.rmtree(daemon.state / "ledger")
+        daemon.start()
+        until(lambda: daemon.status()["allowlist"]["live"], "what stands was looked at")
+        assert daemon.entries()[alice.fingerprint]["standing"] == "approved"
+        assert ask(exim.port, alice).accepted
+
+
+@pytest.mark.parametrize("form", ["list", "directory"])
 def test_a_directory_of_the_fingerprints_name_does_not_keep_root_from_revoking(
     exim: EximServer, alice: Identity, form: str
 ) -> None:
