@@ -24,6 +24,15 @@ def set_up(laptop: Laptop, server: EximServer, host: str = SERVER) -> subprocess
     )  # fmt: skip
 
 
+def assert_refused(laptop: Laptop, server: EximServer, reason: str, host: str = SERVER) -> None:
+    """Assert that setup fails for this reason and leaves every file as it was."""
+    before = laptop.files(*EVERYTHING)
+    done = set_up(laptop, server, host)
+    assert done.returncode == 1
+    assert reason in done.stderr
+    assert laptop.files(*EVERYTHING) == before
+
+
 def own_fingerprint(laptop: Laptop) -> str:
     printed = laptop.sh(f"openssl x509 -in {CLIENT}/certificate.pem -noout -fingerprint -sha256")
     return printed.strip().partition("=")[2].replace(":", "")
@@ -117,11 +126,7 @@ def test_a_key_that_exims_user_cannot_read_is_told_and_nothing_stays(server: Exi
         openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -subj /CN=mine -days 99 \\
             -keyout {CLIENT}/key.pem -out {CLIENT}/certificate.pem 2>/dev/null
     """)
-    before = laptop.files(*EVERYTHING)
-    done = set_up(laptop, server)
-    assert done.returncode == 1
-    assert "chgrp Debian-exim" in done.stderr
-    assert laptop.files(*EVERYTHING) == before
+    assert_refused(laptop, server, "chgrp Debian-exim")
 
 
 def test_without_the_servers_fingerprint_yes_is_refused(server: EximServer, laptop: Laptop) -> None:
@@ -170,31 +175,19 @@ def test_a_dry_run_shows_the_same_and_writes_nothing(server: EximServer, laptop:
 def test_lines_of_the_admins_in_the_way_are_named_and_all_is_put_back(server: EximServer, laptop: Laptop) -> None:
     laptop.sh("printf 'REMOTE_SMTP_SMARTHOST_HOSTS_AVOID_TLS = *' >/etc/exim4/exim4.conf.localmacros")
     laptop.sh("update-exim4.conf")
-    before = laptop.files(*EVERYTHING)
-    done = set_up(laptop, server)
-    assert done.returncode == 1
-    assert "hosts_avoid_tls" in done.stderr
-    assert laptop.files(*EVERYTHING) == before
+    assert_refused(laptop, server, "hosts_avoid_tls")
 
 
 def test_a_configuration_that_exim_would_refuse_is_never_live(server: EximServer, laptop: Laptop) -> None:
     laptop.sh("echo 'DCsmarthost = elsewhere' >/etc/exim4/exim4.conf.localmacros; update-exim4.conf")
-    before = laptop.files(*EVERYTHING)
-    done = set_up(laptop, server)
-    assert done.returncode == 1
-    assert "DCsmarthost" in done.stderr
-    assert laptop.files(*EVERYTHING) == before
+    assert_refused(laptop, server, "DCsmarthost")
 
 
 def test_an_edit_that_somebody_has_not_made_live_yet_is_not_made_live_by_setup(
     server: EximServer, laptop: Laptop
 ) -> None:
     laptop.sh("echo 'MAIN_FORCE_SENDER = yes' >/etc/exim4/exim4.conf.localmacros")
-    before = laptop.files(*EVERYTHING)
-    done = set_up(laptop, server)
-    assert done.returncode == 1
-    assert "/etc/exim4 was edited since Exim's configuration was generated" in done.stderr
-    assert laptop.files(*EVERYTHING) == before
+    assert_refused(laptop, server, "/etc/exim4 was edited since Exim's configuration was generated")
 
 
 def test_a_router_that_comes_before_ours_is_found_before_anything_is_live(server: EximServer) -> None:
@@ -205,11 +198,7 @@ def test_a_router_that_comes_before_ours_is_found_before_anything_is_live(server
             printf '  route_list = * 192.0.2.1\\n' >>/etc/exim4/conf.d/router/180_other
             update-exim4.conf
         """)
-        before = laptop.files(*EVERYTHING)
-        done = set_up(laptop, server)
-        assert done.returncode == 1
-        assert "router = other" in done.stderr
-        assert laptop.files(*EVERYTHING) == before
+        assert_refused(laptop, server, "router = other")
 
 
 def test_the_admins_macros_stay_and_so_does_what_is_added_later(server: EximServer, laptop: Laptop) -> None:
@@ -224,11 +213,7 @@ def test_the_admins_macros_stay_and_so_does_what_is_added_later(server: EximServ
 def test_a_name_that_is_not_in_the_servers_certificate_is_refused_where_exim_would_compare_it(
     server: EximServer, laptop: Laptop
 ) -> None:
-    before = laptop.files(*EVERYTHING)
-    done = set_up(laptop, server, ADDRESS)
-    assert done.returncode == 1
-    assert "is for server.lab.example, localhost" in done.stderr
-    assert laptop.files(*EVERYTHING) == before
+    assert_refused(laptop, server, "is for server.lab.example, localhost", ADDRESS)
 
 
 def test_in_the_split_configuration_the_name_does_not_matter(server: EximServer) -> None:

@@ -50,6 +50,17 @@ class House:
             file.unlink()
         self.ledger = Ledger(self.state / "ledger")
 
+    def hold(self) -> asyncio.Event:
+        """Let every request to root's part wait for this event."""
+        gate = asyncio.Event()
+
+        async def held(request: Request) -> Answer:
+            await gate.wait()
+            return await self.publisher.publish(request)
+
+        self.ask = held
+        return gate
+
     async def publish(self, request: Request) -> Answer:
         return await self.ask(request)
 

@@ -170,13 +170,7 @@ def test_a_stop_lets_a_publication_that_runs_come_to_its_end(house: House) -> No
     async def run() -> None:
         publication = house.publication()
         await publication.start()
-        gate = asyncio.Event()
-
-        async def slow(request: Request) -> Answer:
-            await gate.wait()
-            return await house.publisher.publish(request)
-
-        house.ask = slow
+        gate = house.hold()
         house.decide(Verb.APPROVE, ONE)
         running = asyncio.create_task(publication.settle())
         await asyncio.sleep(0)

@@ -13,7 +13,7 @@ from eximcertd.status import Verb
 if TYPE_CHECKING:
     import pytest
 
-    from eximcertd.publish.request import Answer, Request
+    from eximcertd.publish.request import Request
 from lab.house import ONE, THREE, TWO, House
 
 
@@ -82,14 +82,8 @@ def test_decisions_that_come_while_a_publication_runs_share_the_next(house: Hous
     async def run() -> None:
         publication = house.publication()
         await publication.start()
-        gate = asyncio.Event()
+        gate = house.hold()
         house.publisher.asked.clear()
-
-        async def slow(request: Request) -> Answer:
-            await gate.wait()
-            return await house.publisher.publish(request)
-
-        house.ask = slow
         house.decide(Verb.APPROVE, ONE)
         first = asyncio.create_task(publication.settle())
         await asyncio.sleep(0)
