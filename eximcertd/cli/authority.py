@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from eximcertd.cli.arguments import fingerprint_argument, prefix
+from eximcertd.cli.arguments import fingerprint_argument, names, prefix
 from eximcertd.cli.context import Context, json_option, pass_context
 from eximcertd.cli.decision import exit_status, note_option, say_publication
 from eximcertd.cli.formatting import WIDTH, count, digits, wrapped
@@ -132,9 +132,12 @@ def _ask(context: Context, method: str, **parameters: Any) -> dict[str, Any]:
 
 
 def _certificate(given: tuple[str, ...]) -> dict[str, str]:
-    """Return the parameters for a file or a fingerprint. Raises UsageError."""
-    file = Path(given[0])
-    if len(given) > 1 or not file.exists():
+    """Return the parameters for a file or a fingerprint: hex digits are one, whatever file has such a name.
+
+    Raises UsageError.
+    """
+    file, (digits, _) = Path(given[0]), names(given)
+    if digits or len(given) > 1 or not file.exists():
         return {"fingerprint": prefix(given)}
     from eximcertd.authorities.pem import LARGEST_FILE, one_certificate  # noqa: PLC0415 - the other verbs need none
 

@@ -282,4 +282,19 @@ def test_a_waiting_clients_ca_certificate_is_an_authority_only_with_ca(tmp_path:
         done = daemon.ctl("authority", "add", client.fingerprint)
         assert done.returncode == 7
         assert "is the certificate of a client" in done.stderr
+        done = daemon.ctl("authority", "add", client.fingerprint[:8], "--ca")
+        assert done.returncode == 3
+        assert "at least 16 digits" in done.stderr
         assert daemon.ctl("authority", "add", client.fingerprint, "--ca").returncode == 0
+
+
+def test_digits_are_a_fingerprint_and_no_file_that_somebody_has_given_such_a_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / SITE.fingerprint[:16]).write_bytes(Signer("Another CA").pem)
+    with relay("pinned") as (_, daemon):
+        daemon.start()
+        assert daemon.ctl("authority", "add", SITE.fingerprint[:16]).returncode == 3  # nobody knows it
+        assert daemon.json("authority", "list") == []
+        assert daemon.ctl("authority", "add", f"./{SITE.fingerprint[:16]}").returncode == 0

@@ -100,7 +100,7 @@ class AuthorityMethods:
 
     async def _der(self, given: dict[str, Any]) -> bytes:
         if given.get("fingerprint"):
-            [fingerprint] = await self._services.resolver.resolve([given["fingerprint"]])
+            [fingerprint] = await self._services.resolver.resolve([given["fingerprint"]], verb=Verb.APPROVE)
             der = await self._services.certificates.der(fingerprint)
             if der is None:
                 raise RefusedError(
