@@ -42,7 +42,7 @@ class Column(NamedTuple):
 
 
 def render(table: Sequence[Column], rows: Sequence[Sequence[str]], width: int) -> Iterator[str]:
-    """Yield the line of the headings, and a line for each row, at most ``width`` columns wide."""
+    """Yield the line of the headings, and a line for each row, ``width`` columns wide if the least widths fit."""
     widths = _widths(table, rows, width)
     for row in ([column.heading for column in table], *rows):
         cells = []
@@ -69,11 +69,11 @@ def waiting(entries: Sequence[dict[str, Any]], width: int, now: datetime | None)
     addresses = max((columns(row[3]) for row in rows), default=0)
     table = (
         Column("FINGERPRINT", SHORT),
-        Column("NAME", 17, grows=True),
+        Column("NAME", 17 if now else 14, grows=True),
         Column("LAST", RELATIVE if now else EXACT),
         Column("FROM", min(_LONGEST_IPV4, max(len("FROM"), addresses)), grows=True),
         Column("COUNT", 5, right=True),
-        Column("", 3),
+        Column("", max([3, *(len(row[-1]) for row in rows)])),
     )
     return render(table, rows, width)
 
@@ -89,17 +89,17 @@ def together(entries: Sequence[dict[str, Any]]) -> Iterator[dict[str, Any]]:
 
 def decided(entries: Sequence[dict[str, Any]], width: int) -> Iterator[str]:
     """Yield the table of entries with a decision: who made it, when and why."""
+    rows = [
+        (entry["fingerprint"][:SHORT], name(entry), *_decision(entry["decision"]), marks(entry)) for entry in entries
+    ]
     table = (
         Column("FINGERPRINT", SHORT),
         Column("NAME", 17, grows=True),
         Column("SINCE", len("2026-11-25")),
         Column("BY", 8, grows=True),
         Column("NOTE", 8, grows=True),
-        Column("", 2),
+        Column("", max([2, *(len(row[-1]) for row in rows)])),
     )
-    rows = [
-        (entry["fingerprint"][:SHORT], name(entry), *_decision(entry["decision"]), marks(entry)) for entry in entries
-    ]
     return render(table, rows, width)
 
 

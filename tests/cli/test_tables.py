@@ -168,6 +168,27 @@ def test_what_has_no_certificate_is_counted_beside_the_certificates_of_one_issue
     assert out.endswith("\n1 fingerprint without a certificate: --all shows them.\n")
 
 
+@pytest.mark.parametrize("verb", ["pending", "list"])
+def test_every_mark_is_there_in_80_columns_however_long_the_rest_is(
+    twin: Twin, monkeypatch: pytest.MonkeyPatch, verb: str
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    twin.see(
+        "AA" * 32,
+        certificate("CN=" + "x" * 200, source="attempt"),
+        standing="approved" if verb == "list" else "pending",
+        last_seen="2026-11-22T17:00:00Z",
+        attempts=123_456,
+        warnings=["has a short key"],
+        renews={"fingerprint": "B0", "same_key": False, "by": "bob", "at": "2026-11-22T17:00:00Z"},
+        same_name=["BB" * 32],
+        **{"from": {"host": "[192.168.100.100]", "helo": "h", "sender": "", "recipient": ""}},
+    )
+    row = ctl("--socket", twin.path, verb).out.splitlines()[3 if verb == "list" else 1]
+    assert row.endswith("  !+?=")
+    assert columns(row) <= 80
+
+
 def test_since_and_from_narrow_the_list(twin: Twin) -> None:
     fill(twin, 40)
     at = ("--socket", twin.path)
