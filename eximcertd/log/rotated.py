@@ -172,7 +172,7 @@ class RotatedFiles:
                 unknown.append(_Unknown(stamp(head), packed=True, mtime=sibling.mtime, sibling=sibling))
             return
         if sibling.is_packed:
-            return  # somebody begins to write it
+            return  # it is still being written
         cursor = self._registry.identify(file.fd, file.status, file.name, self._listing.inodes())
         if cursor is None:
             first = stamp(os.pread(file.fd, 19, 0))

@@ -146,12 +146,18 @@ def test_a_server_with_another_fingerprint_is_refused(server: EximServer, laptop
     assert laptop.files(*EVERYTHING) == before
 
 
-@pytest.mark.parametrize("answers", ["y\nn\n", ""])
-def test_nothing_is_written_unless_a_person_says_yes_twice(server: EximServer, laptop: Laptop, answers: str) -> None:
+@pytest.mark.parametrize(
+    ("answers", "hint"),
+    [("y\nn\n", ""), ("", "--server-fingerprint HEX answers this question"), ("y\n", "--yes asks nothing")],
+)
+def test_nothing_is_written_unless_a_person_says_yes_twice(
+    server: EximServer, laptop: Laptop, answers: str, hint: str
+) -> None:
     before = laptop.files(*EVERYTHING)
     done = laptop.ctl("client", "setup", f"{SERVER}:{server.port}", given=answers, good=False)
     assert done.returncode == 1
     assert "nothing was changed" in done.stderr
+    assert hint in done.stderr
     assert laptop.files(*EVERYTHING) == before
 
 

@@ -105,7 +105,7 @@ def _asked(
             "error",
             f"the server shows another certificate than the one that was kept: {grouped(shows)}",
             "no mail is sent to it. Ask the server's administrator: if the certificate was replaced, run "
-            "eximcertctl client setup again; if not, somebody answers in the server's place",
+            "eximcertctl client setup again; if not, another machine answers in the server's place",
             Exit.REFUSED,
         )
         return

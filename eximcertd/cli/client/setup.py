@@ -109,7 +109,7 @@ class _Setup:
             if shows.fingerprint != _fingerprint(given):
                 raise RefusedError(
                     f"{self._server} shows another certificate than the one with --server-fingerprint",
-                    hint="somebody may answer in the server's place; ask its administrator",
+                    hint="another machine may answer in the server's place; ask its administrator",
                 )
             return
         pinned = _pinned()
@@ -119,7 +119,7 @@ class _Setup:
             self._say(f"THIS IS NOT THE CERTIFICATE THAT WAS KEPT BEFORE:\n  {grouped(pinned)}")
         if self._yes:
             raise UsageError("--yes needs --server-fingerprint HEX, which confirms the server's certificate")
-        if not _ask("Is that what the server's setup printed?"):
+        if not _ask("Is that what the server's setup printed?", "--server-fingerprint HEX answers this question"):
             raise EximcertdError("nothing was changed: the server's fingerprint was not confirmed")
 
     def _files(self, shows: ServerCertificate, system: MailSystem) -> list[Change]:
@@ -236,11 +236,11 @@ def _what_next(system: MailSystem, server: Smarthost) -> str:
     return f"Exim sends all mail that is not for this machine to {server}, and to no other server."
 
 
-def _ask(question: str) -> bool:
+def _ask(question: str, hint: str = "--yes asks nothing") -> bool:
     try:
         return click.confirm(question)
     except click.Abort:
-        raise EximcertdError("nothing was changed: nobody answered", hint="--yes asks nothing") from None
+        raise EximcertdError("nothing was changed: no answer was given", hint=hint) from None
 
 
 def _fingerprint(text: str) -> Fingerprint:
