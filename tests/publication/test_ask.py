@@ -328,6 +328,21 @@ def test_the_programs_of_the_next_steps_have_started_when_exim_has_validated(ask
     assert running(asked) == {}
 
 
+def test_the_program_that_validated_a_list_confirms_it_only_if_it_is_what_exim_has(
+    asked: Programs, exim: EximServer, alice: Identity
+) -> None:
+    async def publish() -> str:
+        assert (await asked.reload(Request("validate list", None, (alice.fingerprint,)))).outcome == "valid"
+        assert (await asked.publish(Request("write list"))).outcome == "done"
+        waiting = running(asked)
+        loaded = await asked.reload(Request(f"load {value_digest(alice.fingerprint)}"))
+        assert set(waiting) == {RELOAD}, "the same process was asked"
+        return loaded.outcome
+
+    assert asyncio.run(publish()) == "invalid"
+    assert exim.reloads() == 0
+
+
 def test_no_program_is_left_waiting_after_a_step_that_failed(asked: Programs, exim: EximServer) -> None:
     with exim.configuration.open("a") as configuration:
         configuration.write("\nno such section\n")
