@@ -1,4 +1,4 @@
-"""eximcertctl check on an Exim that is not started, with a twin of the daemon at the socket.
+"""eximcertctl check on an Exim of the lab; looked_at: one that is not started, with a twin of the daemon at the socket.
 
 with looked_at() as (exim, daemon):
     status, found = check(daemon)
@@ -33,8 +33,7 @@ def looked_at(
     """Set up an Exim that is not started and a configuration of eximcertd, with a twin at its socket."""
     exim = EximServer(**{"allowed": [ALICE], **options})
     try:
-        daemon = Eximcertd(exim, settings)
-        daemon.allowed.mkdir()
+        daemon = beside(exim, **(settings or {}))
         exim.log.touch()
         shutil.chown(exim.log, USER, USER)
         with Twin(daemon.socket) as twin:
@@ -47,8 +46,26 @@ def looked_at(
 
 def check(daemon: Eximcertd) -> tuple[int, dict[str, list[str]]]:
     """Return the exit status, and verdict -> sentences with their remedies."""
-    done = ctl("--config", daemon.config, "check", "--json")
+    status, lines = checked(daemon)
     found: dict[str, list[str]] = {"ok": [], "warning": [], "error": [], "unknown": []}
-    for line in json.loads(done.out):
+    for line in lines:
         found[line["verdict"]].append(f"{line['sentence']} -> {line['remedy']}")
-    return done.status, found
+    return status, found
+
+
+def checked(daemon: Eximcertd, *options: str) -> tuple[int, list[dict[str, str]]]:
+    """Return the exit status and the lines."""
+    done = ctl("--config", daemon.config, "check", "--json", *options)
+    return done.status, json.loads(done.out)
+
+
+def sentences(daemon: Eximcertd, verdict: str) -> str:
+    """Return the sentences and remedies with a verdict."""
+    return "\n".join(check(daemon)[1][verdict])
+
+
+def beside(exim: EximServer, /, **settings: dict[str, Any]) -> Eximcertd:
+    """Return a configuration of eximcertd for an Exim, with a directory for what is allowed."""
+    daemon = Eximcertd(exim, settings)
+    daemon.allowed.mkdir()
+    return daemon
