@@ -79,6 +79,13 @@ def test_clients_that_waited_relay_once_their_authority_is_approved(tmp_path: Pa
         until(lambda: len(daemon.entries("pending")) == 3, "the clients are pending")
         assert add(daemon, tmp_path, SITE)["enrolled"] == 3
         assert all(ask(exim.port, leaf).accepted for leaf in leaves)
+        narrower = daemon.ctl("authority", "add", str(tmp_path / "authority.pem"), "--name", "*.other.example")
+        assert narrower.returncode == 7
+        assert "authority withdraw" in narrower.stderr
+        daemon.json("authority", "withdraw", SITE.fingerprint[:16])
+        assert add(daemon, tmp_path, SITE, "--name", "client1.*")["enrolled"] == 1
+        assert [ask(exim.port, leaf).accepted for leaf in leaves] == [False, True, False]
+        assert add(daemon, tmp_path, SITE, "--name", "client1.*", "--name", "client2.*")["enrolled"] == 1
 
 
 def test_certificates_of_one_unknown_issuer_are_one_entry_that_offers_the_authority(tmp_path: Path) -> None:

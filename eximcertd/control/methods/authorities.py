@@ -120,6 +120,13 @@ class AuthorityMethods:
         from eximcertd.maintenance.crl_files import CrlFiles  # noqa: PLC0415
 
         named = f"{grouped(authority.fingerprint)} ({clean(authority.name)})"
+        counts = self._ledger.authorities.counts()
+        for one in self._enrolling.approved:
+            if counts.get(one.fingerprint) and _narrower(one, authority):
+                raise RefusedError(
+                    f"{named} has approved certificates that may have other names, and they would stay approved",
+                    hint=f"first eximcertctl authority withdraw {one.fingerprint[:16]}, which ends them",
+                )
         problem = authority.problem(datetime.now(UTC))
         if problem:
             raise RefusedError(f"{named}: {problem}")
@@ -172,6 +179,12 @@ def _authority(row: AuthorityRow) -> Authority:
     from eximcertd.authorities.authority import Authority  # noqa: PLC0415
 
     return Authority.of(row.der, row.patterns, row.crl)
+
+
+def _narrower(before: Authority, now: Authority) -> bool:
+    """Tell whether the same authority would be approved for fewer names than before."""
+    same = (before.subject, before.spki) == (now.subject, now.spki)
+    return same and bool(now.patterns) and not (before.patterns and {*before.patterns} <= {*now.patterns})
 
 
 def _decision(authority: Authority, verb: Verb, caller: Caller, given: dict[str, Any]) -> Decision:
