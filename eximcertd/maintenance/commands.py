@@ -45,8 +45,9 @@ async def run(command: Sequence[str], text: str, limit: float) -> Ran:
         return Ran(None, f"{command[0]} did not end within {limit:g} s")
     finally:
         # What it has started ends with it. A setuid program, such as Exim's sendmail, cannot be killed by this user.
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(process.pid, signal.SIGKILL)
+        with contextlib.suppress(PermissionError):
+            with contextlib.suppress(ProcessLookupError):  # it has ended, and the loop may not know it yet
+                os.killpg(process.pid, signal.SIGKILL)
             await process.wait()
 
 
@@ -65,4 +66,4 @@ async def _write(process: asyncio.subprocess.Process, text: str) -> None:
         await process.stdin.drain()
     process.stdin.close()
     with contextlib.suppress(ConnectionError):
-        await process.stdin.wait_closed()
+        await asyncio.shield(process.stdin.wait_closed())  # its future is not ours to cancel

@@ -95,7 +95,9 @@ class Notifications:
         while True:
             something = self._due is not None or self._not_live_since is not None
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._woken.wait(), self._delays.tick if something else self._delays.idle)
+                # wait_for of Python 3.11 loses a cancellation that comes at the same time as the event.
+                async with asyncio.timeout(self._delays.tick if something else self._delays.idle):
+                    await self._woken.wait()
             self._woken.clear()
             try:
                 self._look(live=live(), now=time.monotonic())

@@ -131,7 +131,9 @@ class Scheduler:
             if left <= 0:
                 return
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._woken.wait(), left)
+                # wait_for of Python 3.11 loses a cancellation that comes at the same time as the event.
+                async with asyncio.timeout(left):
+                    await self._woken.wait()
                 return
 
     async def tick(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import os
 import shutil
@@ -216,6 +217,35 @@ def test_a_program_that_hangs_is_killed_with_what_it_started(tmp_path: Path) -> 
     assert "did not end within 0.5 s" in ran.text
     state = Path(f"/proc/{pid.read_text().strip()}/stat")
     assert not state.exists() or state.read_text().split()[2] == "Z"
+
+
+def test_a_program_that_ends_just_when_it_is_given_up_is_waited_for() -> None:
+    async def given_up(after: float) -> None:
+        running = asyncio.create_task(run(["/bin/true"], "", 30))
+        await asyncio.sleep(after)
+        running.cancel()
+        await asyncio.wait([running], timeout=30)
+        assert running.done()
+
+    for number in range(160):
+        asyncio.run(given_up(number % 80 / 16000))
+    gc.collect()  # a process that is left makes a warning, and the test fails
+
+
+@pytest.mark.parametrize("steps", range(6))
+def test_a_stop_that_comes_with_a_new_client_is_not_lost(tmp_path: Path, steps: int) -> None:
+    async def story() -> None:
+        told = Told(tmp_path, delays=QUICK._replace(gather=1000, tick=1000, idle=1000))
+        running = asyncio.create_task(told.notifications.run(lambda: told.live, told.shown))
+        await asyncio.sleep(0.01)
+        told.notifications.seen([of(1)])
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        running.cancel()
+        ended, _ = await asyncio.wait([running], timeout=5)
+        assert ended
+
+    asyncio.run(story())
 
 
 UNPRIVILEGED = """
