@@ -53,8 +53,8 @@ def _read(data: bytes, authority: Authority) -> Crl:
         raise SignatureError("it is the CRL of another authority")
     verify_signature(der, authority.key)
     for extension in parsed(lambda: crl.extensions):
-        delta = isinstance(extension.value, x509.DeltaCRLIndicator)
-        if delta or (extension.critical and not _covers_all(extension.value)):
+        limits = isinstance(extension.value, x509.DeltaCRLIndicator | x509.IssuingDistributionPoint)
+        if (limits or extension.critical) and not _covers_all(extension.value):
             raise SignatureError("it does not cover all certificates of the authority")
     next_update = getattr(crl, "next_update_utc", None) or crl.next_update
     if next_update is None:
@@ -71,7 +71,7 @@ def _issuer(der: bytes) -> bytes:
 
 
 def _covers_all(value: object) -> bool:
-    """Tell whether a critical extension leaves the CRL complete for the certificates of clients."""
+    """Tell whether such an extension leaves the CRL complete for the certificates of clients."""
     return isinstance(value, x509.IssuingDistributionPoint) and not (
         value.indirect_crl
         or value.only_contains_ca_certs

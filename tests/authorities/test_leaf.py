@@ -286,6 +286,15 @@ def test_a_certificate_on_the_crl_is_refused_and_another_one_enrolled(pem: bool)
     assert with_crl(SITE.crl([gone], pem=pem), good, gone) == ["", "it is on the CRL of its authority"]
 
 
+OF_CAS = x509.IssuingDistributionPoint(
+    full_name=None,
+    relative_name=None,
+    only_contains_user_certs=False,
+    only_contains_ca_certs=True,
+    only_some_reasons=None,
+    indirect_crl=False,
+    only_contains_attribute_certs=False,
+)
 UNUSABLE = {
     "expired": (SITE.crl(next_update=NOW - DAY), "its next update was due"),
     "of another authority": (PUBLIC.crl(), "it is the CRL of another authority"),
@@ -296,6 +305,8 @@ UNUSABLE = {
     "several": (SITE.crl() + SITE.crl(), "it holds several CRLs"),
     "cut short": (SITE.crl(pem=False)[:-9], "it is malformed"),
     "a part of the whole": (SITE.crl(extensions=[(x509.DeltaCRLIndicator(1), True)]), "it does not cover all"),
+    "of CAs only": (SITE.crl(extensions=[(OF_CAS, True)]), "it does not cover all"),
+    "of CAs only, not critical": (SITE.crl(extensions=[(OF_CAS, False)]), "it does not cover all"),
 }
 
 

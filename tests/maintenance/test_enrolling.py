@@ -278,6 +278,10 @@ def test_what_comes_onto_the_crl_is_revoked_when_the_file_changes(site: Site) ->
     assert site.round() == [gone.fingerprint]
     assert (site.status(good), site.status(gone)) == (Status.APPROVED, Status.REVOKED)
     assert site.try_(gone) == []
+    file.write_bytes(site.signer.crl())  # a later CRL without it, as when it has expired
+    assert site.round() == site.try_(gone) == []
+    assert site.status(gone) is Status.REVOKED
+    assert site.ledger.authorities.counts() == {site.signer.fingerprint: 1}
 
 
 @pytest.mark.parametrize("harm", ["missing", "garbage", "overdue", "another's"])
