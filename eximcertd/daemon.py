@@ -141,6 +141,7 @@ class Daemon:
                     self._ledger,
                     intake=intake,
                     publication=self._publication,
+                    loads=self._programs.loads,
                     expiry=maintenance.expiry,
                     recorder=self._recorder,
                 )
@@ -181,8 +182,7 @@ class Daemon:
             watch_problem=lambda: watch.problem,
         )
         renewals = Renewals(self._ledger, self._decider)
-        settle = self._publication.settle
-        enrolling = Enrolling(self._ledger, self._decider, self._recorder, self._allowed, settle)
+        enrolling = Enrolling(self._ledger, self._decider, self._recorder, self._allowed, self._publication.settle)
         forgetting = Forgetting(self._ledger, self._recorder)
         return Maintenance(clock, arrivals, expiry, renewals, forgetting, health, enrolling)
 

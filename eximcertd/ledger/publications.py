@@ -6,6 +6,7 @@ the macro file and these two, never between the file and the decisions.
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -45,10 +46,14 @@ class Confirmed:
 
 
 class Publications:
-    """The part of the ledger that holds what Exim was made to honour."""
+    """The part of the ledger that holds what Exim was made to honour.
+
+    outcomes: how many publications have ended in each way since the ledger was opened.
+    """
 
     def __init__(self, store: Store) -> None:
         self._store = store
+        self.outcomes: Final[Counter[str]] = Counter()
 
     def wanted(self) -> list[Fingerprint]:
         """Return the allowlist that follows from the decisions, ascending."""
@@ -184,6 +189,7 @@ class Publications:
             _set(db, "written", "")
             # a publication is a record for people: the newest are enough
             db.execute("DELETE FROM publication WHERE id < ?", (number - 10_000,))
+        self.outcomes[outcome] += 1
 
     def fail(self, number: int, outcome: str, message: str, now: int) -> None:
         """Note that publication ``number`` did not become live."""
@@ -192,15 +198,7 @@ class Publications:
                 "UPDATE publication SET outcome = ?, message = ?, ended_at = ? WHERE id = ?",
                 (outcome, message[:2000], now, number),
             )
-
-    def outcomes(self) -> dict[str, int]:
-        """Return how many publications ended in each way."""
-        with self._store.reading() as db:
-            return dict(
-                db.execute(
-                    "SELECT outcome, count(*) FROM publication WHERE outcome IS NOT NULL GROUP BY outcome"
-                ).fetchall()
-            )
+        self.outcomes[outcome] += 1
 
     def last_confirmed(self) -> Confirmed:
         """Return what was last confirmed live."""

@@ -69,7 +69,7 @@ class JournalSource:
         self._delivered_at = time.monotonic()
         self._last: datetime | None = None
         self._problem: str | None = None
-        self._beat = 0
+        self._beat = self._lines = 0
 
     def batches(self) -> Iterator[Batch]:
         """Follow the journal until ``stop``."""
@@ -92,7 +92,7 @@ class JournalSource:
 
     def progress(self) -> Progress:
         """Tell how far it is; the journal counts no bytes."""
-        return Progress("journal", 0, 0, self._last, self._problem, self._beat)
+        return Progress("journal", 0, 0, self._last, self._problem, self._beat, self._lines)
 
     def _open(self) -> Any:
         """Return the journal, before the first entry that was not read yet."""
@@ -134,6 +134,7 @@ class JournalSource:
 
     def _take(self, entry: dict[str, Any]) -> None:
         self._moved += 1
+        self._lines += 1
         self._cursor = entry["__CURSOR"]
         message = entry.get("MESSAGE")
         at = datetime.fromtimestamp(entry["__REALTIME_TIMESTAMP"] / 1e6, UTC)

@@ -28,7 +28,7 @@ _MOST_AHEAD: Final = 64
 class Reader:
     """Not for use by two threads. zone: Exim's. length: of a piece, in bytes. most: fingerprints a piece of a text.
 
-    uses: whether the lines of accepted recipients are counted too.
+    uses: whether all lines, and those of accepted recipients, are counted too. lines: their number.
     """
 
     def __init__(
@@ -37,6 +37,7 @@ class Reader:
         self._buffer = Buffer(grammar.literal, length)
         self._aggregator = Aggregator(grammar, zone, most)
         self._uses = uses
+        self.lines = 0
 
     def __len__(self) -> int:
         """Return for how many fingerprints something was found since ``take``."""
@@ -153,6 +154,7 @@ class Reader:
             )
             if uses:
                 self._aggregator.count_uses(self._buffer, low, high, otherwise)
+                self.lines += self._buffer.bytes.count(b"\n", low, high)
         cursor.advance(self._buffer, begin, high)
         return high - begin
 

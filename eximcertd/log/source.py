@@ -38,6 +38,7 @@ class Progress:
     behind_bytes: what is known to be there and is not read yet. last_line_at: when the last line was read
     (aware, UTC), None before the first. problem: a sentence about what keeps the source from its work, makes it
     slower or was lost, else None. beat: grows whenever the reader makes progress, even with nothing to read.
+    lines: how many lines, or entries of the journal, were read since the start.
     """
 
     path: str
@@ -46,6 +47,7 @@ class Progress:
     last_line_at: datetime | None
     problem: str | None
     beat: int
+    lines: int = 0
 
 
 class Source(Protocol):

@@ -121,11 +121,11 @@ class Tailer:
 
     def progress(self) -> Progress:
         """Tell how far it is."""
-        current, path, problem = self._registry.current, self._path_now, self._problem
+        current, path, problem, lines = self._registry.current, self._path_now, self._problem, self._reader.lines
         behind = self._rotated.behind + sum(cursor.unread() for cursor in self._registry.held() if not cursor.at_end)
         if current is None:
-            return Progress(path, 0, behind, self._last, problem, self._beat)
-        return Progress(current.name, current.end, behind + current.unread(), self._last, problem, self._beat)
+            return Progress(path, 0, behind, self._last, problem, self._beat, lines)
+        return Progress(current.name, current.end, behind + current.unread(), self._last, problem, self._beat, lines)
 
     def look(self) -> Iterator[Batch]:
         """Look once at all files, read everything new, and yield the batches to be stored."""

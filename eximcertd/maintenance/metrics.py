@@ -37,7 +37,10 @@ class Measured(NamedTuple):
 
 
 class Metrics:
-    """Writes the file. file: of the running configuration."""
+    """Writes the file. file: of the running configuration. loads: reloads by outcome, see publication.ask.Programs.
+
+    Counters begin at 0 with eximcertd, which Prometheus expects.
+    """
 
     def __init__(
         self,
@@ -46,6 +49,7 @@ class Metrics:
         *,
         intake: Intake,
         publication: Publisher,
+        loads: Mapping[str, int],
         expiry: Expiry,
         recorder: Recorder,
     ) -> None:
@@ -53,6 +57,7 @@ class Metrics:
         self._ledger = ledger
         self._intake = intake
         self._publication = publication
+        self._loads = loads
         self._expiry = expiry
         self._recorder = recorder
         self._problem = ""
@@ -75,6 +80,7 @@ class Metrics:
         yield Measured(
             "attempts", "Refused attempts of the fingerprints that are kept.", _one(ledger.entries.attempts())
         )
+        yield Measured("log_lines", "Lines of the log that were read.", _one(progress.lines), counter=True)
         yield Measured("log_position_bytes", "Offset in the log.", _one(progress.position))
         yield Measured("log_behind_bytes", "Bytes of the log that are not read yet.", _one(progress.behind_bytes))
         if progress.last_line_at is not None:
@@ -85,8 +91,11 @@ class Metrics:
             yield Measured("published_timestamp_seconds", "When a list was last live.", _one(confirmed.at / 1000))
         yield Measured("live", "1 if Exim honours exactly what was decided.", _one(self._publication.live))
         yield Measured("exim_down", "1 if Exim ended at the last reload.", _one(state.outcome == "died"))
-        outcomes = ledger.publications.outcomes()
+        outcomes = ledger.publications.outcomes
         yield Measured("publications", "Publications by outcome.", outcomes, "outcome", counter=True)
+        yield Measured(
+            "reloads", "Times that Exim was to load the list, by outcome.", self._loads, "outcome", counter=True
+        )
         dropped = _one(ledger.sightings.dropped())
         yield Measured("unmatched_dropped", "Fingerprints dropped to keep unmatched_limit.", dropped, counter=True)
         yield Measured("expired", "Approved certificates that have expired.", _one(len(self._expiry.expired())))

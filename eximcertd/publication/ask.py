@@ -15,6 +15,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections import Counter
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -54,7 +55,7 @@ class Programs:
 
     One request is made at a time. While Exim validates a list, the program that writes it is started: it loads, and
     waits for its request. The program that has validated the list waits too, and loads it. options: of
-    eximcertd-publish, where it is run as a command.
+    eximcertd-publish, where it is run as a command. loads: how many requests to load the list have ended in each way.
     """
 
     def __init__(self, config: Config, limit: float = LIMIT, options: Sequence[str] = ()) -> None:
@@ -62,6 +63,7 @@ class Programs:
         self._limit = limit
         self._options = options
         self._waiting: dict[str, Program] = {}
+        self.loads: Final[Counter[str]] = Counter()
 
     async def publish(self, request: Request) -> Answer:
         """Ask root's part."""
@@ -84,6 +86,8 @@ class Programs:
             answer = ReloadAnswer(UNKNOWN, "ask", f"the answer of {RELOAD} cannot be read: {error}")
         if answer.outcome not in {reload.VALID, reload.SKIPPED}:
             self.close()
+        if request.action.startswith("load "):
+            self.loads[answer.outcome] += 1
         return answer
 
     async def _exchange(self, name: str, raw: bytes, *, validating: bool = False) -> ProgramReply:

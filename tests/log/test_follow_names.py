@@ -248,9 +248,11 @@ def test_progress_tells_where_it_is_and_the_ledger_what_it_follows(path: Path) -
     progress = looking.follower.progress()
     assert (progress.path, progress.position, progress.behind_bytes) == (str(path), path.stat().st_size, 0)
     assert progress.last_line_at is not None
+    assert progress.lines == path.read_bytes().count(b"\n")
     log.raw(b"half an entry")
     looking.look()
     assert looking.follower.progress().behind_bytes == len(b"half an entry")
+    assert looking.follower.progress().lines == progress.lines
     assert looking.follower.progress().beat > progress.beat
     (cursor,) = looking.twin.cursors()
     assert (cursor.start, cursor.end, cursor.live) == (0, progress.position, True)

@@ -200,6 +200,7 @@ def test_entries_are_counted_as_they_come_and_in_files_that_come(tmp_path: Path)
         journal.write(*exim(rejection()), file="later")
         reading.expect(**{FIRST: 4})
         assert reading.source.progress().problem is None
+        assert reading.source.progress().lines == 4
 
 
 def test_a_restart_counts_what_came_meanwhile_once_even_an_entry_half_read(tmp_path: Path) -> None:

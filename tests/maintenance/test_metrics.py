@@ -35,10 +35,16 @@ def metrics(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_daemon_writes_what_it_knows(exim: EximServer, alice: Identity, metrics: Path) -> None:
     with Eximcertd(exim, {"metrics": {"file": str(metrics)}}) as daemon:
         until(metrics.exists, "the first metrics")
+        first = metrics.read_text()
         assert daemon.ctl("approve", alice.fingerprint).returncode == 0
         metrics.unlink()
         daemon.restart()
         until(metrics.exists, "the metrics after a restart")
+    for line in (
+        'eximcertd_publications_total{outcome="live"} 1.0',
+        'eximcertd_reloads_total{outcome="loaded"} 1.0',
+    ):
+        assert line in first
     text = metrics.read_text()
     for line in (
         'eximcertd_fingerprints{status="approved"} 1.0',
@@ -48,11 +54,11 @@ def test_the_daemon_writes_what_it_knows(exim: EximServer, alice: Identity, metr
         "# TYPE eximcertd_publications_total counter",
     ):
         assert line in text
-    assert re.search(r'eximcertd_publications_total\{outcome="live"\} [1-9]', text)
     assert metrics.stat().st_mode & 0o777 == 0o644
     assert list(metrics.parent.iterdir()) == [metrics]
+    assert "# TYPE eximcertd_log_lines_total counter" in text
     named = set(re.findall(r"eximcertd_[a-z_]+", RULES.read_text() + DASHBOARD.read_text()))
-    assert named <= set(re.findall(r"^(eximcertd_[a-z_]+)", text, re.MULTILINE))
+    assert named <= set(re.findall(r"^(eximcertd_[a-z_]+)", first + text, re.MULTILINE))
 
 
 def test_a_file_that_cannot_be_written_is_a_sentence(tmp_path: Path) -> None:
@@ -72,10 +78,16 @@ def test_the_dashboard_is_json_with_a_panel_for_each_query() -> None:
 
 
 @pytest.mark.skipif(not PROMTOOL, reason="promtool comes with Debian's package prometheus")
-def test_promtool_takes_alerts_and_metrics(tmp_path: Path) -> None:
+def test_promtool_takes_the_alerts_the_queries_of_the_dashboard_and_the_metrics(tmp_path: Path) -> None:
     done = subprocess.run([PROMTOOL, "check", "rules", str(RULES)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "3 rules found" in done.stdout
+    queries = [panel["targets"][0]["expr"] for panel in json.loads(DASHBOARD.read_text())["panels"]]
+    rules = [{"record": f"panel:{number}", "expr": query} for number, query in enumerate(queries)]
+    (tmp_path / "queries.yml").write_text(json.dumps({"groups": [{"name": "dashboard", "rules": rules}]}))
+    call = [PROMTOOL, "check", "rules", str(tmp_path / "queries.yml")]
+    done = subprocess.run(call, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
     write(tmp_path / "x.prom", [Measured("publications", "Publications.", {"live": 1.0}, "outcome", counter=True)])
     text = (tmp_path / "x.prom").read_text()
     done = subprocess.run([PROMTOOL, "check", "metrics"], input=text, capture_output=True, text=True, check=False)

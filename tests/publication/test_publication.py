@@ -184,7 +184,7 @@ def test_each_attempt_is_counted_by_how_it_ended(house: House) -> None:
         await publication.stop()
 
     asyncio.run(run())
-    assert house.ledger.publications.outcomes() == {"invalid": 1, "live": 1}
+    assert house.ledger.publications.outcomes == {"invalid": 1, "live": 1}
 
 
 def test_the_directory_form_begins_without_the_files_of_rejected_ones(house: House) -> None:
