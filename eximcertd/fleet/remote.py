@@ -139,7 +139,7 @@ class Desk(Protocol):
         """Return at most ``most`` acts after a generation, in order."""
 
     def newest(self, fingerprints: Collection[Fingerprint]) -> dict[Fingerprint, Act]:
-        """Return the newest act on each of these fingerprints that has one."""
+        """Return the newest act on each of these fingerprints that has one: approve, reject or revoke."""
 
     def of_request(self, request: str) -> Act | None:
         """Return the act with this request, if there is one."""
@@ -155,6 +155,9 @@ class Desk(Protocol):
 
     def pending(self, most: int) -> Sequence[Sighted]:
         """Return what waits: those with a certificate first, then the newest; no more than ``most`` fingerprints."""
+
+    def sighted(self, fingerprints: Collection[Fingerprint]) -> Sequence[Sighted]:
+        """Return what the relays have seen of these fingerprints, whether they wait or are decided."""
 
     def matching(self, prefix: str, most: int = 10) -> Sequence[Fingerprint]:
         """Return known fingerprints that begin with these digits."""
