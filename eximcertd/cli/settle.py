@@ -12,7 +12,7 @@ from eximcertd.cli.context import Context, json_option
 from eximcertd.cli.decision import ask, exit_status, note_option, say_decision
 from eximcertd.cli.formatting import count
 from eximcertd.cli.output import print_json, say
-from eximcertd.cli.pendingrun import print_table, width
+from eximcertd.cli.pendingrun import MOST, print_table, width
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -45,17 +45,17 @@ def command(ctx: click.Context, removed: str | None, added: str | None, note: st
     option gives the answer, nothing is decided.
     """
     context: Context = ctx.obj
-    edits = context.call("Edits")
+    edits, total = _edits(context)
     answers, status, done = {"removed": removed, "added": added}, 0, {}
     if as_json and not removed and not added:
-        print_json(edits)
+        print_json({**edits, **total})
         return
     if not as_json and not any(edits.values()):
         say("Nothing was removed or added by hand.")
     for what, entries in edits.items():
         if not entries:
             continue
-        verb = answers[what] or ("later" if as_json else _asked(what, entries))
+        verb = answers[what] or ("later" if as_json else _asked(what, entries, total[f"{what}_total"]))
         if verb == "later":
             continue
         done[what] = answer = ask(context, verb, [entry["fingerprint"] for entry in entries], note)
@@ -67,10 +67,24 @@ def command(ctx: click.Context, removed: str | None, added: str | None, note: st
     ctx.exit(status)
 
 
-def _asked(what: str, entries: Sequence[dict[str, Any]]) -> str:
+def _edits(context: Context) -> tuple[dict[str, list[dict[str, Any]]], dict[str, int]]:
+    """Return the entries that were removed and added, as many as one decision takes, and how many there are."""
+    edits: dict[str, list[dict[str, Any]]] = {"removed": [], "added": []}
+    with context.client() as client:
+        for portion in client.stream("Edits"):
+            for what, entries in edits.items():
+                entries.extend(portion[what])
+    return edits, {key: portion[key] for key in ("removed_total", "added_total")}
+
+
+def _asked(what: str, entries: Sequence[dict[str, Any]], total: int) -> str:
     """Show a set and what each answer does, and return the answer of a person."""
-    say(f"{count(len(entries), 'fingerprint')} {what} by hand:", bold=True)
-    print_table(table.decided(entries, width()))
+    say(f"{count(total, 'fingerprint')} {what} by hand:", bold=True)
+    print_table(table.decided(entries[:MOST], width()))
+    if len(entries) > MOST:
+        say(f"and {len(entries) - MOST:,} more: settle --json prints them.")
+    if total > len(entries):
+        say(f"The answer concerns {len(entries):,} of them: afterwards settle again.")
     for word, effect in _EFFECTS[what].items():
         say(f"  {word:<8} {effect}")
     if not (sys.stdin.isatty() and sys.stdout.isatty()):

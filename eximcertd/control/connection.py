@@ -188,24 +188,29 @@ class Connection:
         return task.result()
 
     async def _portions(self, call: Call, answer: AsyncIterator[dict[str, Any]]) -> Reply:
-        """Send each portion when it is available, and return the last reply; without ``more``, all portions in one."""
+        """Send each portion when it is available, and return the last reply; without ``more``, all portions in one.
+
+        The lists of the last reply after portions are empty. What is no list is that of the last portion.
+        """
         outputs = shipped().methods[call.method.rpartition(".")[2]].outputs
-        whole: dict[str, list[Any]] = {key: [] for key in outputs.fields}
+        last: dict[str, Any] = {key: [] for key in outputs.fields}
         size = 0
         try:
             while (portion := await self._portion(answer)) is not None:
+                last.update((key, value) for key, value in portion.items() if not isinstance(value, list))
                 if call.more:
                     await self._send(Reply(portion, continues=True))
                     continue
                 size += len(encode_reply(Reply(portion)))
                 if size > LARGEST_REPLY:
                     return _too_much()
-                for key, values in portion.items():
-                    whole[key].extend(values)
+                for key, value in portion.items():
+                    if isinstance(value, list):
+                        last[key].extend(value)
         finally:
             if isinstance(answer, AsyncGenerator):
                 await answer.aclose()
-        return Reply(dict(whole))
+        return Reply(last)
 
     async def _portion(self, answer: AsyncIterator[dict[str, Any]]) -> dict[str, Any] | None:
         """Return the next portion, None at the end. Raises _LostError if the caller has closed the connection."""

@@ -116,6 +116,18 @@ def test_settle_decides_each_set_at_once(twin: Twin) -> None:
     assert decided(twin) == [("approve", [ALICE, BOB], "mine")]
 
 
+def test_settle_says_how_many_there_are_beyond_those_that_it_shows_and_decides_on(twin: Twin) -> None:
+    for number in range(150):
+        twin.see(f"{number:064X}", standing="approved")
+    twin.edits["added"] = [twin.entries[f"{number:064X}"] for number in range(150)]
+    twin.edits_beyond = 20_000
+    out = ctl("--socket", twin.path, "settle").out
+    assert "20,150 fingerprints added by hand:" in out
+    assert "and 50 more: settle --json prints them." in out
+    assert "The answer concerns 150 of them: afterwards settle again." in out
+    assert ctl("--socket", twin.path, "settle", "--json").json["added_total"] == 20_150
+
+
 def test_settle_asks_on_a_terminal(twin: Twin) -> None:
     twin.edits = {"removed": [twin.entries[ALICE]], "added": []}
     on_a_terminal(twin, "settle", answers=[("[later]: ", "approve\n")])

@@ -88,6 +88,18 @@ def test_an_empty_listing_has_its_empty_list(twin: Twin) -> None:
         assert list(client.stream("Export")) == [{"records": []}]
 
 
+def test_the_end_of_a_listing_has_no_entry_and_every_other_output(twin: Twin) -> None:
+    twin.see(ALICE)
+    twin.edits["added"] = [twin.entries[ALICE]]
+    totals = {"removed_total": 0, "added_total": 1}
+    with Client(twin.path) as client:
+        *_, end = client.stream("Edits")
+        whole = client.call("Edits")
+    assert end == {"removed": [], "added": [], **totals}
+    assert [entry["fingerprint"] for entry in whole.pop("added")] == [ALICE]
+    assert whole == {"removed": [], **totals}
+
+
 def test_pipelined_calls_are_answered_in_their_order(twin: Twin) -> None:
     for number in range(20):
         twin.see(f"{number:064X}")

@@ -38,7 +38,7 @@ def test_what_was_added_and_removed_by_hand_is_settled(exim: EximServer, alice: 
         assert [one["fingerprint"] for one in edits["added"]] == [mallory.fingerprint]
         done = daemon.ctl("settle", "--removed", "approve", "--added", "approve", "--note", "both are ours")
         assert done.returncode == 0
-        assert daemon.json("settle") == {"removed": [], "added": []}
+        assert daemon.json("settle") == {"removed": [], "added": [], "removed_total": 0, "added_total": 0}
         assert {one["verb"] for one in daemon.json("history", "-n", "2")} == {"approve"}
         assert ask(exim.port, alice).accepted
         assert ask(exim.port, mallory).accepted

@@ -88,6 +88,7 @@ class Twin:
         self.lines: list[dict[str, Any]] = []
         self.events: list[dict[str, Any]] = []
         self.edits: dict[str, list[dict[str, Any]]] = {"removed": [], "added": []}
+        self.edits_beyond = 0
         self.issuers: list[dict[str, Any]] = []
         self.current = True
         own: dict[str, Handler] = {
@@ -304,13 +305,14 @@ class Twin:
         decided = [_listed(self.entries[fingerprint]) for fingerprint in chosen]
         return {"decided": decided, "publication": self.publication}
 
-    async def _last(self, caller: Caller, parameters: dict[str, Any]) -> dict[str, Any]:
+    async def _last(self, caller: Caller, parameters: dict[str, Any]) -> AsyncIterator[dict[str, Any]]:
         self._note("Last", caller, parameters)
-        return {"decisions": self.records[-1:], "current": self.current}
+        yield {"decisions": self.records[-1:], "current": self.current}
 
-    async def _edits(self, caller: Caller, parameters: dict[str, Any]) -> dict[str, Any]:
+    async def _edits(self, caller: Caller, parameters: dict[str, Any]) -> AsyncIterator[dict[str, Any]]:
         self._note("Edits", caller, parameters)
-        return self.edits
+        beyond = {f"{what}_total": len(some) + self.edits_beyond for what, some in self.edits.items()}
+        yield {**self.edits, **beyond}
 
     async def _segments(self, caller: Caller, parameters: dict[str, Any]) -> AsyncIterator[dict[str, Any]]:
         self._note("Segments", caller, parameters)

@@ -33,7 +33,8 @@ _MOST_ISSUERS: Final = 50
 _MOST_SEARCHED: Final = 2000  # certificates of the directory that are read to find a CA's
 _MOST_RECORDS: Final = 10_000
 _MOST_NEWEST: Final = 100_000
-_MOST_EDITS: Final = 1000
+_MOST_EDITS: Final = 10_000  # of one decision
+_MOST_COUNTED: Final = 100_000
 _STANDINGS: Final = ("pending", "unmatched", "approved", "rejected", "revoked")
 
 
@@ -140,13 +141,17 @@ class Questions:
         shown = await self._services.shown(self._ledger.entries.among(valid))
         return [{**entry, "decision": views.decision(allowed[entry["fingerprint"]])} for entry in shown]
 
-    async def edits(self, _: Caller, __: dict[str, Any]) -> dict[str, Any]:
-        """Return what manual edits removed and added."""
+    async def edits(self, _: Caller, __: dict[str, Any]) -> AsyncIterator[dict[str, Any]]:
+        """Return what manual edits removed and added, in portions, with the number of each."""
         await self._services.publication.look()
-        decisions, entries = self._ledger.decisions, self._ledger.entries
-        names = decisions.withheld()[:_MOST_EDITS], decisions.added_by_hand(_MOST_EDITS)
-        removed, added = [await self._services.shown(entries.among(some)) for some in names]
-        return {"removed": removed, "added": added}
+        decisions = self._ledger.decisions
+        names = {"removed": decisions.withheld(), "added": decisions.added_by_hand(_MOST_COUNTED)}
+        counted = {f"{what}_total": len(some) for what, some in names.items()}
+        yield {"removed": [], "added": [], **counted}
+        for what, some in names.items():
+            for start in range(0, min(len(some), _MOST_EDITS), _PORTION):
+                portion = self._ledger.entries.among(some[start : min(start + _PORTION, _MOST_EDITS)])
+                yield {"removed": [], "added": [], **counted, what: await self._services.shown(portion)}
 
     async def count(self, _: Caller, given: dict[str, Any]) -> dict[str, Any]:
         """Count entries."""
