@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import tomllib
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -41,12 +42,32 @@ class MetricsSettings(NamedTuple):
     file: Path | None = None
 
 
+class FleetSettings(NamedTuple):
+    """[fleet]: the fleet of relays that this one belongs to. relay: this relay's name there; None: there is no fleet.
+
+    directory or service: where the acts are, a directory of files or a service of libpq. signers: in the format of
+    ssh-keygen's allowed_signers. pull: a command that updates the directory. user: of eximcertd-fleet.
+    """
+
+    relay: str | None = None
+    directory: Path | None = None
+    service: str | None = None
+    signers: Path | None = None
+    pull: tuple[str, ...] = ()
+    poll: timedelta = timedelta(seconds=30)
+    report: timedelta = timedelta(seconds=15)
+    hint: bool = True
+    peers: bool = True
+    user: str = "eximcertd-fleet"
+
+
 class DaemonConfig(settings.Config):
     """The whole configuration of eximcertd."""
 
     notify: NotifySettings = NotifySettings()
     policy: PolicySettings = PolicySettings()
     metrics: MetricsSettings = MetricsSettings()
+    fleet: FleetSettings = FleetSettings()
 
 
 def load(file: Path) -> DaemonConfig:
@@ -79,6 +100,7 @@ def decode(raw: bytes, file: Path) -> DaemonConfig:
         elif name not in _SHARED:
             what = "expected a section, not a value" if name in _KEYS else "no such section"
             mistakes.append(f"{file}: [{name}]: {what}; there are {', '.join((*_SHARED, *_KEYS))}")
+    mistakes += [] if mistakes else [f"{file}: [fleet]: {wrong}" for wrong in _incomplete(config.fleet)]
     if mistakes:
         raise ConfigurationError("\n".join(mistakes))
     return config
@@ -93,12 +115,24 @@ def adopted(old: DaemonConfig, new: DaemonConfig) -> tuple[DaemonConfig, list[st
         control=new.control._replace(socket=old.control.socket),
         certificates=new.certificates._replace(directory=old.certificates.directory),
     )
-    running.notify, running.policy, running.metrics = new.notify, new.policy, new.metrics
-    sections = ("log", "exim", "state")
+    running.notify, running.policy, running.metrics, running.fleet = new.notify, new.policy, new.metrics, old.fleet
+    sections = ("log", "exim", "state", "fleet")
     restart = [f"[{name}]" for name in sections if getattr(old, name) != getattr(new, name)]
     restart += ["[control] socket"] if old.control.socket != new.control.socket else []
     restart += ["[certificates] directory"] if old.certificates.directory != new.certificates.directory else []
     return running, restart
+
+
+def _incomplete(fleet: FleetSettings) -> list[str]:
+    """Return what a [fleet] section lacks; one without any key is no fleet."""
+    if fleet == FleetSettings():
+        return []
+    missing = [] if fleet.relay else ["relay is not set: the name of this relay in the fleet"]
+    if (fleet.directory is None) == (fleet.service is None):
+        missing.append("expected either directory (a fleet by files) or service (by PostgreSQL)")
+    elif fleet.directory and not fleet.signers:
+        missing.append("signers is not set: acts in files must be signed")
+    return missing
 
 
 def _values(
@@ -141,9 +175,40 @@ def _file(value: Any) -> Path:
     raise ValueError('an absolute path without ".."')
 
 
+def _name(value: Any) -> str:
+    if isinstance(value, str) and re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}", value):
+        return value
+    raise ValueError("a name of at most 63 letters, digits and . _ -, such as mx1.example.org")
+
+
+def _interval(value: Any) -> timedelta:
+    interval = settings.duration(value)
+    if not timedelta(seconds=1) <= interval <= timedelta(days=1):
+        raise ValueError('a time from "1s" to "1d"')
+    return interval
+
+
+def _switch(value: Any) -> bool:
+    if isinstance(value, bool):
+        return value
+    raise ValueError("true or false")
+
+
 _SHARED: Final = tuple(name for name in settings.Config._fields if name != "file")
 _KEYS: Final[dict[str, dict[str, Callable[[Any], Any]]]] = {
     "notify": {"mail": _address, "command": _command},
     "policy": {"command": _command, "approve_renewals": _renewals},
     "metrics": {"file": _file},
+    "fleet": {
+        "relay": _name,
+        "directory": _file,
+        "service": _name,
+        "signers": _file,
+        "pull": _command,
+        "poll": _interval,
+        "report": _interval,
+        "hint": _switch,
+        "peers": _switch,
+        "user": _name,
+    },
 }

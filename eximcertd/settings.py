@@ -198,7 +198,8 @@ def _number(lowest: int, highest: int) -> Callable[[Any], int]:
     return check
 
 
-def _duration(value: Any) -> timedelta:
+def duration(value: Any) -> timedelta:
+    """Return a time such as "90d", "12h", "5min" or "2s". Raises ValueError for any other value."""
     found = re.fullmatch(r"(\d{1,6}) ?(s|min|h|d)", value, re.ASCII) if isinstance(value, str) else None
     if found is None:
         raise ValueError('a time such as "90d", "12h", "5min" or "2s"')
@@ -225,7 +226,7 @@ _KEYS: Final[dict[str, dict[str, Callable[[Any], Any]]]] = {
         "path": _ANY_PATH,
         "message": _text(r"[!-~]([ -~]*[!-~])?", "the ASCII text of the ACL's logwrite up to the fingerprint"),
     },
-    "certificates": {"directory": _ANY_PATH, "expires_within": _duration},
+    "certificates": {"directory": _ANY_PATH, "expires_within": duration},
     "allowlist": {
         "macro": _text(
             r"(?![A-F][A-F0-9]*\Z)[A-Z][A-Za-z0-9_]{0,62}",
@@ -234,17 +235,17 @@ _KEYS: Final[dict[str, dict[str, Callable[[Any], Any]]]] = {
         "file": _PLAIN_PATH,
         "form": _choice("auto", "list", "directory"),
         "list_limit": _number(1, 100_000),
-        "drop_expired_after": _duration,
+        "drop_expired_after": duration,
     },
     "exim": dict.fromkeys(("binary", "config", "pid_file"), _PLAIN_PATH) | {"reload": _choice("signal", "none")},
     "state": {"directory": _PLAIN_PATH},
     "control": {"socket": _ANY_PATH, "readers": _groups, "approvers": _groups},
     "publish": dict.fromkeys(("via", "reload_via"), _VIA) | {
         "max_fingerprints": _number(1, 1_000_000),
-        "min_interval": _duration,
+        "min_interval": duration,
         "max_shrink": _number(0, 100),
     },
-    "queue": {"unmatched_limit": _number(1, 10_000_000), "forget_pending_after": _duration},
+    "queue": {"unmatched_limit": _number(1, 10_000_000), "forget_pending_after": duration},
 }  # fmt: skip
 _ON_DEAD: Final = "removed: let systemd restart Exim, by Restart=on-failure in a drop-in; see eximcertd(8)"
 _REMOVED: Final = {("publish", "on_dead"): _ON_DEAD}

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
-from eximcertd.config import load
+from eximcertd.config import DaemonConfig, adopted, load
 from eximcertd.errors import ConfigurationError
 from eximcertd.settings import Config, SettingsError, parse
 
@@ -83,3 +84,32 @@ def test_a_program_may_leave_out_the_tables_that_do_not_concern_it() -> None:
 def test_a_key_of_an_earlier_version_is_refused_with_what_replaces_it() -> None:
     with pytest.raises(SettingsError, match="on_dead: removed: let systemd restart Exim"):
         parse('[publish]\non_dead = "restart"')
+
+
+@pytest.mark.parametrize(
+    ("section", "told"),
+    [
+        ('service = "x"', "relay is not set"),
+        ('relay = "mx1"', "either directory"),
+        ('relay = "mx1"\nservice = "x"\ndirectory = "/x"\nsigners = "/s"', "either directory"),
+        ('relay = "mx1"\ndirectory = "/x"', "signers is not set"),
+        ('relay = "../mx1"\nservice = "x"', "relay = '../mx1': expected a name"),
+        ('relay = "mx1"\nservice = "x"\npoll = "0s"', 'a time from "1s"'),
+        ('relay = "mx1"\nservice = "x"\nhint = 1', "true or false"),
+    ],
+)
+def test_a_fleet_that_is_not_whole_is_refused(section: str, told: str, tmp_path: Path) -> None:
+    file = tmp_path / "x.toml"
+    file.write_text(f"[fleet]\n{section}\n")
+    with pytest.raises(ConfigurationError, match=re.escape(told)):
+        load(file)
+
+
+def test_a_fleet_is_a_relays_name_and_one_way_to_the_others(tmp_path: Path) -> None:
+    file = tmp_path / "x.toml"
+    file.write_text('[fleet]\nrelay = "mx1"\nservice = "fleet"\npoll = "5s"\n')
+    fleet = load(file).fleet
+    assert (fleet.relay, fleet.service, fleet.poll.seconds, fleet.hint) == ("mx1", "fleet", 5, True)
+    changed = DaemonConfig()
+    running, restart = adopted(changed, load(file))
+    assert (running.fleet.relay, restart) == (None, ["[fleet]"]), "it needs a restart"
