@@ -6,6 +6,7 @@ with the same hash at a generation have the same acts up to it. Pure.
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import re
 from dataclasses import dataclass, field
@@ -27,12 +28,22 @@ MOST_FINGERPRINTS: Final = 10_000
 VERBS: Final = frozenset({"approve", "reject", "revoke", "authorize", "withdraw"})
 """What an act can do. authorize, withdraw: of an authority."""
 
+MOST_SETTLED: Final = 5_000
+"""The own decisions that one act settles, at most: with MOST_FINGERPRINTS it fits into a call of the control socket."""
+
 LONGEST_NOTE: Final = 1000
 LONGEST_DETAIL: Final = 64 << 10
+LONGEST_SIGNATURE: Final = 16 << 10
+END_OF_TIME: Final = 253_402_300_800_000_000
+"""The year 10000, in microseconds since the epoch."""
 
+_FORMAT: Final = "eximcertd act 1"
 _ID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _BY: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@+-]{0,99}")
-_DETAIL: Final = re.compile(r"[!-~]*( [!-~]+)*")
+_DETAIL: Final = re.compile(r"([!-~]+( [!-~]+)*)?")
+_BASE64: Final = re.compile(r"[A-Za-z0-9+/]*={0,2}")
+_NOTE: Final = re.compile(r"[^\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]*")
+"""Not str.isprintable(): it depends on Python's version, and an act is valid on all relays or on none."""
 
 
 class ActError(EximcertdError):
@@ -67,7 +78,7 @@ class Act:
     def text(self) -> bytes:
         """Return the canonical text, which hash and signature cover: a line for each field, then the fingerprints."""
         lines = (
-            "eximcertd act 1",
+            _FORMAT,
             str(self.generation),
             self.previous,
             self.verb,
@@ -144,7 +155,7 @@ def parse(text: bytes, signature: str = "") -> Act:
         )
     except ValueError:
         raise ActError("an act is malformed: its text has not the lines that it must have") from None
-    if head != "eximcertd act 1" or end or act.text() != text:
+    if head != _FORMAT or end or act.text() != text:
         raise ActError("an act is malformed: its text is not the canonical one")
     return checked(act)
 
@@ -155,8 +166,8 @@ def checked(act: Act) -> Act:
     if wrong:
         raise ActError(f"act {act.generation!r:.20} is malformed: {', '.join(wrong)}")
     never = next((name for name in act.fingerprints if name in NEVER), None)
-    if never and act.verb == "approve":
-        raise ActError(f"act {act.generation} approves {never}: {NEVER[never]}")
+    if never and act.verb in {"approve", "authorize"}:
+        raise ActError(f"act {act.generation} approves {never}, which is never approved: {NEVER[never]}")
     return act
 
 
@@ -166,19 +177,30 @@ def _fields(act: Act) -> Iterable[tuple[str, bool]]:
         yield "type", False
         return
     yield "generation", type(act.generation) is int and 0 < act.generation < 1 << 62
-    yield "at", type(act.at) is int and 0 <= act.at < 1 << 62
+    yield "at", type(act.at) is int and 0 <= act.at < END_OF_TIME
     yield "previous", is_exact(act.previous)
     yield "verb", act.verb in VERBS
     yield "by", _BY.fullmatch(act.by) is not None
     yield "request", _ID.fullmatch(act.request) is not None
-    yield "note", len(act.note) <= LONGEST_NOTE and (not act.note or act.note.isprintable())
-    yield "settles", _ascending(act.settles) and all(map(_ID.fullmatch, act.settles))
+    yield "note", len(act.note) <= LONGEST_NOTE and _NOTE.fullmatch(act.note) is not None
+    yield "settles", len(act.settles) <= MOST_SETTLED and _ascending(act.settles)
+    yield "settles", all(map(_ID.fullmatch, act.settles))
+    yield "signature", len(act.signature) <= LONGEST_SIGNATURE and _BASE64.fullmatch(act.signature) is not None
     of_authority = act.verb in {"authorize", "withdraw"}
     yield "detail", len(act.detail) <= LONGEST_DETAIL and _DETAIL.fullmatch(act.detail) is not None
-    yield "detail", bool(act.detail) == (act.verb == "authorize")
+    yield "detail", _is_of(act.detail, act.fingerprints) if act.verb == "authorize" else not act.detail
     most = 1 if of_authority else MOST_FINGERPRINTS
     yield "fingerprints", 1 <= len(act.fingerprints) <= most and _ascending(act.fingerprints)
     yield "fingerprints", all(map(is_exact, act.fingerprints))
+
+
+def _is_of(detail: str, fingerprints: Sequence[str]) -> bool:
+    """Tell whether the detail begins with the certificate that has the fingerprint."""
+    try:
+        der = base64.b64decode(detail.partition(" ")[0], validate=True)
+    except ValueError:
+        return False
+    return [hashlib.sha256(der).hexdigest().upper()] == list(fingerprints)
 
 
 def _ascending(values: Sequence[str]) -> bool:
