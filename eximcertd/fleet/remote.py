@@ -99,7 +99,12 @@ class RelayState:
 
 
 class RelaySide(Protocol):
-    """What eximcertd-fleet asks of a transport, for its own relay."""
+    """What eximcertd-fleet asks of a transport, for its own relay.
+
+    complete: what this transport does not have is lost, as a database's; a directory may only not be up to date.
+    """
+
+    complete: bool
 
     def head(self) -> Head:
         """Return where the chain ends."""
@@ -116,8 +121,8 @@ class RelaySide(Protocol):
     def report(self, report: Report) -> None:
         """Report the relay's state."""
 
-    def wait(self, seconds: float) -> None:
-        """Wait until there may be a new act, or so long."""
+    def wait(self, seconds: float) -> bool:
+        """Wait until there may be a new act, or so long; return whether there may be one."""
 
     def close(self) -> None:
         """Close the connection."""
