@@ -11,7 +11,10 @@ import base64
 import os
 import re
 import subprocess
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
+from itertools import pairwise
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from eximcertd.acts.act import LONGEST_SIGNATURE, ActError
@@ -19,8 +22,7 @@ from eximcertd.errors import EximcertdError
 from eximcertd.text import shown
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
+    from collections.abc import Iterator
 
     from eximcertd.acts.act import Act
 
@@ -32,6 +34,7 @@ SIGN_LIMIT: Final = 120.0
 """Seconds: a person types a passphrase, or touches a security key."""
 
 _PROGRAM: Final = "ssh-keygen"
+_DEFAULTS: Final = ("ed25519", "ecdsa", "ed25519_sk", "ecdsa_sk", "rsa")
 _BEGIN: Final = "-----BEGIN SSH SIGNATURE-----"
 _END: Final = "-----END SSH SIGNATURE-----"
 _ARMOR: Final = re.compile(rf"\s*{_BEGIN}\s+([A-Za-z0-9+/=\s]+?)\s*{_END}\s*")
@@ -60,22 +63,11 @@ def verify(act: Act, signers: Path) -> None:
             f"the signers' file {signers} cannot be read", hint="It is named by [fleet] signers; see eximcertd.toml(5)."
         )
     at = datetime.fromtimestamp(act.at / 1_000_000, UTC)
-    descriptor = os.memfd_create("signature", os.MFD_CLOEXEC)
-    try:
-        with open(descriptor, "wb", closefd=False) as file:
-            file.write(armored(act.signature))
-        done = _run(
-            [
-                *("-Y", "verify", "-n", NAMESPACE, "-I", act.by, "-f", str(signers)),
-                *(f"-Overify-time={at:%Y%m%d%H%M%S}", "-s", f"/proc/self/fd/{descriptor}"),
-            ],
-            act.text(),
-            VERIFY_LIMIT,
-            environment={"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C", "TZ": "UTC"},
-            descriptor=descriptor,
-        )
-    finally:
-        os.close(descriptor)
+    environment = {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C", "TZ": "UTC"}
+    options = ["-n", NAMESPACE, "-I", act.by, "-f", str(signers), f"-Overify-time={at:%Y%m%d%H%M%S}"]
+    with _file(armored(act.signature)) as (path, descriptor):
+        command = [_PROGRAM, "-Y", "verify", *options, "-s", path]
+        done = _run(command, act.text(), VERIFY_LIMIT, environment=environment, descriptor=descriptor)
     if done.returncode < 0:
         raise SigningError(f"{_PROGRAM} was ended by signal {-done.returncode}: act {act.generation} is not verified")
     if done.returncode:
@@ -85,18 +77,76 @@ def verify(act: Act, signers: Path) -> None:
         )
 
 
-def sign(text: bytes, key: Path) -> str:
-    """Return the signature of an act's text: base64. Raises SigningError.
+def sign(text: bytes, key: Path | None = None, signers: Path | None = None) -> str:
+    """Return the signature of an act's text: base64. ssh-keygen asks for a passphrase on the terminal.
 
-    key: a private key, or the public key of one that an agent has. ssh-keygen asks for a passphrase on the terminal.
+    key: a private key, or the public key of one that an agent has. None: the person's first one that is in the file of
+    signers, of ssh-keygen's default files and of the agent's keys. Raises SigningError.
     """
-    done = _run(["-q", "-Y", "sign", "-n", NAMESPACE, "-f", str(key)], text, SIGN_LIMIT, environment=os.environ)
+    path, line, _ = _chosen(key, signers)
+    with _file(line.encode()) as (public, descriptor):
+        options = ["-n", NAMESPACE, "-f", str(path or public)]
+        done = _run([_PROGRAM, "-q", "-Y", "sign", *options], text, SIGN_LIMIT, descriptor=descriptor)
     if done.returncode:
         raise SigningError(
-            f"the decision cannot be signed with {key}: {_said(done)}",
+            f"the decision cannot be signed with {path or shown(line, 60)}: {_said(done)}",
             hint="Nothing was decided. Give another key with --key, or load it into your agent with ssh-add.",
         )
     return of_armor(done.stdout)
+
+
+def signer(signers: Path, key: Path | None = None) -> str:
+    """Return the name that the file of signers gives to a person's key (see sign). Raises SigningError."""
+    return _chosen(key, signers)[2]
+
+
+def _chosen(key: Path | None, signers: Path | None) -> tuple[Path | None, str, str]:
+    """Return a key's file, or else its public key as an agent lists it, and its name in the file of signers."""
+    names = _names(signers) if signers else {}
+    if key and not signers:
+        return key, "", ""
+    seen = False
+    for path, line in _keys(key):
+        seen = True
+        kind_and_key = tuple(line.split()[:2])
+        if not signers or kind_and_key in names:
+            return path, line, names.get(kind_and_key, "")
+    if seen or key:
+        raise SigningError(
+            f"{f'the key {key} is not' if key else 'none of your SSH keys is'} in {signers}: it may not decide",
+            hint="Give the key that may with --key FILE (FILE.pub must be beside it), or have it added to the file.",
+        )
+    raise SigningError(
+        "you have no SSH key: there is none in ~/.ssh, and no agent that has one",
+        hint="Give one with --key FILE, or load it into an agent with ssh-add.",
+    )
+
+
+def _names(signers: Path) -> dict[tuple[str, ...], str]:
+    """Return the first name of each public key in the file of signers."""
+    names: dict[tuple[str, ...], str] = {}
+    try:
+        for line in signers.read_text("utf-8", "replace").splitlines():
+            words = line.split()
+            for kind_and_key in pairwise(words):
+                if words[0][0] != "#":
+                    names.setdefault(kind_and_key, words[0].split(",")[0])
+    except OSError as error:
+        raise SigningError(f"the signers' file {signers} cannot be read: {error.strerror}") from None
+    return names
+
+
+def _keys(key: Path | None) -> Iterator[tuple[Path | None, str]]:
+    """Yield a person's keys: the file, or None for a key of an agent, and the public key."""
+    files = [key] if key else [Path.home() / ".ssh" / f"id_{kind}" for kind in _DEFAULTS]
+    for path in files:
+        public = path if path.suffix == ".pub" else path.with_name(f"{path.name}.pub")
+        with suppress(OSError):
+            yield path, public.read_text("utf-8", "replace")
+    if not key and os.environ.get("SSH_AUTH_SOCK"):
+        for line in _run(["ssh-add", "-L"], b"", VERIFY_LIMIT).stdout.decode("utf-8", "replace").splitlines():
+            if line.startswith(("ssh-", "ecdsa-", "sk-")):
+                yield None, line
 
 
 def armored(signature: str) -> bytes:
@@ -118,24 +168,36 @@ def of_armor(armor: bytes) -> str:
     return signature
 
 
+@contextmanager
+def _file(content: bytes) -> Iterator[tuple[str, int]]:
+    """Give a program a file that is on no disk: its path there, and the descriptor that it must inherit."""
+    descriptor = os.memfd_create("eximcertd", os.MFD_CLOEXEC)
+    try:
+        with open(descriptor, "wb", closefd=False) as file:
+            file.write(content)
+        yield f"/proc/self/fd/{descriptor}", descriptor
+    finally:
+        os.close(descriptor)
+
+
 def _run(
-    arguments: list[str], text: bytes, limit: float, *, environment: Mapping[str, str], descriptor: int | None = None
+    command: list[str],
+    text: bytes,
+    limit: float,
+    *,
+    environment: dict[str, str] | None = None,
+    descriptor: int | None = None,
 ) -> subprocess.CompletedProcess[bytes]:
+    kept = () if descriptor is None else (descriptor,)
     try:
         return subprocess.run(
-            [_PROGRAM, *arguments],
-            input=text,
-            capture_output=True,
-            env=environment,
-            pass_fds=() if descriptor is None else (descriptor,),
-            timeout=limit,
-            check=False,
+            command, input=text, capture_output=True, env=environment, pass_fds=kept, timeout=limit, check=False
         )
     except subprocess.TimeoutExpired:
-        raise SigningError(f"{_PROGRAM} timed out after {limit:g} s and was killed") from None
+        raise SigningError(f"{command[0]} timed out after {limit:g} s and was killed") from None
     except OSError as error:
         raise SigningError(
-            f"{_PROGRAM} cannot be run: {error.strerror}",
+            f"{command[0]} cannot be run: {error.strerror}",
             hint="It signs and verifies the fleet's acts: install OpenSSH's client (Debian: openssh-client).",
         ) from None
 

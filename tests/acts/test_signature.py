@@ -13,10 +13,10 @@ from lab.wait import until
 
 from eximcertd.acts import signature
 from eximcertd.acts.act import LONGEST_SIGNATURE, Act, checked
-from eximcertd.acts.signature import ActSignatureError, SigningError, armored, of_armor, sign, verify
+from eximcertd.acts.signature import ActSignatureError, SigningError, armored, of_armor, sign, signer, verify
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     Keys = Callable[[str], Path]
@@ -184,17 +184,70 @@ def test_a_key_that_cannot_sign_is_named(tmp_path: Path) -> None:
     assert "Nothing was decided." in str(raised.value)
 
 
-def test_a_key_that_an_agent_alone_has_signs(signed: Act, signers: Path, tmp_path: Path, key: Keys) -> None:
+@pytest.fixture
+def agent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Run an agent without a key, for a person who has no files in ~/.ssh either."""
+    socket = tmp_path / "agent"
+    with subprocess.Popen(["/usr/bin/ssh-agent", "-D", "-a", socket], stdout=subprocess.DEVNULL) as running:
+        try:
+            until(socket.is_socket, "the agent listens")
+            monkeypatch.setenv("SSH_AUTH_SOCK", str(socket))
+            monkeypatch.setenv("HOME", str(tmp_path))
+            yield
+        finally:
+            running.terminate()
+
+
+def load(*keys: Path) -> None:
+    subprocess.run(["/usr/bin/ssh-add", "-q", *keys], check=True)
+
+
+def test_a_key_that_an_agent_alone_has_signs(
+    signed: Act, signers: Path, tmp_path: Path, key: Keys, agent: None
+) -> None:
     public = tmp_path / "alice.pub"
     public.write_bytes(key("alice").with_suffix(".pub").read_bytes())
-    socket = tmp_path / "agent"
-    agent = subprocess.Popen(["/usr/bin/ssh-agent", "-D", "-a", socket], stdout=subprocess.DEVNULL)
-    try:
-        until(socket.is_socket, "the agent listens")
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setenv("SSH_AUTH_SOCK", str(socket))
-            subprocess.run(["/usr/bin/ssh-add", "-q", key("alice")], check=True)
-            verify(replace(signed, signature=sign(signed.text(), public)), signers)
-    finally:
-        agent.terminate()
-        agent.wait()
+    load(key("alice"))
+    verify(replace(signed, signature=sign(signed.text(), public)), signers)
+    assert signer(signers, public) == "alice"
+
+
+def test_of_the_keys_in_an_agent_the_one_that_may_decide_signs(
+    signed: Act, signers: Path, key: Keys, agent: None
+) -> None:
+    load(key("mallory"), key("alice"))
+    assert signer(signers) == "alice"
+    verify(replace(signed, signature=sign(signed.text(), signers=signers)), signers)
+
+
+def test_a_key_in_the_home_directory_signs(signed: Act, signers: Path, tmp_path: Path, key: Keys, agent: None) -> None:
+    (tmp_path / ".ssh").mkdir()
+    for suffix in ("", ".pub"):
+        to = tmp_path / ".ssh" / f"id_ecdsa{suffix}"
+        to.write_bytes(key("bob").with_suffix(suffix).read_bytes())
+        to.chmod(0o600)
+    assert signer(signers) == "bob"
+    by_bob = replace(signed, by="bob")
+    verify(replace(by_bob, signature=sign(by_bob.text())), signers)
+
+
+def test_who_has_no_key_or_none_that_may_decide_is_told(signers: Path, key: Keys, agent: None) -> None:
+    with pytest.raises(SigningError, match="you have no SSH key"):
+        sign(b"", signers=signers)
+    load(key("mallory"))
+    with pytest.raises(SigningError, match=f"none of your SSH keys is in {signers}: it may not decide"):
+        signer(signers)
+    with pytest.raises(SigningError, match=f"the key {key('mallory')} is not in {signers}"):
+        signer(signers, key("mallory"))
+
+
+def test_a_name_in_a_comment_of_the_signers_file_is_none(signers: Path, key: Keys, agent: None) -> None:
+    signers.write_text("".join(f"#{line}\n\n" for line in signers.read_text().splitlines()))
+    with pytest.raises(SigningError, match="it may not decide"):
+        signer(signers, key("alice"))
+
+
+def test_a_key_with_options_in_the_signers_file_has_its_name(signers: Path, key: Keys) -> None:
+    public = key("alice").with_suffix(".pub").read_text()
+    signers.write_text(f'alice,a@example.org namespaces="eximcertd-fleet",valid-after="20200101" {public}')
+    assert signer(signers, key("alice")) == "alice"
