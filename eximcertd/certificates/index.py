@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ipaddress
 import os
 import threading
 import time
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 from eximcertd.certificates.cache import Cache
 from eximcertd.certificates.details import Details
+from eximcertd.certificates.names import values
 from eximcertd.certificates.scan import MOST_NAMES, Scanner
 from eximcertd.certificates.snapshot import Draft, Snapshot, names_of
 from eximcertd.certificates.state import REASONS, digests, finding, holds
@@ -167,10 +169,25 @@ class Index:
         names = names_of(self._snapshot.files.get(bytes.fromhex(fingerprint)))
         return [self.directory / os.fsdecode(name) for name in sorted(names)]
 
-    def holding(self, name: str) -> list[Fingerprint]:
-        """Return the fingerprints of the certificates in the file of this name."""
-        state = self._snapshot.states.get(os.fsencode(name))
-        return [Fingerprint(digest.hex().upper()) for digest in digests(state)] if state else []
+    def mentioning(self, name: str, most: int, seconds: float) -> tuple[list[Fingerprint], bool]:
+        """Return certificates that may have this name or lie in a file of this name, and whether all were looked at.
+
+        It ends after ``seconds``, or with ``most`` of them. Reading a file takes 50 us, parsing its certificate twenty
+        times as long: only the bytes are searched. Belongs into a worker thread.
+        """
+        found: dict[bytes, None] = {}
+        part, address, end = max(values(name), key=len).casefold(), _address(name), time.monotonic() + seconds
+        for one, state in self._snapshot.states.items():
+            if len(found) >= most or time.monotonic() > end:
+                return [Fingerprint(digest.hex().upper()) for digest in found][:most], False
+            if holds(state) and os.fsdecode(one).casefold() == name.casefold():
+                found.update(dict.fromkeys(digests(state)))
+            elif holds(state) and part:
+                with contextlib.suppress(OSError):  # gone or changed since the last look
+                    for digest, der in self._scanner.certificates(one):
+                        if part in _text(der) or (address and address in der):
+                            found[digest] = None
+        return [Fingerprint(digest.hex().upper()) for digest in found], True
 
     def details(self, fingerprint: Fingerprint) -> Certificate | None:
         """Return the certificate, read and parsed; None if no file holds it."""
@@ -209,3 +226,16 @@ class Index:
         if snapshot.cut:
             listed.append((str(self.directory), f"holds more than {MOST_NAMES} names; the rest is skipped"))
         return listed
+
+
+def _text(der: bytes) -> str:
+    """Return the text in the bytes of a certificate, case-folded; UTF-16 without its zeros."""
+    return der.decode("utf-8", "ignore").replace("\0", "").casefold()
+
+
+def _address(name: str) -> bytes:
+    """Return the bytes of an IP address, as certificates hold it; none of another name."""
+    try:
+        return ipaddress.ip_address(name).packed
+    except ValueError:
+        return b""

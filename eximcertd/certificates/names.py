@@ -5,6 +5,7 @@ Pure.
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -28,6 +29,21 @@ _SHORT: Final = {
 }
 
 _SPECIAL: Final = str.maketrans({character: f"\\{character}" for character in '"+,;<>\\'} | {"\0": "\\00"})
+
+
+_COMMON_NAME = re.compile(r"(?:^|,)CN=((?:\\.|[^\\,+])*)")
+
+
+def common_name(subject: str) -> str:
+    """Return the last common name in a distinguished name (RFC 4514), or the whole name if it has none."""
+    found = _COMMON_NAME.search(subject)
+    return (found[1] if found else "") or subject
+
+
+def values(name: str) -> list[str]:
+    """Return the values in a name as a person types it: a distinguished name, a part of one, or any other name."""
+    parts = re.split(r"[,+]|\\", name)
+    return [part.rpartition("=")[2].strip() for part in parts]
 
 
 def cut(text: str) -> str:

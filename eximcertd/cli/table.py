@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from eximcertd.certificates.names import common_name
 from eximcertd.cli.times import EXACT, RELATIVE, ago, local, moment
 from eximcertd.text import columns, shown
 
@@ -28,7 +29,6 @@ _MEANINGS: Final = {
 }
 _LONGEST_COUNT: Final = 99_999
 _LONGEST_IPV4: Final = 15
-_COMMON_NAME = re.compile(r"(?:^|,)CN=((?:\\.|[^\\,+])*)")
 _ADDRESS = re.compile(r"\[([0-9A-Fa-f.:]+)\](?::\d+)?\Z")
 
 
@@ -108,9 +108,7 @@ def name(entry: dict[str, Any]) -> str:
     certificate = entry["certificate"]
     if certificate is None:
         return "(no certificate)"
-    subject: str = certificate["subject"]
-    found = _COMMON_NAME.search(subject)
-    return (found[1] if found else subject) or ", ".join(certificate["names"]) or "(no name)"
+    return common_name(certificate["subject"]) or ", ".join(certificate["names"]) or "(no name)"
 
 
 def address(peer: dict[str, Any] | None) -> str:

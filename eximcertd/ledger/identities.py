@@ -83,16 +83,6 @@ class Identities:
             )
         return {Fingerprint(row[0]): Identity(Fingerprint(row[0]), *row[1:]) for row in rows}
 
-    def with_subject(self, part: str, most: int) -> list[Fingerprint]:
-        """Return at most ``most`` approved certificates with this in their subject, in any case of ASCII letters."""
-        with self._store.reading() as db:
-            rows = db.execute(
-                "SELECT i.fingerprint FROM identity i CROSS JOIN entry e USING (fingerprint)"
-                " WHERE instr(lower(i.subject), lower(?)) > 0 AND e.standing = 'approved' LIMIT ?",
-                (part, most),
-            ).fetchall()
-        return [Fingerprint(row[0]) for row in rows]
-
     def unknown_among(self, fingerprints: Collection[Fingerprint]) -> list[Fingerprint]:
         """Return the approved ones of these fingerprints of which nothing is kept."""
         statement = (

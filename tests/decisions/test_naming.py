@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+import ipaddress
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from cryptography import x509
+from cryptography.x509.oid import NameOID
 from lab.certificates import Identity, make
 from lab.deciding import decide
 
 from eximcertd.certificates.index import Index
+from eximcertd.decisions import naming
 from eximcertd.decisions.naming import named
 from eximcertd.errors import NoSuchFingerprintError
 from eximcertd.fingerprint import Fingerprint
@@ -34,9 +38,9 @@ class Directory:
         self.ledger = Ledger(directory / "ledger")
         self.index = Index(self.trusted)
 
-    def client(self, name: str, file: str = "", *, waits: bool = True) -> Fingerprint:
+    def client(self, name: str, file: str = "", *, waits: bool = True, **made: Any) -> Fingerprint:
         """Let there be a client whose certificate lies in a file of the directory, and that was refused."""
-        identity: Identity = make(self.made, name)
+        identity: Identity = make(self.made, name, **made)
         (self.trusted / (file or f"{name}.pem")).write_text(identity.pem)
         self.index.refresh()
         fingerprint = Fingerprint(identity.fingerprint)
@@ -92,7 +96,7 @@ def test_a_file_that_no_client_has_shown_yet_is_found(directory: Directory) -> N
     assert directory.named("alice.pem") == alice
 
 
-@pytest.mark.parametrize("name", ["", " ", "carol", "../ledger", "\x00", "x" * 100_000])
+@pytest.mark.parametrize("name", ["", " ", "carol", "../ledger", "\x00", "x" * 100_000, "CN=", ",", "\ud800"])
 def test_what_no_certificate_is_named_is_said(directory: Directory, name: str) -> None:
     directory.client("laptop.alice.example")
     with pytest.raises(NoSuchFingerprintError, match="no certificate"):
@@ -105,6 +109,49 @@ def test_what_is_not_in_the_directory_has_no_name(directory: Directory) -> None:
     directory.index.refresh()
     with pytest.raises(NoSuchFingerprintError):
         directory.named("laptop.alice.example")
+
+
+def test_a_name_is_found_among_any_number_of_clients_or_not_looked_up(
+    directory: Directory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = directory.client("first.alice.example")
+    for number in range(30):
+        directory.client(f"{number}.bob.example")
+    monkeypatch.setattr(naming, "MOST", 20)
+    assert directory.named("alice") == one
+    with pytest.raises(NoSuchFingerprintError, match="the name bob was not looked up: 20 certificates or more"):
+        directory.named("bob")
+    monkeypatch.setattr(naming, "SECONDS", 0.0)
+    with pytest.raises(NoSuchFingerprintError, match="the certificate directory was not read to its end in 0 s"):
+        directory.named("alice")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "192.0.2.7",
+        "2001:DB8::7",
+        "ZO\u00cb",
+        "CN=laptop.zo\u00eb.example",
+        "example,O=\u6771\u4eac\\, Site",
+        "https://alice.example/id",
+    ],
+)
+def test_a_name_is_found_whatever_its_form_in_the_certificate(directory: Directory, name: str) -> None:
+    directory.client("desk.bob.example")
+    attributes = {NameOID.ORGANIZATION_NAME: "\u6771\u4eac, Site", NameOID.COMMON_NAME: "laptop.zo\u00eb.example"}
+    others = [
+        x509.IPAddress(ipaddress.ip_address("192.0.2.7")),
+        x509.IPAddress(ipaddress.ip_address("2001:db8::7")),
+        x509.UniformResourceIdentifier("https://alice.example/id"),
+    ]
+    one = directory.client(
+        "x",
+        names=[],
+        subject=x509.Name([x509.NameAttribute(kind, value) for kind, value in attributes.items()]),
+        usages=[x509.SubjectAlternativeName(others)],
+    )
+    assert directory.named(name) == one
 
 
 def test_of_many_certificates_with_a_name_ten_are_shown(directory: Directory) -> None:
