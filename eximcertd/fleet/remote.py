@@ -82,6 +82,7 @@ class Report:
     own: int
     clock: int
     problem: str = ""
+    dropped: int = 0
 
 
 @dataclass(frozen=True, slots=True)
