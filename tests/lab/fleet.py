@@ -98,8 +98,8 @@ class Fleet:
 
     def open(self) -> list[OwnDecision]:
         """Return the open own decisions of all relays."""
-        settled = {one for act in self.acts for one in act.settles}
-        return [one for ones in self.own.values() for one in ones if one.id not in settled]
+        settled = {(one, name) for act in self.acts for one in act.settles for name in act.fingerprints}
+        return [one for ones in self.own.values() for one in ones if (one.id, one.fingerprint) not in settled]
 
 
 class TwinRelaySide:
