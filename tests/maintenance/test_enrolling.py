@@ -284,6 +284,17 @@ def test_what_comes_onto_the_crl_is_revoked_when_the_file_changes(site: Site) ->
     assert site.ledger.authorities.counts() == {site.signer.fingerprint: 1}
 
 
+def test_an_authority_without_a_crl_leaves_the_crl_of_the_next_one_in_force(site: Site) -> None:
+    file = site.directory / "crl.pem"
+    without, signer = sorted((Signer("One CA"), Signer("Other CA")), key=lambda one: one.fingerprint)
+    file.write_bytes(signer.crl())
+    site.authorize(without)
+    site.authorize(signer, crl=str(file), request="2")
+    site.try_(gone := signer.issue("gone.example"))
+    file.write_bytes(signer.crl([gone]))
+    assert site.round() == [gone.fingerprint]
+
+
 @pytest.mark.parametrize("harm", ["missing", "garbage", "overdue", "another's"])
 def test_a_crl_that_cannot_be_used_stops_enrolment_is_told_once_and_takes_nothing_away(site: Site, harm: str) -> None:
     file = site.directory / "crl.pem"

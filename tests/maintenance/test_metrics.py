@@ -52,6 +52,7 @@ def test_the_daemon_writes_what_it_knows(exim: EximServer, alice: Identity, metr
         "eximcertd_exim_down 0.0",
         'eximcertd_expiring{within="30d"} 0.0',
         "# TYPE eximcertd_publications_total counter",
+        "\neximcertd_published_timestamp_seconds ",
     ):
         assert line in text
     assert metrics.stat().st_mode & 0o777 == 0o644

@@ -181,6 +181,16 @@ def test_a_program_that_fails_is_reported_and_the_next_message_is_tried(tmp_path
     asyncio.run(story())
 
 
+def test_of_what_a_failing_program_prints_the_beginning_is_reported(tmp_path: Path) -> None:
+    async def story() -> str:
+        told = Told(tmp_path, f"printf %s {'no' * 100}END; exit 1")
+        told.notifications.seen([of(1)])
+        await told.until(told.records.events)
+        return told.records.kept[0][1]
+
+    assert asyncio.run(story()) == f"[notify] command: nothing was sent: {'no' * 100}"
+
+
 def test_mail_goes_to_the_socket_escaped_and_with_the_whole_fingerprint(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
