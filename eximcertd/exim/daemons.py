@@ -20,7 +20,7 @@ from eximcertd.exim.run import EximError, run
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from eximcertd.exim.listeners import Endpoint, Listener
+    from eximcertd.exim.listeners import Endpoint, Listener, Look
     from eximcertd.exim.settings import Exim
 
 OPTIONS: Final = (
@@ -86,9 +86,9 @@ class EximDaemon(NamedTuple):
         """Return when it was started, in seconds since the epoch."""
         return time.time() - time.clock_gettime(time.CLOCK_BOOTTIME) + self.started
 
-    def listening(self, facts: EximFacts) -> set[Listener]:
-        """Return its sockets: those on its endpoints that one of Exim's users has opened."""
-        found = sockets.listeners([self.pid], {port for _, port in self.endpoints})
+    def listening(self, facts: EximFacts, look: Look | None = None) -> set[Listener]:
+        """Return its sockets: those on its endpoints that one of Exim's users has opened. look: as in listeners."""
+        found = sockets.listeners([self.pid], {port for _, port in self.endpoints}, look)
         return {one for one in found if one.user in facts.owners and one.is_one_of(self.endpoints)}
 
 

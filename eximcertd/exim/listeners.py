@@ -62,6 +62,10 @@ class Listener(NamedTuple):
         return self.is_one_of(endpoints) or (self.anywhere and any(port == self.port for _, port in endpoints))
 
 
+Look = dict[int, list[Listener]]
+"""The tables that were read, by inode, each of which belongs to one network namespace."""
+
+
 def endpoints(option: str, interfaces: str, ports: str) -> set[Endpoint]:
     """Return what a daemon listens on.
 
@@ -132,45 +136,48 @@ def _swapped(word: bytes) -> bytes:
     return word[::-1] if sys.byteorder == "little" else word
 
 
-def listeners(processes: Collection[int | str], ports: Collection[int] = ()) -> set[Listener]:
-    """Return the sockets that listen in the network namespaces of processes. ports: only those on them, if any."""
-    read: set[int] = set()
+def listeners(processes: Collection[int | str], ports: Collection[int] = (), look: Look | None = None) -> set[Listener]:
+    """Return the sockets that listen in the network namespaces of processes. ports: only those on them, if any.
+
+    look: tables that need not be read again; what is read is added. The kernel goes through its whole table of
+    connections for the last row, some 4 ms.
+    """
+    look = {} if look is None else look
     return {
         found
         for pid in processes
         for table in ("tcp", "tcp6")
-        for found in _table(f"/proc/{pid}/net/{table}", read)
+        for found in _table(f"/proc/{pid}/net/{table}", look)
         if not ports or found.port in ports
     }
 
 
-def _table(path: str, read: set[int]) -> Iterator[Listener]:
-    """Yield the listening sockets of a table: the kernel puts them before all connections.
-
-    read: the inodes of the tables that need not be read again; one of another network namespace has another inode. The
-    kernel goes through its whole table of connections for the last row, some 4 ms.
-    """
+def _table(path: str, look: Look) -> list[Listener]:
+    """Return the listening sockets of a table: the kernel puts them before all connections."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
-        return
-    rest = b""
+        return []
     try:
-        table = os.fstat(descriptor).st_ino
-        if table in read:
-            return
-        read.add(table)
-        while portion := os.read(descriptor, _PORTION):
-            *rows, rest = (rest + portion).split(b"\n")
-            for row in rows:
-                columns = row.decode("ascii", "replace").split()
-                if len(columns) < 10 or columns[0] == "sl":  # noqa: PLR2004 - proc(5)
-                    continue
-                if columns[3] != _LISTENING:
-                    return
-                address, _, port = columns[1].rpartition(":")
-                yield Listener(address, int(port, 16), columns[9], int(columns[7]))
+        inode = os.fstat(descriptor).st_ino
+        if inode not in look:
+            look[inode] = list(_rows(descriptor))
+        return look[inode]
     except OSError:
-        return
+        return []
     finally:
         os.close(descriptor)
+
+
+def _rows(descriptor: int) -> Iterator[Listener]:
+    rest = b""
+    while portion := os.read(descriptor, _PORTION):
+        *rows, rest = (rest + portion).split(b"\n")
+        for row in rows:
+            columns = row.decode("ascii", "replace").split()
+            if len(columns) < 10 or columns[0] == "sl":  # noqa: PLR2004 - proc(5)
+                continue
+            if columns[3] != _LISTENING:
+                return
+            address, _, port = columns[1].rpartition(":")
+            yield Listener(address, int(port, 16), columns[9], int(columns[7]))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import select
 import shutil
 import signal
 import socket
@@ -266,10 +267,13 @@ class Program:
         if process is None or process.stderr is None:
             return ""
         with process, process.stderr:
-            if not kill:
-                with suppress(subprocess.TimeoutExpired):
-                    process.wait(_PATIENCE)
-            if process.returncode is None:
+            if not kill:  # Popen.wait would look at intervals that double
+                descriptor = os.pidfd_open(process.pid)
+                ends = select.poll()
+                ends.register(descriptor, select.POLLIN)
+                ends.poll(_PATIENCE * 1000)
+                os.close(descriptor)
+            if process.poll() is None:
                 with suppress(ProcessLookupError):
                     os.killpg(process.pid, signal.SIGKILL)
                 process.wait()

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
 
     from eximcertd.exim.daemons import EximDaemon, EximFacts
-    from eximcertd.exim.listeners import Endpoint, Listener
+    from eximcertd.exim.listeners import Endpoint, Listener, Look
 
 _ATTEMPTS: Final = 5
 _PATIENCE: Final = 1.0
@@ -64,9 +64,9 @@ class _Target:
         seen = processes.process(self.daemon.pid)
         return seen is not None and seen.catches(signal.SIGHUP)
 
-    def sockets(self) -> set[Listener]:
+    def sockets(self, look: Look | None = None) -> set[Listener]:
         """Return its sockets, and note where they are: there it has to listen again."""
-        found = self.daemon.listening(self._facts)
+        found = self.daemon.listening(self._facts, look)
         self._served = {(one.address, one.port) for one in found}
         return found
 
@@ -79,11 +79,9 @@ class _Target:
         except PermissionError as error:  # Exim is root for some milliseconds, while it executes itself
             self.refused = error.strerror or "refused"
 
-    def loaded(self, old: Collection[str]) -> bool:
+    def loaded(self, old: Collection[str], look: Look) -> bool:
         """Tell whether it was seen to have read its configuration. old: inodes of sockets that were there before."""
-        if not self.ready or not self.handles_hup():
-            return False  # to look at its sockets takes longer
-        now = self.daemon.listening(self._facts)
+        now = self.daemon.listening(self._facts, look)
         if not now or any(one.inode in old for one in now) or not self.handles_hup():
             return False
         return all(
@@ -108,6 +106,7 @@ class _Reload:
         self._endpoints = sockets.endpoints("", facts.interfaces, facts.ports)
         self._old: set[str] = set()
         self._signalled: float | None = None
+        self._free = False
 
     def unknown(self) -> list[EximDaemon]:
         """Return the daemons that were not signalled yet. Raises EximError."""
@@ -158,21 +157,21 @@ class _Reload:
                 f"no daemon of this configuration is found, but {_shown(found)}: if this is Exim, restart it; if it "
                 'starts Exim for each connection, set [exim] reload = "none"',
             )
-
-        def blocking() -> set[Listener]:
-            listening = self._listening()
-            return {one for one in listening if one.inode in self._old and one.overlaps(self._endpoints)}
-
-        if not _until(lambda: not blocking(), self._patience):
+        if not self._free and not _until(lambda: not self._blocking(), self._patience):
             raise self._error(
                 NOT_LOADED,
-                f"{_shown(blocking())} was not seen to load the list: if this is Exim, restart it, else stop it",
+                f"{_shown(self._blocking())} was not seen to load the list: if this is Exim, restart it, else stop it",
             )
         return ReloadAnswer(LOADED, daemons=tuple(self.states.values()))
 
-    def _listening(self) -> set[Listener]:
-        """Return what listens on a port that is named, of any user."""
-        return sockets.listeners([1, "self", *self.states], sockets.named_ports(self._endpoints, self._facts.tls_ports))
+    def _blocking(self, look: Look | None = None) -> set[Listener]:
+        """Return what listens in the place of a daemon since before the first signal."""
+        return {one for one in self._listening(look) if one.inode in self._old and one.overlaps(self._endpoints)}
+
+    def _listening(self, look: Look | None = None) -> set[Listener]:
+        """Return what listens on a port that is named, of any user. look: as in listeners."""
+        ports = sockets.named_ports(self._endpoints, self._facts.tls_ports)
+        return sockets.listeners([1, "self", *self.states], ports, look)
 
     def _are_successors(self, targets: Collection[_Target]) -> bool:
         """Tell whether daemons were started after the first signal, and so have read the file."""
@@ -181,28 +180,39 @@ class _Reload:
 
     def _signal(self, targets: Collection[_Target]) -> None:
         """Send SIGHUP until each daemon has loaded or ended."""
+        ready = [one for one in targets if one.handles_hup()]  # before their sockets are looked at
+        look: Look = {}
         if self._signalled is None:
-            self._old = {one.inode for one in self._listening()}
+            self._old = {one.inode for one in self._listening(look)}
             self._signalled = time.clock_gettime(time.CLOCK_BOOTTIME)
-        for _attempt in range(_ATTEMPTS):
+        for one in ready:
+            self._signal_first(one, look)
+        for attempt in range(_ATTEMPTS):
             for one in targets:
-                if one.ready and self.states[one.daemon.pid].loaded_at is None:
+                if attempt and one.ready and self.states[one.daemon.pid].loaded_at is None:
                     one.signal()
             if _until(lambda: self._settled(targets), self._patience):
                 return
 
+    def _signal_first(self, one: _Target, look: Look) -> None:
+        # sockets that it opened before it was seen to handle SIGHUP may belong to a start that read the old file
+        self._old |= {socket.inode for socket in one.sockets(look)}
+        one.ready = True
+        one.signal()
+
     def _settled(self, targets: Collection[_Target]) -> bool:
         """Note which daemons have loaded; tell whether each has, or has ended."""
-        for one in targets:
-            pid = one.daemon.pid
-            if not one.ready and one.handles_hup():
-                # sockets that it opened before this may belong to a start that read the old file
-                self._old |= {socket.inode for socket in one.sockets()}
-                one.ready = True
-                one.signal()
-            elif self.states[pid].loaded_at is None and not one.gone() and one.loaded(self._old):
-                self.states[pid] = DaemonState(pid, time.time())
-        return all(self.states[one.daemon.pid].loaded_at or one.gone() for one in targets)
+        waiting = [one for one in targets if self.states[one.daemon.pid].loaded_at is None and not one.gone()]
+        handling = [one for one in waiting if one.handles_hup()]
+        look: Look = {}  # to look at the sockets takes longer: once for all of them
+        for one in handling:
+            if not one.ready:
+                self._signal_first(one, look)
+            elif one.loaded(self._old, look):
+                self.states[one.daemon.pid] = DaemonState(one.daemon.pid, time.time())
+        settled = all(self.states[one.daemon.pid].loaded_at or one.gone() for one in targets)
+        self._free = settled and not self._blocking(look)
+        return settled
 
     def _why(self, target: _Target) -> str:
         if not target.handles_hup():

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from eximcertd.exim.listeners import Look
+
 LOCALHOST, SECOND, V6 = "0100007F", "0200007F", "00000000000000000000000001000000"
 
 
@@ -117,6 +119,17 @@ def test_a_connection_is_no_listener(tmp_path: Path) -> None:
         held.listen()
         with socket.create_connection(("127.0.0.1", port)):
             assert len(listeners([os.getpid()], [port])) == 1
+
+
+def test_what_one_look_has_read_is_not_read_again() -> None:
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        port = held.getsockname()[1]
+        look: Look = {}
+        assert not listeners([os.getpid()], [port], look)
+        held.listen()
+        assert not listeners([os.getpid()], [port], look)
+        assert listeners([os.getpid()], [port], {})
 
 
 def test_a_socket_on_all_addresses_takes_the_connections_of_each() -> None:
