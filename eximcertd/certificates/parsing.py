@@ -68,6 +68,11 @@ def _attempt(read: Callable[[], T], otherwise: T) -> T:
         return otherwise
 
 
+def subject(der: bytes) -> str:
+    """Return the subject alone, "" if it cannot be read."""
+    return _attempt(lambda: rfc4514(walk.name(der, walk.fields(der).subject)), "")
+
+
 def parse(der: bytes) -> Certificate:
     """Return the certificate whose DER form this is, without files, with the warnings about its contents."""
     refusal: list[str] = []

@@ -17,10 +17,16 @@ if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
 
-def _complete(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    from eximcertd.cli.completion import complete  # noqa: PLC0415 - only for a shell that completes
+def _complete(ctx: click.Context, _: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Return what completion.py offers, if options come before the fingerprint; else it has answered without click."""
+    from click.shell_completion import CompletionItem  # noqa: PLC0415 - only for a shell that completes
 
-    return complete(ctx, parameter, incomplete)
+    from eximcertd.cli.completion import offers  # noqa: PLC0415 - the same
+    from eximcertd.cli.connection import Context  # noqa: PLC0415 - the same
+
+    options = ctx.find_root().params
+    context = Context(options["config"], options["socket"])
+    return [CompletionItem(value, help=text) for value, text in offers(context, ctx.info_name or "", incomplete)]
 
 
 fingerprints_argument: Final = click.argument(

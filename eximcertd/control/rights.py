@@ -36,6 +36,7 @@ TABLE: Final[dict[str, Right]] = {
     "org.eximcertd.Count": Right.READ,
     "org.eximcertd.Show": Right.READ,
     "org.eximcertd.Find": Right.READ,
+    "org.eximcertd.Complete": Right.READ,
     "org.eximcertd.GetCertificate": Right.READ,
     "org.eximcertd.History": Right.READ,
     "org.eximcertd.Check": Right.READ,

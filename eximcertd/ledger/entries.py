@@ -184,16 +184,16 @@ class Entries:
                     break
                 last = rows[-1][0] + "0"
 
-    def newest(self, of: Selection, most: int) -> list[Fingerprint]:
-        """Return the first ``most`` of these entries, the latest attempt first.
+    def newest(self, of: Selection, most: int, prefix: str = "") -> list[Fingerprint]:
+        """Return the first ``most`` of these entries, the latest attempt first. prefix: of their fingerprints.
 
         Pending ones whose certificate only the client has shown come after those of the directory.
         """
         with self._store.reading() as db:
             rows = db.execute(
-                f"SELECT fingerprint{_SELECTED} ORDER BY standing = 'pending' AND matched = 2,"
-                " last_seen DESC, fingerprint LIMIT ?8",
-                (*of.values(), most),
+                f"SELECT fingerprint{_SELECTED} AND fingerprint >= ?8 AND fingerprint < ?9"
+                " ORDER BY standing = 'pending' AND matched = 2, last_seen DESC, fingerprint LIMIT ?10",
+                (*of.values(), prefix, prefix + "G", most),
             ).fetchall()
         return [Fingerprint(row[0]) for row in rows]
 

@@ -5,44 +5,80 @@ from __future__ import annotations
 import os
 import shlex
 import subprocess
+from functools import partial
+from typing import TYPE_CHECKING
 
 import pytest
-from lab.daemon import program
+from lab.daemon import Eximcertd, program
 from lab.twins import ALICE, BOB, Twin, certificate
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from lab.certificates import Identity
+    from lab.exim import EximServer
+
+
+def offered(shell: str, socket: Path, *words: str, last: str = "") -> str:
+    """Return what a shell is offered after these words."""
+    typed = ["eximcertctl", "--socket", str(socket), *words]
+    done = subprocess.run(
+        [program("eximcertctl")],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=30,
+        env={
+            **os.environ,
+            "_EXIMCERTCTL_COMPLETE": f"{shell}_complete",
+            "COMP_WORDS": shlex.join([*typed, last]),
+            "COMP_CWORD": last if shell == "fish" else str(len(typed)),
+        },
+    )
+    assert done.stderr == ""
+    return done.stdout
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_a_shell_is_offered_verbs_fingerprints_and_names(twin: Twin, shell: str) -> None:
     twin.see(ALICE, certificate("CN=laptop.alice.example"))
     twin.see(BOB, certificate("CN=desk"), standing="approved")
-
-    def offered(*words: str, last: str = "") -> str:
-        typed = ["eximcertctl", "--socket", str(twin.path), *words]
-        done = subprocess.run(
-            [program("eximcertctl")],
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=30,
-            env={
-                **os.environ,
-                "_EXIMCERTCTL_COMPLETE": f"{shell}_complete",
-                "COMP_WORDS": shlex.join([*typed, last]),
-                "COMP_CWORD": last if shell == "fish" else str(len(typed)),
-            },
-        )
-        assert done.stderr == ""
-        return done.stdout
-
-    assert "approve" in offered(last="app")
-    assert ALICE[:16] in offered("approve", last="a11")
-    assert "laptop.alice.example" in offered("approve", last="lap")
-    assert BOB[:16] not in offered("approve")
-    assert BOB[:16] in offered("revoke")
-    assert ALICE[:16] in offered("show", last=ALICE[:4])
+    here = partial(offered, shell, twin.path)
+    assert "approve" in here(last="app")
+    assert ALICE[:16] in here("approve", last="a11")
+    assert "laptop.alice.example" in here("approve", last="lap")
+    assert BOB[:16] not in here("approve")
+    assert BOB[:16] in here("revoke")
+    assert ALICE[:16] in here("show", last=ALICE[:4])
     twin.see("C1" * 32, certificate("CN=laptop.claimed.example", source="attempt"))
-    named = offered("approve", last="laptop.")
+    named = here("approve", last="laptop.")
     assert "laptop.alice.example" in named
     assert "claimed" not in named, "a name that only a client has shown is none for approve"
     twin.see("C0" * 32, certificate("CN=laptop$(reboot)"))
-    assert "reboot" not in offered("approve", last="lap"), "a name that a shell would execute is not offered"
+    assert "reboot" not in here("approve", last="lap"), "a name that a shell would execute is not offered"
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_a_shell_is_offered_the_same_after_options_that_click_reads(twin: Twin, shell: str) -> None:
+    twin.see(ALICE, certificate("CN=laptop.alice.example"))
+    plain = offered(shell, twin.path, "approve", last="a11")
+    assert offered(shell, twin.path, "approve", "--note", "two words", last="a11") == plain
+    assert "--note" in offered(shell, twin.path, "approve", last="--n")
+
+
+def test_a_shell_is_offered_nothing_where_eximcertd_does_not_answer(tmp_path: Path) -> None:
+    assert offered("bash", tmp_path / "none", "approve", last="a") == ""
+
+
+def test_of_any_number_of_clients_those_are_offered_that_begin_so(exim: EximServer, alice: Identity) -> None:
+    others = [f"{number:016X}{'0' * 48}" for number in range(1, 300)]
+    with Eximcertd(exim) as daemon:
+        assert daemon.ctl("approve", alice.fingerprint).returncode == 0
+        approved = "\n".join(f'{{"fingerprint": "{one}"}}' for one in others)
+        assert daemon.ctl("import", "--without-certificate", given=approved).returncode == 0
+        here = partial(offered, "bash", daemon.socket)
+        assert here("revoke").count("plain") == 100
+        assert here("revoke", last=alice.fingerprint[:3].lower()) == f"plain,{alice.fingerprint[:16]}\n"
+        assert here("revoke", last="laptop.a") == "plain,laptop.alice.example\n"
+        assert here("revoke", last=others[-1][:16]) == f"plain,{others[-1][:16]}\n"
+        assert here("approve", last="laptop.a") == ""

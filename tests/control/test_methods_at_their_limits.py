@@ -110,6 +110,9 @@ CALLS: dict[str, list[dict[str, Any]]] = {
     "Count": [{"standings": STANDINGS, "from": "x" * 60_000}],
     "Show": [{"fingerprint": KNOWN[0]}, {"fingerprint": KNOWN[0][:8]}],
     "Find": [{"name": "x" * 60_000, "verb": verb} for verb in ("approve", "reject", "revoke")],
+    "Complete": [
+        {"beginning": beginning, "standings": STANDINGS * 2500} for beginning in ("", KNOWN[0][:1], "x" * 60_000)
+    ],
     "History": [{"fingerprint": None, "limit": 10_000_000}, {"fingerprint": KNOWN[0][:8], "limit": None}],
     "Check": [{}],
     "Decide": [

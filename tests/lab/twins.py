@@ -98,6 +98,7 @@ class Twin:
             "Issuers": self._issuers,
             "Show": self._show,
             "Find": self._find_name,
+            "Complete": self._complete,
             "History": self._history,
             "Check": self._check,
             "Decide": self._decide,
@@ -267,6 +268,18 @@ class Twin:
             if entry["certificate"] and parameters["name"] in entry["certificate"]["subject"]:
                 return {"entry": entry}
         raise NoSuchFingerprintError(f"no certificate has the name {parameters['name']}")
+
+    async def _complete(self, caller: Caller, parameters: dict[str, Any]) -> dict[str, Any]:
+        self._note("Complete", caller, parameters)
+        beginning = parameters["beginning"]
+        offers = []
+        for fingerprint, entry in self.entries.items():
+            of = entry["certificate"] or {"subject": "", "source": ""}
+            name = of["subject"].removeprefix("CN=")
+            fits = fingerprint.startswith(beginning.upper()) or beginning in name
+            if fits and _standing(entry) in parameters["standings"]:
+                offers.append({"fingerprint": fingerprint, "name": name, "named": of["source"] == "directory"})
+        return {"offers": offers}
 
     async def _history(self, caller: Caller, parameters: dict[str, Any]) -> AsyncIterator[dict[str, Any]]:
         self._note("History", caller, parameters)

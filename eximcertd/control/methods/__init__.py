@@ -31,6 +31,7 @@ def handlers(services: Services, watching: Watching) -> dict[str, Handler]:
         "Show": questions.show,
         "Issuers": questions.issuers,
         "Find": questions.find,
+        "Complete": questions.complete,
         "GetCertificate": questions.certificate,
         "History": questions.history,
         "Check": questions.check,

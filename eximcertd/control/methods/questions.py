@@ -6,9 +6,11 @@ import asyncio
 import base64
 import os
 from datetime import UTC, datetime
+from string import hexdigits
 from typing import TYPE_CHECKING, Any, Final
 
 from eximcertd import __version__
+from eximcertd.certificates.names import common_name
 from eximcertd.control.methods import views
 from eximcertd.control.methods.services import time_of
 from eximcertd.decisions.naming import named
@@ -34,6 +36,9 @@ _MOST_SEARCHED: Final = 2000  # certificates of the directory that are read to f
 _MOST_RECORDS: Final = 10_000
 _MOST_NEWEST: Final = 100_000
 _MOST_EDITS: Final = 10_000  # of one decision
+_MOST_OFFERS: Final = 100
+_LONGEST_SEARCH: Final = 0.05  # seconds; a person waits for it
+_LONGEST_NAME: Final = 300
 _MOST_COUNTED: Final = 100_000
 _STANDINGS: Final = ("pending", "unmatched", "approved", "rejected", "revoked")
 
@@ -199,6 +204,24 @@ class Questions:
         fingerprint = await named(services.ledger, services.certificates.index, given["name"], Verb(given["verb"]))
         [shown] = await services.shown([self._ledger.entries.get(fingerprint)])
         return {"entry": shown}
+
+    async def complete(self, _: Caller, given: dict[str, Any]) -> dict[str, Any]:
+        """Return what a shell may offer: what begins with these digits, and certificates of such a name."""
+        services, beginning = self._services, given["beginning"][:_LONGEST_NAME]
+        selections, index = _selections(given), services.certificates.index
+        found = []
+        if not beginning.strip(hexdigits):
+            found = [
+                one for of in selections for one in self._ledger.entries.newest(of, _MOST_OFFERS, beginning.upper())
+            ]
+        if beginning:
+            search = asyncio.to_thread(index.mentioning, beginning, _MOST_OFFERS, _LONGEST_SEARCH)
+            some = self._ledger.entries.among((await search)[0])
+            found += [one.fingerprint for one in some if one.status.value in given["standings"]]
+        found = list(dict.fromkeys(found))[:_MOST_OFFERS]
+        subjects = await services.certificates.subjects(found)
+        offers = [{"fingerprint": one, "name": clean(common_name(subjects.get(one, "")))} for one in found]
+        return {"offers": [{**offer, "named": offer["fingerprint"] in index} for offer in offers]}
 
     async def certificate(self, _: Caller, given: dict[str, Any]) -> dict[str, Any]:
         """Return a certificate's DER form."""
