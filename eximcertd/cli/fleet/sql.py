@@ -1,0 +1,55 @@
+"""``eximcertctl fleet sql``: what the administrator of the fleet's database runs. It connects to no database."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+from eximcertd.cli.context import json_option
+from eximcertd.cli.output import print_json
+from eximcertd.fleet import statements
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+@click.group("sql")
+def command() -> None:
+    """Print what the database's administrator runs, as input of psql.
+
+    Run it as a superuser of PostgreSQL 15 or newer: eximcertctl fleet sql init | psql postgres
+    """
+
+
+def _without_name(name: str, sentence: str, statement: Callable[[], str]) -> None:
+    @command.command(name, help=sentence)
+    @json_option
+    def run(as_json: bool) -> None:
+        _print(statement(), as_json=as_json)
+
+
+def _with_name(verb: str, sentence: str, statement: Callable[[str], str]) -> None:
+    @command.command(verb, help=sentence)
+    @click.argument("name")
+    @json_option
+    def run(name: str, as_json: bool) -> None:
+        _print(statement(name), as_json=as_json)
+
+
+def _print(text: str, *, as_json: bool) -> None:
+    if as_json:
+        print_json({"sql": text})
+    else:
+        sys.stdout.write(text)
+
+
+_without_name("init", "Make the database, in a cluster without a fleet.", statements.init)
+_without_name("upgrade", "Bring the database to this version of eximcertctl.", statements.upgrade)
+_with_name("add-relay", "Let a relay in. NAME is the CN of its certificate.", statements.add_relay)
+_with_name(
+    "add-approver", "Let a person in who decides.", lambda name: statements.add_person(name, decides=True)
+)  # fmt: skip
+_with_name("add-reader", "Let a person in who reads only.", lambda name: statements.add_person(name, decides=False))
+_with_name("remove", "Shut a relay or a person out, and end its connections.", statements.remove)

@@ -1,0 +1,280 @@
+"""A private PostgreSQL cluster with the fleet's database, TLS and client certificates, in a directory below /tmp.
+
+    with Cluster() as cluster:
+        cluster.add_relay("mx1"); cluster.add_approver("alice")
+        desk = PostgresDesk(cluster.settings("alice"))
+
+PostgreSQL does not run as root, so the cluster belongs to the user postgres (Debian's package makes it). pg_hba.conf
+lets in over TLS only whoever shows a certificate with the role's name as its CN. The superuser comes by the Unix socket
+as the operating system's user postgres or root. Durability is off except where a test is about it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import pwd
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import threading
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Self
+
+import psycopg
+
+from eximcertd.config import FleetSettings
+from eximcertd.fleet import statements
+from eximcertd.fleet.postgres import PostgresDesk, PostgresRelaySide
+from lab.certificates import Identity, make, make_ca
+from lab.wait import until
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+USER: Final = "postgres"
+BIN: Final = max(Path("/usr/lib/postgresql").glob("*/bin"), default=Path("/usr/lib/postgresql/15/bin"))
+
+_HBA: Final = """\
+local all postgres peer map=root
+local replication postgres peer map=root
+hostssl fleet +fleet_relay 127.0.0.1/32 cert
+hostssl fleet +fleet_reader 127.0.0.1/32 cert
+"""
+_IDENT: Final = "root postgres postgres\nroot root postgres\n"
+_SERVICES: Final = threading.Lock()
+
+
+class Cluster:
+    """A running cluster, for the length of a ``with`` block.
+
+    of: another cluster; this one is a streaming standby of it. durable: with fsync. prefix: a command that the server
+    is started by, such as ["ip", "netns", "exec", NAME].
+    """
+
+    def __init__(self, *, of: Cluster | None = None, durable: bool = False, prefix: Sequence[str] = ()) -> None:
+        self.directory = Path(tempfile.mkdtemp(prefix="fleet-", dir="/tmp"))
+        self.directory.chmod(0o755)
+        self.data = self.directory / "data"
+        self.port = _free_port()
+        self._of = of
+        self._durable = durable
+        self._prefix = prefix
+        self._people: dict[str, Identity] = of._people if of else {}
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Self:
+        try:
+            self._make()
+            self.start()
+            if self._of is None:
+                self.psql(statements.init())
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop(signal.SIGQUIT)
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+    def _make(self) -> None:
+        _own(self.directory)
+        if self._of is None:
+            self.authority = make_ca(self.directory, "Fleet CA")
+            self.server = make(self.directory, "localhost", issuer=self.authority)
+            _run(BIN / "initdb", "-D", self.data, "-A", "peer", "-U", USER, "--no-sync", "-E", "UTF8", "--locale", "C")
+        else:
+            self.authority, self.server = self._of.authority, self._of.server
+            _run(BIN / "pg_basebackup", "-D", self.data, "-R", "-c", "fast", "--no-sync", "-h", self._of.directory,
+                 "-p", str(self._of.port), "-U", USER)  # fmt: skip
+        for file, source in ("server.crt", self.server.certificate), ("server.key", self.server.key):
+            shutil.copyfile(source, self.data / file)
+            _own(self.data / file, 0o600)
+        (self.data / "pg_hba.conf").write_text(_HBA)
+        (self.data / "pg_ident.conf").write_text(_IDENT)
+        shutil.copyfile(self.authority.certificate, self.data / "ca.crt")
+        settings = {
+            "port": self.port,
+            "listen_addresses": "127.0.0.1",
+            "unix_socket_directories": self.directory,
+            "ssl": "on",
+            "ssl_cert_file": "server.crt",
+            "ssl_key_file": "server.key",
+            "ssl_ca_file": "ca.crt",
+            "fsync": "on" if self._durable else "off",
+            "shared_buffers": "32MB",
+            "tcp_keepalives_idle": 5,
+            "tcp_user_timeout": 20000,
+        }
+        with (self.data / "postgresql.conf").open("a") as configuration:
+            configuration.writelines(f"{name} = '{value}'\n" for name, value in settings.items())
+        for path in self.data.glob("*"):
+            if path.owner() != USER:
+                _own(path, path.stat().st_mode & 0o777)
+
+    def start(self) -> None:
+        """Start the server and wait until it answers."""
+        log = (self.directory / "log").open("ab")
+        with log:
+            self._process = subprocess.Popen(
+                [*self._prefix, "setpriv", f"--reuid={USER}", f"--regid={USER}", "--init-groups",
+                 BIN / "postgres", "-D", self.data],
+                stdout=log, stderr=log, stdin=subprocess.DEVNULL, cwd="/",
+            )  # fmt: skip
+        until(self._answers, f"the cluster answers; its log is {self.directory}/log", limit=60)
+
+    def _answers(self) -> bool:
+        assert self._process is not None
+        assert self._process.poll() is None, (self.directory / "log").read_text()
+        command: list[str | Path] = [BIN / "pg_isready", "-q", "-h", self.directory, "-p", str(self.port)]
+        return subprocess.run(command, check=False).returncode == 0
+
+    def stop(self, how: signal.Signals = signal.SIGINT) -> None:
+        """Stop the server; SIGQUIT: as a power cut does."""
+        if self._process is not None:
+            self._process.send_signal(how)
+            self._process.wait(60)
+            self._process = None
+
+    def promote(self) -> None:
+        """Make a standby a primary."""
+        _run(BIN / "pg_ctl", "promote", "-w", "-D", self.data)
+
+    def superuser(self, database: str = "fleet") -> psycopg.Connection[Any]:
+        """Connect as the superuser."""
+        return psycopg.connect(host=str(self.directory), port=self.port, user=USER, dbname=database, autocommit=True)
+
+    def psql(self, script: str) -> str:
+        """Run a script as the database's administrator does, and return what psql printed."""
+        command: list[str | Path] = [
+            BIN / "psql",
+            "-X",
+            "-q",
+            "-h",
+            self.directory,
+            "-p",
+            str(self.port),
+            "-U",
+            USER,
+            "postgres",
+        ]
+        done = subprocess.run(command, input=script, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    def add_relay(self, name: str) -> Identity:
+        """Let a relay in, and make its certificate."""
+        self.psql(statements.add_relay(name))
+        return self.certificate(name)
+
+    def add_approver(self, name: str) -> Identity:
+        """Let a person in who decides."""
+        self.psql(statements.add_person(name, decides=True))
+        return self.certificate(name)
+
+    def add_reader(self, name: str) -> Identity:
+        """Let a person in who reads only."""
+        self.psql(statements.add_person(name, decides=False))
+        return self.certificate(name)
+
+    def certificate(self, name: str) -> Identity:
+        """Return the client certificate with this CN, which the cluster's CA has issued."""
+        if name not in self._people:
+            self._people[name] = make(self.directory, name, issuer=self.authority)
+        return self._people[name]
+
+    def service(self, name: str, **changed: Any) -> str:
+        """Write a service file for a role, and return its service's name; an empty value leaves the key out."""
+        identity = self.certificate(name)
+        keys: Mapping[str, object] = {
+            "host": "localhost",
+            "hostaddr": "127.0.0.1",
+            "port": self.port,
+            "dbname": "fleet",
+            "user": name,
+            "sslrootcert": self.authority.certificate,
+            "sslcert": identity.certificate,
+            "sslkey": identity.key,
+        }
+        text = "".join(f"{key}={value}\n" for key, value in {**keys, **changed}.items() if value != "")
+        section = f"fleet-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+        with _SERVICES:
+            file = Path(os.environ.setdefault("PGSERVICEFILE", str(self.directory / "services")))
+            before = file.read_text() if file.exists() else ""
+            if section not in before:
+                _replaced(file, f"{before}[{section}]\n{text}\n")
+        return section
+
+    def settings(self, name: str, *, hint: bool = True, **changed: Any) -> FleetSettings:
+        """Return the configuration of a relay or a person."""
+        return FleetSettings(relay=name, service=self.service(name, **changed), hint=hint)
+
+    def fresh(self) -> None:
+        """Empty the fleet's tables; roles and relays stay."""
+        with self.superuser() as connection:
+            connection.execute(
+                "SET session_replication_role = replica; TRUNCATE fleet.act, fleet.standing, fleet.settled, fleet.own,"
+                " fleet.sighting; UPDATE fleet.head SET generation = 0, hash = repeat('0', 64); UPDATE fleet.relay SET"
+                " quota = 10000, dropped = 0, seen_at = NULL"
+            )
+
+
+class FleetDatabase:
+    """Desks and relays on a cluster's database, closed at the end of a ``with`` block."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self.cluster = cluster
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def desk(self, name: str = "alice", **changed: Any) -> PostgresDesk:
+        """Open the desk of a person."""
+        desk = PostgresDesk(self.cluster.settings(name, **changed))
+        self._stack.callback(desk.close)
+        return desk
+
+    def relay(self, name: str = "mx1.example.org", *, hint: bool = True, **changed: Any) -> PostgresRelaySide:
+        """Open a relay's side."""
+        relay = PostgresRelaySide(self.cluster.settings(name, hint=hint, **changed))
+        self._stack.callback(relay.close)
+        return relay
+
+    def as_role(self, name: str) -> psycopg.Connection[Any]:
+        """Connect as a role with its certificate, to send any statement."""
+        connection: psycopg.Connection[Any] = psycopg.connect(
+            service=self.cluster.service(name), sslmode="verify-full", autocommit=True
+        )
+        self._stack.callback(connection.close)
+        return connection
+
+
+def _replaced(file: Path, text: str) -> None:
+    new = file.with_name(f"{file.name}.new")
+    new.write_text(text)
+    new.rename(file)
+
+
+def _own(path: Path, mode: int = 0o755) -> None:
+    user = pwd.getpwnam(USER)
+    os.chown(path, user.pw_uid, user.pw_gid)
+    path.chmod(mode)
+
+
+def _run(*command: str | Path) -> None:
+    as_postgres = ["setpriv", f"--reuid={USER}", f"--regid={USER}", "--init-groups", *command]
+    done = subprocess.run(as_postgres, capture_output=True, text=True, check=False, cwd="/")
+    assert done.returncode == 0, done.stderr
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        port: int = listening.getsockname()[1]
+        return port
