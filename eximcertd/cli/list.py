@@ -14,7 +14,7 @@ from eximcertd.cli.formatting import count, decided, pending
 from eximcertd.cli.output import print_json_array, say
 from eximcertd.cli.pendingrun import print_table, width
 from eximcertd.cli.times import earlier, local, moment
-from eximcertd.errors import UsageError
+from eximcertd.errors import EximcertdError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -101,15 +101,19 @@ def _approved_at(context: Context, at: datetime, *, long: bool, as_json: bool) -
 
 
 def _not_used(context: Context, since: datetime, *, long: bool, as_json: bool) -> None:
-    """List the certificates that were approved before this time and not used later."""
+    """List the certificates that were approved before this time and not used later. Raises EximcertdError."""
     with context.client() as client:
-        approved = list(_entries(client, "approved", []))
-    known = any(entry["last_used"] for entry in approved)
-    entries = [entry for entry in approved if not _after(entry, since)] if known else []
+        counted = moment(client.call("Status")["status"]["log"]["uses_since"])
+        if counted is None:
+            raise EximcertdError(
+                "which certificates are not used is not known: Exim has logged no use of any",
+                hint="eximcertd(8), WHO STILL RELAYS, has the line for its configuration",
+            )
+        entries = [entry for entry in _entries(client, "approved", []) if not _after(entry, since)]
+    if counted > since:
+        say(f"Uses are counted since {local(counted.isoformat())} only: what was used before is not known.", err=True)
     if as_json:
         print_json_array(entries)
-    elif not known:
-        say("Exim logs no use of a certificate: eximcertd(8), WHO STILL RELAYS, has the line for its configuration.")
     elif entries:
         _show("approved", entries, long=long)
     else:

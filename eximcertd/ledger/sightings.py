@@ -149,6 +149,12 @@ class Sightings:
             row = db.execute("SELECT value FROM fact WHERE key = 'unmatched_dropped'").fetchone()
         return int(row[0]) if row else 0
 
+    def uses_since(self) -> int | None:
+        """Return when the first use of a certificate that was counted took place (ms since the epoch), or None."""
+        with self._store.reading() as db:
+            row = db.execute("SELECT value FROM fact WHERE key = 'uses_since'").fetchone()
+        return int(row[0]) if row else None
+
     def _count(
         self, db: sqlite3.Connection, seen: Sequence[Sighting], known: Callable[[Fingerprint], bool]
     ) -> list[Fingerprint]:
@@ -173,6 +179,12 @@ class Sightings:
             "UPDATE entry SET uses = uses + ?2, used = max(coalesce(used, ?3), ?3) WHERE fingerprint = ?1",
             ((one.fingerprint, one.uses, one.used) for one in seen if one.uses),
         )
+        if times := [one.used for one in seen if one.uses and one.used is not None]:
+            db.execute(
+                "INSERT INTO fact VALUES ('uses_since', ?1) ON CONFLICT DO UPDATE SET value = ?1"
+                " WHERE CAST(value AS INTEGER) > ?1",
+                (min(times),),
+            )
         shown = self._shown.keep(db, {one.fingerprint: one.certificate for one in seen if one.certificate is not None})
         self._bound(db)
         statement = "SELECT fingerprint FROM entry WHERE standing = 'pending' AND matched = 2 AND fingerprint IN (%s)"

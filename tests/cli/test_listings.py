@@ -117,13 +117,20 @@ def test_list_is_grouped_by_standing_and_can_be_narrowed(twin: Twin, at: tuple[s
 def test_unused_lists_what_was_approved_before_and_not_used_since(twin: Twin, at: tuple[str, str]) -> None:
     decision = {"verb": "approve", "by": "root", "at": "2026-01-01T00:00:00Z", "note": ""}
     twin.see(ALICE, certificate("CN=alice"), standing="approved", decision=decision)
-    assert "Exim logs no use of a certificate" in ctl(*at, "list", "--unused", "2026-06-01").out
+    for flags in ([], ["--json"]):
+        done = ctl(*at, "list", "--unused", "2026-06-01", *flags)
+        assert (done.status, done.out) == (1, "")
+        assert "not known: Exim has logged no use of any" in done.err
+    twin.uses_since = "2026-05-01T00:00:00Z"
     twin.see(
         BOB, certificate("CN=bob"), standing="approved", decision=decision, uses=2, last_used="2026-07-01T00:00:00Z"
     )
     assert [one["fingerprint"] for one in ctl(*at, "list", "--unused", "2026-06-01", "--json").json] == [ALICE]
     assert len(ctl(*at, "list", "--unused", "2026-08-01", "--json").json) == 2
-    assert ctl(*at, "list", "--unused", "2025-08-01").out == "Every approved certificate was used since.\n"
+    assert ctl(*at, "list", "--unused", "2026-06-01").err == ""
+    done = ctl(*at, "list", "--unused", "2025-08-01")
+    assert done.out == "Every approved certificate was used since.\n"
+    assert done.err.startswith("Uses are counted since 2026-")
     assert "2 accepted recipients, last 2026-07-01" in ctl(*at, "show", BOB).out
 
 

@@ -41,7 +41,8 @@ def test_each_accepted_recipient_counts_once_over_a_kill_and_a_rotation(
 
         daemon.ctl("approve", alice.fingerprint)
         daemon.ctl("approve", mallory.fingerprint)
-        assert "Exim logs no use" in daemon.ctl("list", "--unused", "180d").stdout
+        assert daemon.json("status")["log"]["uses_since"] is None
+        assert daemon.ctl("list", "--unused", "180d").returncode == 1
         assert ask(exim.port, alice).accepted
         uses(1)
         daemon.kill()
@@ -57,6 +58,7 @@ def test_each_accepted_recipient_counts_once_over_a_kill_and_a_rotation(
         assert daemon.entries()[alice.fingerprint]["attempts"] == 0
         assert "4 accepted recipients" in daemon.ctl("show", alice.fingerprint).stdout
         assert daemon.json("list", "--unused", "180d") == [], "both were approved today"
+        assert "Uses are counted since" in daemon.ctl("list", "--unused", "180d").stderr
 
 
 def test_what_was_not_used_since_is_listed(tmp_path: Path, alice: Identity, mallory: Identity) -> None:
@@ -71,5 +73,6 @@ def test_what_was_not_used_since_is_listed(tmp_path: Path, alice: Identity, mall
             ledger.sightings.record("file", "1", [used], lambda _: True)
         entry = ledger.entries.get(alice.fingerprint)
         assert (entry.uses, entry.used, entry.attempts, entry.last_seen) == (6, 7_000, 1, 5)
+        assert ledger.sightings.uses_since() == 1_000
     finally:
         ledger.close()

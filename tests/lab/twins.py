@@ -91,6 +91,7 @@ class Twin:
         self.edits_beyond = 0
         self.issuers: list[dict[str, Any]] = []
         self.current = True
+        self.uses_since: str | None = None
         own: dict[str, Handler] = {
             "Status": self._status,
             "List": self._list,
@@ -209,6 +210,7 @@ class Twin:
                     "last_line_at": "2026-11-22T17:03:03Z",
                     "problem": None,
                     "timezone": "",
+                    "uses_since": self.uses_since,
                 },
                 "certificates": {
                     "files": 301,

@@ -72,6 +72,7 @@ class Questions:
                     "last_line_at": views.rfc3339(milliseconds(progress.last_line_at)),
                     "problem": progress.problem,
                     "timezone": services.intake.source.timezone,
+                    "uses_since": views.rfc3339(self._ledger.sightings.uses_since()),
                 },
                 "certificates": {
                     "files": certificates.files,
