@@ -110,12 +110,6 @@ def _issuers(exim: EximServer, daemon: Eximcertd) -> Row:
     return Row(f"`pending` with {many:,} certificates of 50 unknown issuers", f"{took:.2f} s, {len(said):,} characters")
 
 
-class _Asks:
-    def __init__(self, twins: TwinPrograms) -> None:
-        self.publish = twins.publish
-        self.reload = twins.reload
-
-
 async def _rows_of_the_ledger(directory: Path, many: int) -> list[Row]:
     (directory / "ledger").mkdir()
     ledger = Ledger(directory / "ledger")
@@ -123,11 +117,12 @@ async def _rows_of_the_ledger(directory: Path, many: int) -> list[Row]:
     allowed = AllowedDirectory(directory / "allowed")
     allowed.prepare()
     publisher = Publisher(
-        ledger, allowed, _Asks(TwinPrograms(directory / "macro")), decider=decider,
+        ledger, allowed, TwinPrograms(directory / "macro"), decider=decider,
         allowlist=AllowlistSettings(form="directory"), recorder=records,
     )  # fmt: skip
     await publisher.start()
-    decided = Enrolling(ledger, decider, records, allowed, publisher.settle).authorities
+    enrolling = Enrolling(ledger, decider, records, allowed, publisher)
+    decided = enrolling.authorities
     authority = Authority.of(Signer("Site CA").der)
     decided.add(Decision(authority.fingerprint, Verb.AUTHORIZE, "alice", 1, "", "1"), authority)
     fingerprints = [Fingerprint(hashlib.sha256(b"%d" % number).hexdigest().upper()) for number in range(many)]
@@ -140,8 +135,8 @@ async def _rows_of_the_ledger(directory: Path, many: int) -> list[Row]:
         await publisher.settle(part)
     enrolled, begun = time.process_time() - begun, time.process_time()
     wall = time.perf_counter()
-    ended, _ = decided.withdraw(Decision(authority.fingerprint, Verb.WITHDRAW, "alice", 2, "", "2"), authority.name)
-    await publisher.settle()
+    decided.withdraw(Decision(authority.fingerprint, Verb.WITHDRAW, "alice", 2, "", "2"), authority.name)
+    ended = await enrolling.end()
     wall, cpu = time.perf_counter() - wall, time.process_time() - begun
     assert ended == many
     assert not allowed.contents().fingerprints

@@ -182,9 +182,10 @@ class Daemon:
             watch_problem=lambda: watch.problem,
         )
         renewals = Renewals(self._ledger, self._decider)
-        enrolling = Enrolling(self._ledger, self._decider, self._recorder, self._allowed, self._publication.settle)
-        forgetting = Forgetting(self._ledger, self._recorder)
-        return Maintenance(clock, arrivals, expiry, renewals, forgetting, health, enrolling)
+        enrolling = Enrolling(self._ledger, self._decider, self._recorder, self._allowed, self._publication)
+        return Maintenance(
+            clock, arrivals, expiry, renewals, Forgetting(self._ledger, self._recorder), health, enrolling
+        )
 
     async def _serve(self, intake: Intake, told: str, *others: Coroutine[Any, Any, None]) -> None:
         """Serve until a signal to stop. A task that failed ends the daemon with its error: systemd starts it again."""
@@ -204,6 +205,7 @@ class Daemon:
         with contextlib.suppress(EximcertdError):  # a full disk: the scheduler's first round does it, and reports it
             maintenance.expiry.derive(maintenance.clock.now(), self._config.publish.max_shrink)
         await self._publication.start()
+        await maintenance.enrolling.end()
         await self._publication.reconcile()
 
     async def _wait(self, work: Coroutine[Any, Any, object]) -> None:

@@ -132,6 +132,14 @@ def subject(der: bytes) -> Element:
     return part
 
 
+def issuer(der: bytes) -> bytes:
+    """Return the DER form of a certificate's issuer, b"" where it cannot be read."""
+    try:
+        return raw(der, fields(der).issuer)
+    except DerError:
+        return b""
+
+
 def is_certificate(der: bytes) -> bool:
     """Tell whether ``der`` has the shape of a certificate; requests, lists and keys have not."""
     try:

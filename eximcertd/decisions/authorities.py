@@ -51,17 +51,17 @@ class AuthorityDecider:
         )
         self._record(Event.AUTHORITY_APPROVED, "was approved", decision, authority.name)
 
-    def withdraw(self, decision: Decision, name: str) -> tuple[int, list[Fingerprint]]:
-        """Withdraw an authority. name: its own. Raises UsageError, LedgerError.
+    def withdraw(self, decision: Decision, name: str) -> None:
+        """Withdraw an authority; its approvals end with publication/ending.py. name: its own.
 
-        Return how many approvals ended, and the fingerprints whose publication was never confirmed.
+        Raises UsageError, LedgerError.
         """
         if self._repeated(decision):
-            return 0, []
-        ended, unconfirmed = self._ledger.authorities.withdraw(decision)
-        what = f"was withdrawn, and {ended} approvals with it,"
-        self._record(Event.AUTHORITY_WITHDRAWN, what, decision, name, COUNT=str(ended))
-        return ended, unconfirmed
+            return
+        ending = self._ledger.authorities.counts().get(decision.fingerprint, 0)
+        self._ledger.authorities.withdraw(decision)
+        what = f"was withdrawn, and {ending} approvals with it,"
+        self._record(Event.AUTHORITY_WITHDRAWN, what, decision, name, COUNT=str(ending))
 
     def enrol(self, enrolments: Sequence[Enrolment], now: int) -> list[Fingerprint]:
         """Approve the certificates that authorities have issued; return those that were pending. Raises LedgerError."""

@@ -24,8 +24,10 @@ if TYPE_CHECKING:
 
 MOST_HASHES: Final = 8
 _COLUMNS: Final = "a.fingerprint, a.der, a.patterns, a.crl, a.standing, a.hashes, d.by, d.at, d.note"
-_PENDING: Final = "standing = 'pending', lapsed = 0, withheld = 0, revoke_at = NULL"
-_ENDED: Final = "SELECT fingerprint FROM enrolment WHERE authority = ?"
+_ENDED: Final = (
+    "SELECT n.fingerprint FROM json_each(?1) j CROSS JOIN enrolment n ON n.fingerprint = j.value"
+    " JOIN authority a ON a.fingerprint = n.authority WHERE a.standing = 'revoked'"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,28 +121,42 @@ class Authorities:
                 change = (Status.REVOKED, number, name)
                 db.execute("UPDATE authority SET standing = ?, decision = ? WHERE fingerprint = ?", change)
 
-    def withdraw(self, decision: Decision) -> tuple[int, list[Fingerprint]]:
-        """Withdraw an authority and all enrolments under it. Raises LedgerError.
-
-        Return how many these were, and those whose publication was never confirmed: they may have files all the same.
-        The fingerprints are pending again. Fingerprints that a person has approved are not enrolments, and stay.
-        """
-        of = (decision.fingerprint,)
+    def withdraw(self, decision: Decision) -> None:
+        """Withdraw an authority. ``end`` ends the enrolments under it. Raises LedgerError."""
         with self._store.transaction() as db:
             db.execute(
                 "UPDATE authority SET standing = ?, decision = ? WHERE fingerprint = ?",
-                (Status.REVOKED, _append(db, decision), *of),
+                (Status.REVOKED, _append(db, decision), decision.fingerprint),
             )
-            unconfirmed = db.execute(
-                f"SELECT fingerprint FROM entry WHERE confirmed = 0 AND fingerprint IN ({_ENDED})",  # noqa: S608 - a constant
-                of,
+
+    def ending(self, most: int, beyond: str = "") -> list[Fingerprint]:
+        """Return what is still enrolled under withdrawn authorities, after ``beyond``, ascending, at most ``most``."""
+        of = "authority a CROSS JOIN enrolment n ON n.authority = a.fingerprint WHERE a.standing = 'revoked'"
+        with self._store.reading() as db:
+            if not db.execute(f"SELECT EXISTS (SELECT 1 FROM {of})").fetchone()[0]:  # noqa: S608 - a constant
+                return []
+            rows = db.execute(  # in the table's order: ending them writes to few of its pages
+                "SELECT fingerprint FROM enrolment WHERE fingerprint > ? AND +authority IN"
+                " (SELECT fingerprint FROM authority WHERE standing = 'revoked') ORDER BY fingerprint LIMIT ?",
+                (beyond, most),
             ).fetchall()
+        return [Fingerprint(row[0]) for row in rows]
+
+    def end(self, fingerprints: Iterable[Fingerprint], *, removed: bool = False) -> int:
+        """Make fingerprints that are enrolled under withdrawn authorities pending again; return how many were.
+
+        removed: Exim honours them no more, so that no publication of it is due. What a person has approved is no
+        enrolment, and stays. Raises LedgerError.
+        """
+        names = json.dumps(list(fingerprints))
+        with self._store.transaction() as db:
             db.execute(
-                f"UPDATE entry SET {_PENDING} WHERE fingerprint IN ({_ENDED})",  # noqa: S608 - constants
-                of,
+                "UPDATE entry SET standing = 'pending', lapsed = 0, withheld = 0, revoke_at = NULL,"  # noqa: S608 - a constant
+                " publishing = publishing AND NOT ?2, confirmed = confirmed AND NOT ?2"
+                f" WHERE fingerprint IN ({_ENDED})",
+                (names, removed),
             )
-            ended = db.execute("DELETE FROM enrolment WHERE authority = ?", of).rowcount
-        return ended, [Fingerprint(row[0]) for row in unconfirmed]
+            return db.execute(f"DELETE FROM enrolment WHERE fingerprint IN ({_ENDED})", (names,)).rowcount  # noqa: S608 - a constant
 
     def enrol(self, enrolments: Iterable[Enrolment], now: int) -> list[Fingerprint]:
         """Approve pending fingerprints through their authorities; return those that were. Raises LedgerError.
@@ -228,7 +244,10 @@ class Authorities:
 
     def forget(self, before: int) -> int:
         """Forget enrolled certificates that ended before a time; return how many. Raises LedgerError."""
-        ended = "SELECT n.fingerprint FROM identity i CROSS JOIN enrolment n USING (fingerprint) WHERE i.not_after < ?"
+        ended = (
+            "SELECT n.fingerprint FROM identity i CROSS JOIN enrolment n USING (fingerprint)"
+            " JOIN entry e USING (fingerprint) WHERE i.not_after < ? AND e.publishing = 0 AND e.confirmed = 0"
+        )
         with self._store.transaction() as db:
             names = [(row[0],) for row in db.execute(f"{ended} LIMIT 10000", (before,))]
             for table in ("entry", "identity", "enrolment"):

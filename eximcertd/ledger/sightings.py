@@ -20,7 +20,14 @@ _IN_DIRECTORY = 1
 _SHOWN = 2
 _UNMATCHED = "standing = 'pending' AND matched <> 1"
 _UNKNOWN = "standing = 'pending' AND matched = 0"
-_DROP = f"DELETE FROM entry WHERE fingerprint IN (SELECT fingerprint FROM entry WHERE {_UNMATCHED} ORDER BY last_seen LIMIT ?)"  # noqa: S608, E501 - a constant
+_GONE = (
+    "publishing = 0 AND confirmed = 0"  # else Exim may honour it: what an authority had approved until it was withdrawn
+)
+_DROP = (
+    "DELETE FROM entry WHERE fingerprint IN"  # noqa: S608 - constants
+    f" (SELECT fingerprint FROM entry WHERE {_UNMATCHED} AND {_GONE} ORDER BY last_seen LIMIT ?)"
+)
+_MOST_DROPPED = 1000  # beyond as many as were seen: a withdrawal may leave a hundred thousand
 
 _RUNNING = "(SELECT CAST(value AS INTEGER) FROM fact WHERE key = 'running_ms')"
 _INSERT = (
@@ -138,7 +145,7 @@ class Sightings:
     def forget(self, before: int) -> int:
         """Forget pending entries last recorded before a running time (ms, ledger/clock.py); return how many."""
         with self._store.transaction() as db:
-            old = "entry WHERE standing = 'pending' AND recorded < ?"
+            old = f"entry WHERE standing = 'pending' AND recorded < ? AND {_GONE}"
             # of certificates that were approved through an authority that was withdrawn
             db.execute(f"DELETE FROM identity WHERE fingerprint IN (SELECT fingerprint FROM {old})", (before,))  # noqa: S608 - constants
             return db.execute(f"DELETE FROM {old}", (before,)).rowcount  # noqa: S608 - a constant
@@ -186,15 +193,15 @@ class Sightings:
                 (min(times),),
             )
         shown = self._shown.keep(db, {one.fingerprint: one.certificate for one in seen if one.certificate is not None})
-        self._bound(db)
+        self._bound(db, len(seen) + _MOST_DROPPED)
         statement = "SELECT fingerprint FROM entry WHERE standing = 'pending' AND matched = 2 AND fingerprint IN (%s)"
         return fresh + [Fingerprint(row[0]) for row in in_portions(db, statement, shown)]
 
-    def _bound(self, db: sqlite3.Connection) -> None:
+    def _bound(self, db: sqlite3.Connection, most: int) -> None:
         many = db.execute(f"SELECT count(*) FROM entry WHERE {_UNMATCHED}").fetchone()[0]  # noqa: S608 - a constant
         if many <= self.unmatched_limit:
             return
-        dropped = db.execute(_DROP, (many - self.unmatched_limit,)).rowcount
+        dropped = db.execute(_DROP, (min(many - self.unmatched_limit, most),)).rowcount
         db.execute(
             "INSERT INTO fact VALUES ('unmatched_dropped', ?1)"
             " ON CONFLICT DO UPDATE SET value = CAST(value AS INTEGER) + ?1",

@@ -13,7 +13,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
-from eximcertd.certificates import der as walk
+from eximcertd.certificates.der import issuer
 from eximcertd.certificates.parsing import parse
 from eximcertd.decisions.authorities import AuthorityDecider
 from eximcertd.decisions.sources import by_policy
@@ -23,11 +23,12 @@ from eximcertd.fingerprint import Fingerprint
 from eximcertd.ledger.authorities import Denial, Enrolment
 from eximcertd.ledger.identities import Identity
 from eximcertd.publication.allowed_directory import AllowedDirectory, DirectoryError
+from eximcertd.publication.ending import end_withdrawn
 from eximcertd.status import Status, Verb
 from eximcertd.text import clean
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from datetime import timedelta
 
     from eximcertd.authorities.authority import Authority
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from eximcertd.ledger import Ledger
     from eximcertd.log.sighting import Sighting
     from eximcertd.maintenance.crl_files import CrlFiles
+    from eximcertd.publication.publisher import Publisher
 
 Shown = tuple[Fingerprint, bytes, str]
 """A certificate that a client has shown: fingerprint, DER form, hash of the issuer's name as Exim printed it."""
@@ -47,10 +49,7 @@ _PORTION: Final = 200
 
 
 class Enrolling:
-    """Lives in the loop's thread. allowed: STATE/allowed; authorities/ lies beside it.
-
-    publish: makes Exim honour these fingerprints. Raises LedgerError, DirectoryError.
-    """
+    """Lives in the loop's thread. allowed: STATE/allowed; authorities/ lies beside it."""
 
     def __init__(
         self,
@@ -58,7 +57,7 @@ class Enrolling:
         decider: Decider,
         recorder: Recorder,
         allowed: AllowedDirectory,
-        publish: Callable[[Sequence[Fingerprint]], Awaitable[object]],
+        publication: Publisher,
     ) -> None:
         self._ledger = ledger
         self._decider = decider
@@ -66,7 +65,8 @@ class Enrolling:
         self._recorder = recorder
         self._allowed = allowed
         self._names = AllowedDirectory(allowed.path.with_name("authorities"))
-        self._publish = publish
+        self._publication = publication
+        self._ending = asyncio.Lock()
         self._crls: CrlFiles | None = None
         self._reading = asyncio.Lock()
         self._told: dict[Fingerprint, str] = {}
@@ -90,6 +90,11 @@ class Enrolling:
                 text = f"The authority {row.fingerprint} vouches for no new certificate: {error.message}"
                 self._recorder.record(Event.AUTHORITY_PROBLEM, text, AUTHORITY=row.fingerprint)
         self.approved = tuple(found)
+
+    async def end(self) -> int:
+        """End what withdrawn authorities have enrolled; return how many. Raises LedgerError."""
+        async with self._ending:
+            return await end_withdrawn(self._publication, self._ledger, self._allowed)
 
     @property
     def crls(self) -> Mapping[Fingerprint, Crl | str]:
@@ -124,7 +129,7 @@ class Enrolling:
     async def enrol(self, shown: Iterable[Shown]) -> list[Fingerprint]:
         """Approve and publish those of these that an approved authority has issued; return them. Raises LedgerError."""
         subjects = {one.subject for one in self.approved}
-        candidates = {one[0]: one for one in shown if _issuer(one[1]) in subjects}
+        candidates = {one[0]: one for one in shown if issuer(one[1]) in subjects}
         statuses = self._ledger.entries.statuses(list(candidates))
         enrolled = self._ledger.authorities.among(list(candidates))
         waiting = [
@@ -153,7 +158,7 @@ class Enrolling:
         if learned:
             self.write_names()
         if approved:
-            await self._publish(approved)
+            await self._publication.settle(approved)
         return approved
 
     async def enrol_waiting(self) -> list[Fingerprint]:
@@ -239,6 +244,7 @@ class Enrolling:
 
         forget_after: how long after their end enrolled certificates are forgotten.
         """
+        await self.end()  # what a withdrawal that failed has left
         self._ledger.authorities.forget(int((now - forget_after).timestamp() * 1000))
         await self._read_crls()
         self._tell(now)
@@ -285,13 +291,6 @@ class Enrolling:
                 SUBJECT=one.name,
             )
         self._told = problems
-
-
-def _issuer(der: bytes) -> bytes:
-    try:
-        return walk.raw(der, walk.fields(der).issuer)
-    except walk.DerError:
-        return b""
 
 
 def _bound(subject: str, names: Iterable[str], key: str) -> list[tuple[str, str]]:

@@ -47,7 +47,7 @@ _NO_SPACE: Final = os.strerror(errno.ENOSPC)
 
 
 class Publisher:
-    """Publishes; lives in the loop's thread. watched: files whose change may correct what Exim refused."""
+    """Publishes, under its lock; lives in the loop's thread. watched: files whose change may correct a refusal."""
 
     def __init__(
         self,
@@ -75,7 +75,7 @@ class Publisher:
         self._decided: set[Fingerprint] = set()
         self._rewritten = False
         self._forced = False
-        self._lock = asyncio.Lock()
+        self.lock = asyncio.Lock()
         self._asked = self._served = 0
 
     # For other parts
@@ -99,7 +99,7 @@ class Publisher:
 
     async def start(self) -> None:
         """Read the macro file, adopt manual additions, and publish if a publication is due."""
-        async with self._lock:
+        async with self.lock:
             self._edits.note_age()
             looked = await self._look()
             if self._found is None:
@@ -115,7 +115,7 @@ class Publisher:
         self._decided.update(decided)
         self._asked += 1
         ticket = self._asked
-        async with self._lock:
+        async with self.lock:
             if self._served < ticket:
                 self._served = self._asked
                 await self._publish_if_due()
@@ -133,7 +133,7 @@ class Publisher:
 
     async def verify(self) -> None:
         """Read the macro file, adopt or report manual edits, and check that Exim accepts its configuration."""
-        async with self._lock:
+        async with self.lock:
             looked = await self._look()
             due = not self.live
             if self._found is not None and not due and self.state.ok:
@@ -150,14 +150,14 @@ class Publisher:
 
         A new ledger does nothing before it has read the macro file: it would know none of the files.
         """
-        async with self._lock:
+        async with self.lock:
             if self._found is not None or self._publications.last_confirmed().form:
                 await self._sync.reconcile()
 
     async def stop(self) -> None:
         """Cancel the retry, and let a publication that runs come to its end."""
         self._retry.cancel()
-        async with self._lock:
+        async with self.lock:
             pass
 
     # One publication

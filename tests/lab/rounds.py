@@ -103,7 +103,7 @@ class House(DaemonParts):
             Renewals(self.ledger, self.decider),
             Forgetting(self.ledger, self.records),
             health,
-            Enrolling(self.ledger, self.decider, self.records, self.allowed, publication.settle),
+            Enrolling(self.ledger, self.decider, self.records, self.allowed, publication),
         )
         scheduler = Scheduler(self.config, maintenance, publication, self.records, timing)
         self.decider.watchers = [scheduler.decided]

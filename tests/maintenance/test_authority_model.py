@@ -33,14 +33,16 @@ from eximcertd.ledger.decisions import Decision
 from eximcertd.log.sighting import Sighting
 from eximcertd.maintenance.enrolling import Enrolling
 from eximcertd.publication.allowed_directory import AllowedDirectory
+from eximcertd.publication.ending import end_withdrawn
 from eximcertd.publication.publisher import Publisher
 from eximcertd.settings import AllowlistSettings
 from eximcertd.status import Status, Verb
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable
 
     from eximcertd.fingerprint import Fingerprint
+    from eximcertd.publication.state import PublicationState
 
 X, TWIN = Signer("Site CA"), Signer("Site CA")
 SIGNERS: Final = (X, TWIN)
@@ -68,10 +70,13 @@ leaves = st.sampled_from(range(len(LEAVES)))
 signers = st.sampled_from(range(len(SIGNERS)))
 
 
-class Asks:
-    def __init__(self, twins: TwinPrograms) -> None:
-        self.publish = twins.publish
-        self.reload = twins.reload
+class Killable(Publisher):
+    """A publisher that a kill stops before it begins."""
+
+    killed = False
+
+    async def settle(self, decided: Iterable[Fingerprint] = ()) -> PublicationState:
+        return self.state if self.killed else await super().settle(decided)
 
 
 class AuthorityModel(RuleBasedStateMachine):
@@ -92,7 +97,6 @@ class AuthorityModel(RuleBasedStateMachine):
         self.on_crl: set[int] = set()
         self.crl_works = True
         self.now = NOW
-        self.killed = False
         self._write_crl()
         self._open()
 
@@ -103,20 +107,20 @@ class AuthorityModel(RuleBasedStateMachine):
     def _open(self) -> None:
         self.ledger = Ledger(self.directory / "ledger")
         decider = Decider(self.ledger, Records())
-        self.publication = Publisher(
-            self.ledger, self.allowed, Asks(self.twins), decider=decider,
+        self.publication = Killable(
+            self.ledger, self.allowed, self.twins, decider=decider,
             allowlist=AllowlistSettings(form="directory"), recorder=Records(),
         )  # fmt: skip
-        self.enrolling = Enrolling(self.ledger, decider, Records(), self.allowed, self._publish)
-        asyncio.run(self.publication.start())
+        self.enrolling = Enrolling(self.ledger, decider, Records(), self.allowed, self.publication)
+        asyncio.run(self._start())
 
-    async def _publish(self, fingerprints: Sequence[Fingerprint]) -> None:
-        if not self.killed:
-            await self.publication.settle(fingerprints)
+    async def _start(self) -> None:
+        await self.publication.start()
+        await self.enrolling.end()
+        await self.publication.reconcile()
 
     def _settle(self) -> None:
-        if self.killed:  # what was not published is published at the next start
-            self.killed = False
+        if self.publication.killed:  # what was not published is published at the next start
             self.ledger.close()
             self._open()
         asyncio.run(self.publication.settle())
@@ -153,8 +157,12 @@ class AuthorityModel(RuleBasedStateMachine):
         self.enrolling.reload()
         self.approved[index] = patterns
 
-    @rule(index=signers, killed=st.booleans())
-    def withdraw_an_authority(self, index: int, killed: bool) -> None:
+    @rule(
+        index=signers,
+        portion=st.sampled_from([1, 2, 2000]),
+        killed=st.sampled_from(["", "before the ledger", "before the publication"]),
+    )
+    def withdraw_an_authority(self, index: int, portion: int, killed: str) -> None:
         if index not in self.approved:
             return
         name = SIGNERS[index].fingerprint
@@ -162,7 +170,11 @@ class AuthorityModel(RuleBasedStateMachine):
         self.enrolling.reload()
         del self.approved[index]
         self.enrolled = {leaf: signer for leaf, signer in self.enrolled.items() if signer != index}
-        self.killed |= killed
+        if killed == "before the ledger":
+            self.publication.killed = True
+        else:
+            self.publication.killed = killed == "before the publication"
+            asyncio.run(end_withdrawn(self.publication, self.ledger, self.allowed, portion))
         self._settle()
 
     @rule(shown=st.lists(leaves, min_size=1, max_size=4, unique=True), killed=st.booleans())
@@ -171,7 +183,7 @@ class AuthorityModel(RuleBasedStateMachine):
         self.ledger.sightings.record(
             "f", "1", [Sighting(one.fingerprint, 1, _ms(), _ms()) for one in seen], lambda _: True
         )
-        self.killed |= killed
+        self.publication.killed = killed
         asyncio.run(self.enrolling.enrol([(one.fingerprint, one.der, "AB" * 32) for one in seen]))
         for number in shown:
             leaf, signer = LEAVES[number]

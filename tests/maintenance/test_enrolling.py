@@ -11,6 +11,7 @@ import pytest
 from lab.authorities import NOW, Signer, name_of
 from lab.certificates import DAY
 from lab.deciding import decide
+from lab.publisher import TwinPrograms
 from lab.records import Records
 
 from eximcertd.authorities.authority import Authority
@@ -25,10 +26,13 @@ from eximcertd.ledger.decisions import Decision
 from eximcertd.log.sighting import Sighting
 from eximcertd.maintenance.enrolling import Enrolling
 from eximcertd.publication.allowed_directory import AllowedDirectory
+from eximcertd.publication.ending import end_withdrawn
+from eximcertd.publication.publisher import Publisher
+from eximcertd.settings import AllowlistSettings
 from eximcertd.status import Status, Verb
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
     from pathlib import Path
 
 
@@ -43,21 +47,22 @@ class Site:
         self.directory = directory
         (directory / "ledger").mkdir()
         self.records = Records()
-        self.published: list[Fingerprint] = []
         self.names = AllowedDirectory(directory / "authorities")
         self.allowed = AllowedDirectory(directory / "allowed")
         self.allowed.prepare()
+        self.twins = TwinPrograms(directory / "macro")
         self.signer = Signer("Site CA")
         self.open()
 
     def open(self) -> None:
         self.ledger = Ledger(self.directory / "ledger")
         self.decider = Decider(self.ledger, self.records)
-        self.enrolling = Enrolling(self.ledger, self.decider, self.records, self.allowed, self._publish)
+        self.publication = Publisher(
+            self.ledger, self.allowed, self.twins,
+            decider=self.decider, allowlist=AllowlistSettings(form="directory"), recorder=self.records,
+        )  # fmt: skip
+        self.enrolling = Enrolling(self.ledger, self.decider, self.records, self.allowed, self.publication)
         self.authorities = self.enrolling.authorities
-
-    async def _publish(self, fingerprints: Sequence[Fingerprint]) -> None:
-        self.published += fingerprints
 
     def authorize(self, signer: Signer | None = None, *patterns: str, crl: str = "", request: str = "1") -> Authority:
         signer = signer or self.signer
@@ -70,18 +75,19 @@ class Site:
         return authority
 
     def withdraw(self, signer: Signer | None = None, request: str = "w") -> int:
+        self.decide_to_withdraw(signer, request)
+        return asyncio.run(self.enrolling.end())
+
+    def decide_to_withdraw(self, signer: Signer | None = None, request: str = "w") -> None:
         name = (signer or self.signer).fingerprint
-        ended, _ = self.authorities.withdraw(
-            Decision(name, Verb.WITHDRAW, "alice", _now(), "closed", request), "Site CA"
-        )
+        self.authorities.withdraw(Decision(name, Verb.WITHDRAW, "alice", _now(), "closed", request), "Site CA")
         self.enrolling.reload()
         self.enrolling.write_names()
-        return ended
 
-    def try_(self, *leaves: Signer) -> list[Fingerprint]:
-        """Have clients refused with these certificates; return which were enrolled."""
+    def try_(self, *leaves: Signer, files: bool = True) -> list[Fingerprint]:
+        """Have clients refused with these certificates; return which were enrolled. files: whether they have some."""
         seen = [Sighting(leaf.fingerprint, 1, _now(), _now()) for leaf in leaves]
-        self.ledger.sightings.record("file", "1", seen, lambda _: True)
+        self.ledger.sightings.record("file", "1", seen, lambda _: files)
         shown = [(leaf.fingerprint, leaf.der, PRINTED) for leaf in leaves]
         return asyncio.run(self.enrolling.enrol(shown))
 
@@ -107,8 +113,8 @@ def test_a_certificate_of_an_approved_authority_is_approved_by_it_and_published(
     leaf = site.signer.issue("client7.example")
     assert site.try_(leaf) == []
     authority = site.authorize()
-    assert site.try_(leaf) == [leaf.fingerprint] == site.published
-    assert site.allowed.contents().fingerprints == {leaf.fingerprint}  # before the publication, which this site lacks
+    assert site.try_(leaf) == [leaf.fingerprint]
+    assert site.allowed.contents().fingerprints == {leaf.fingerprint}
     entry = site.ledger.entries.get(leaf.fingerprint)
     assert (entry.status, entry.authority) == (Status.APPROVED, authority.fingerprint)
     assert entry.decision is not None
@@ -145,6 +151,50 @@ def test_a_withdrawal_ends_every_enrolment_and_no_approval_of_a_person(site: Sit
     assert site.names.contents().fingerprints == frozenset()
 
 
+def test_what_the_queue_has_no_room_for_is_not_forgotten_before_exim_refuses_it(site: Site) -> None:
+    site.authorize()
+    leaves = [site.signer.issue(f"{number}.example") for number in range(5)]
+    site.try_(*leaves, files=False)
+    site.ledger.sightings.unmatched_limit = 1
+    site.decide_to_withdraw()
+    site.ledger.authorities.end([leaf.fingerprint for leaf in leaves])
+    for _ in range(2):
+        site.try_(Signer("x"), files=False)
+        asyncio.run(site.publication.settle())
+        assert site.allowed.contents().fingerprints == frozenset()
+    assert site.ledger.entries.counts().unmatched == 1
+
+
+def test_a_withdrawal_in_portions_takes_back_no_decision_of_a_person_meanwhile(site: Site) -> None:
+    site.authorize()
+    leaves = sorted((site.signer.issue(f"{number}.example") for number in range(7)), key=lambda one: one.fingerprint)
+    site.try_(*leaves)
+    revision = site.allowed.revision()
+
+    async def at_once() -> int:
+        site.decide_to_withdraw()
+        ending = asyncio.create_task(end_withdrawn(site.publication, site.ledger, site.allowed, 3))
+        await asyncio.sleep(0)  # the files of the first portion are being removed
+        decide(site.ledger, Verb.APPROVE, leaves[0].fingerprint, leaves[4].fingerprint)
+        await site.publication.settle([leaves[0].fingerprint, leaves[4].fingerprint])
+        return await ending
+
+    assert asyncio.run(at_once()) == 5
+    assert site.allowed.contents().fingerprints == {leaves[0].fingerprint, leaves[4].fingerprint}
+    assert site.allowed.revision() > revision  # a backup of the ledger from before is recognised
+    assert not site.ledger.publications.due()
+
+
+def test_a_withdrawal_that_the_disk_has_stopped_is_finished_by_the_next_round(site: Site) -> None:
+    site.authorize()
+    site.try_(leaf := site.signer.issue("client7.example"))
+    site.decide_to_withdraw()
+    assert site.status(leaf) is Status.APPROVED
+    site.round()
+    assert site.status(leaf) is Status.PENDING
+    assert site.allowed.contents().fingerprints == frozenset()
+
+
 def test_a_withdrawal_while_many_certificates_are_verified_leaves_none_of_them_approved(site: Site) -> None:
     leaves = [site.signer.issue(f"{number}.example", key=site.signer.private) for number in range(201)]
     site.try_(*leaves)
@@ -153,7 +203,8 @@ def test_a_withdrawal_while_many_certificates_are_verified_leaves_none_of_them_a
     async def at_once() -> None:
         enrolling = asyncio.create_task(site.enrolling.enrol([(leaf.fingerprint, leaf.der, "") for leaf in leaves]))
         await asyncio.sleep(0)  # it begins, and lets others run after some of them
-        site.withdraw()
+        site.decide_to_withdraw()
+        await site.enrolling.end()
         await enrolling
 
     asyncio.run(at_once())
@@ -343,6 +394,10 @@ def test_an_ended_certificate_is_forgotten_after_a_while(site: Site) -> None:
     site.try_(leaf := site.signer.issue("client7.example", not_after=NOW + DAY))
     site.round(NOW + 50 * DAY)
     assert site.status(leaf) is Status.APPROVED
+    site.round(NOW + 95 * DAY)
+    assert site.status(leaf) is Status.APPROVED  # Exim may still honour it
+    site.ledger.lapses.derive(int((NOW + 95 * DAY).timestamp() * 1000))
+    asyncio.run(site.publication.settle())
     site.round(NOW + 95 * DAY)
     assert site.status(leaf) is Status.UNSEEN
 

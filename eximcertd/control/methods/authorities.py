@@ -50,6 +50,8 @@ class AuthorityMethods:
         patterns = _patterns(given["names"])
         authority = Authority.of(await self._der(given), patterns, _crl(given["crl"]))
         await self._check(authority, frozenset(given["insist"]))
+        await self._enrolling.end()  # a withdrawal of it may not have come to its end
+        self._check_names(authority)
         decision = _decision(authority, Verb.AUTHORIZE, caller, given)
         same = [one for one in self._enrolling.approved if one.same(authority)]
         self._enrolling.authorities.add(
@@ -72,12 +74,13 @@ class AuthorityMethods:
         row = self._row(given["fingerprint"])
         authority = _authority(row)
         decision = _decision(authority, Verb.WITHDRAW, caller, given)
-        ended, unconfirmed = self._enrolling.authorities.withdraw(decision, authority.name)
+        self._enrolling.authorities.withdraw(decision, authority.name)
         try:
             self._enrolling.reload()
             self._enrolling.write_names()
         finally:  # a decision is published, whatever else fails
-            await self._services.publication.settle(unconfirmed)
+            ended = await self._enrolling.end()
+            await self._services.publication.settle()
         view = self._view(self._row(row.fingerprint))
         return {"authority": view, "ended": ended, "publication": self._changes.published()}
 
@@ -120,13 +123,6 @@ class AuthorityMethods:
         from eximcertd.maintenance.crl_files import CrlFiles  # noqa: PLC0415
 
         named = f"{grouped(authority.fingerprint)} ({clean(authority.name)})"
-        counts = self._ledger.authorities.counts()
-        for one in self._enrolling.approved:
-            if counts.get(one.fingerprint) and _narrower(one, authority):
-                raise RefusedError(
-                    f"{named} has approved certificates that may have other names, and they would stay approved",
-                    hint=f"first eximcertctl authority withdraw {one.fingerprint[:16]}, which ends them",
-                )
         problem = authority.problem(datetime.now(UTC))
         if problem:
             raise RefusedError(f"{named}: {problem}")
@@ -152,6 +148,17 @@ class AuthorityMethods:
                 f"the CRL {clean(authority.crl)} cannot be used: {unusable}",
                 hint="eximcertd's user must be able to read it, below no home directory and not below /tmp",
             )
+
+    def _check_names(self, authority: Authority) -> None:
+        """Refuse to limit an authority to fewer names while something is enrolled under it. Raises RefusedError."""
+        counts = self._ledger.authorities.counts()
+        for one in self._enrolling.approved:
+            if counts.get(one.fingerprint) and _narrower(one, authority):
+                raise RefusedError(
+                    f"{grouped(authority.fingerprint)} ({clean(authority.name)}) has approved certificates that may"
+                    " have other names, and they would stay approved",
+                    hint=f"first eximcertctl authority withdraw {one.fingerprint[:16]}, which ends them",
+                )
 
     def _view(self, row: AuthorityRow, *, denials: bool = False) -> dict[str, Any]:
         """Return an Authority of the interface."""

@@ -1,0 +1,48 @@
+"""Ending what withdrawn authorities have enrolled: any number, in portions, between which the loop goes on.
+
+The files of a portion are removed before the ledger says that it has ended. So a kill leaves enrolments of a withdrawn
+authority, which the next call ends. In the directory form nothing else is to be published for a whole portion.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING, Final
+
+from eximcertd.publication.allowed_directory import DirectoryError
+from eximcertd.publication.form import DIRECTORY
+
+if TYPE_CHECKING:
+    from eximcertd.fingerprint import Fingerprint
+    from eximcertd.ledger import Ledger
+    from eximcertd.publication.allowed_directory import AllowedDirectory
+    from eximcertd.publication.publisher import Publisher
+
+PORTION: Final = 2000
+
+
+async def end_withdrawn(
+    publication: Publisher, ledger: Ledger, directory: AllowedDirectory, portion: int = PORTION
+) -> int:
+    """End all that withdrawn authorities have enrolled, and publish it; return how many. Raises LedgerError."""
+    ended, number = 0, 0
+    last: list[Fingerprint] = []
+    found = ledger.authorities.ending(portion)
+    while found:
+        async with publication.lock:  # no publication makes one of the files again meanwhile
+            form = publication.state.form
+            try:
+                if not number:  # a ledger from before this is recognised as older
+                    number = ledger.publications.begin(form, time.time_ns() // 1_000_000)
+                    directory.set_revision(number)
+                await asyncio.to_thread(directory.change, [], found)
+                removed = form == DIRECTORY and len(found) == portion
+            except DirectoryError:  # the publication reports it
+                removed = False
+            ended += ledger.authorities.end(found, removed=removed)
+        last += [] if removed else found
+        found = ledger.authorities.ending(portion, found[-1])
+    if last:
+        await publication.settle(last)
+    return ended
