@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from lab.exim import EximServer
+    from lab.network import Host
 
 GREETING: Final = b'{"method":"org.varlink.service.GetInfo"}\0'
 
@@ -45,7 +46,7 @@ class Eximcertd(Configured):
 
     settings: more configuration or other values, {"allowlist": {"form": "directory"}}; a value None leaves a
     key out. environment: more variables for the processes. directory: where its files lie, by default
-    in the Exim's, with which they go.
+    in the Exim's, with which they go. host: where it runs, if it has a network of its own.
     """
 
     def __init__(
@@ -55,8 +56,10 @@ class Eximcertd(Configured):
         *,
         environment: Mapping[str, str] | None = None,
         directory: Path | None = None,
+        host: Host | None = None,
     ) -> None:
         self.exim = exim
+        self.enter = host.enter if host else []
         directory = directory or exim.directory / "eximcertd"
         self.state = directory / "state"
         self.socket = directory / "control"
@@ -115,7 +118,7 @@ class Eximcertd(Configured):
         self._ended = threading.Event()
         with self.output.open("ab") as output:
             self._process = subprocess.Popen(
-                [program("eximcertd"), "--config", self.config],
+                [*self.enter, program("eximcertd"), "--config", self.config],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,

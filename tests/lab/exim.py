@@ -52,6 +52,8 @@ from lab.wait import until
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from lab.network import Host
+
 EXIM: Final = Path(os.environ.get("EXIMCERTD_TEST_EXIM", "/usr/sbin/exim4"))
 USER: Final = "Debian-exim"
 MACRO: Final = "RELAY_FROM_CERTS"
@@ -65,7 +67,7 @@ class EximServer:
     Exim's log_file_path below the log directory. before: text of the main section before the macro file is
     included (earlier macros). main: more text of the main section; an option in it replaces ours. acl: the
     clauses of the RCPT ACL. queue: arguments such as "-q30m". directory: where it all lies; by default a new one
-    below /tmp.
+    below /tmp. host: where it runs, if it has a network of its own.
     """
 
     def __init__(
@@ -80,7 +82,10 @@ class EximServer:
         acl: str = ACL,
         queue: tuple[str, ...] = (),
         directory: Path | None = None,
+        host: Host | None = None,
     ) -> None:
+        self._enter = host.enter if host else []
+        self._sockets = host.sockets if host else Path("/proc/net/tcp")
         self.directory: Final = directory or Path(tempfile.mkdtemp(prefix="exim-lab-"))
         self.directory.mkdir(exist_ok=True)
         self.directory.chmod(0o755)
@@ -186,7 +191,7 @@ class EximServer:
             self._ended = threading.Event()
             with self.output.open("ab") as output:
                 self._process = subprocess.Popen(
-                    [EXIM, "-C", self.configuration, "-bdf", *self._queue],
+                    [*self._enter, EXIM, "-C", self.configuration, "-bdf", *self._queue],
                     stdin=subprocess.DEVNULL,
                     stdout=output,
                     stderr=output,
@@ -253,7 +258,7 @@ class EximServer:
 
     def listening(self) -> bool:
         """Tell whether its port takes connections; looked up, since a connection would be a session."""
-        return f" 0100007F:{self.port:04X} 00000000:0000 0A " in Path("/proc/net/tcp").read_text()
+        return f" 0100007F:{self.port:04X} 00000000:0000 0A " in self._sockets.read_text()
 
     def sessions(self) -> list[int]:
         """Return the process ids of the daemon's children: one for each open session."""
@@ -287,7 +292,7 @@ class EximServer:
 
     def _listeners(self) -> set[str]:
         """Return the inodes of the sockets that listen on its port, which are new after each reload."""
-        rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()]
+        rows = [line.split() for line in self._sockets.read_text().splitlines()]
         return {row[9] for row in rows if row[1].endswith(f":{self.port:04X}") and row[3] == "0A"}
 
     def _is_up(self) -> bool:
