@@ -181,10 +181,10 @@ class Daemon:
             recorder=self._recorder,
             watch_problem=lambda: watch.problem,
         )
-        renewals = Renewals(self._ledger, self._decider)
         enrolling = Enrolling(self._ledger, self._decider, self._recorder, self._allowed, self._publication)
+        forgetting = Forgetting(self._ledger, self._recorder)
         return Maintenance(
-            clock, arrivals, expiry, renewals, Forgetting(self._ledger, self._recorder), health, enrolling
+            clock, arrivals, expiry, Renewals(self._ledger, self._decider), forgetting, health, enrolling
         )
 
     async def _serve(self, intake: Intake, told: str, *others: Coroutine[Any, Any, None]) -> None:
