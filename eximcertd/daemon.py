@@ -182,10 +182,8 @@ class Daemon:
             watch_problem=lambda: watch.problem,
         )
         enrolling = Enrolling(self._ledger, self._decider, self._recorder, self._allowed, self._publication)
-        forgetting = Forgetting(self._ledger, self._recorder)
-        return Maintenance(
-            clock, arrivals, expiry, Renewals(self._ledger, self._decider), forgetting, health, enrolling
-        )
+        forgetting, renewals = Forgetting(self._ledger, self._recorder), Renewals(self._ledger, self._decider)
+        return Maintenance(clock, arrivals, expiry, renewals, forgetting, health, enrolling)
 
     async def _serve(self, intake: Intake, told: str, *others: Coroutine[Any, Any, None]) -> None:
         """Serve until a signal to stop. A task that failed ends the daemon with its error: systemd starts it again."""
