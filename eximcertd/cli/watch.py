@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
-from typing import TYPE_CHECKING, Any
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
@@ -13,7 +16,7 @@ from eximcertd.cli.formatting import pending
 from eximcertd.cli.output import say
 from eximcertd.cli.times import local
 from eximcertd.control.client import LostError
-from eximcertd.errors import EximcertdError, Exit
+from eximcertd.errors import EximcertdError, Exit, UsageError
 from eximcertd.text import clean
 
 if TYPE_CHECKING:
@@ -21,9 +24,16 @@ if TYPE_CHECKING:
 
     from eximcertd.control.client import Client
 
+LIMIT: Final = 60.0
+"""Seconds that the program may take for one event, as those of [notify] and [policy] may."""
+
+_PATIENCE: Final = 2.0  # seconds until a program that was killed has ended
+
 
 @click.command("watch")
-@click.option("--exec", "program", metavar="PROGRAM", help="Run it for each event, with JSON on its standard input.")
+@click.option(
+    "--exec", "program", metavar="PROGRAM", help="Run it for each event, with JSON on standard input, 60 s at most."
+)
 @click.option("--once", is_flag=True, help="End after the first event.")
 @click.option("--timeout", type=click.FloatRange(min=0, min_open=True), metavar="SECONDS", help="Wait for no longer.")
 @json_option
@@ -34,6 +44,8 @@ def command(ctx: click.Context, program: str | None, once: bool, timeout: float 
     With --timeout the exit status is 1 if no event has come for so long.
     """
     context: Context = ctx.obj
+    if program is not None and as_json:
+        raise UsageError("--json does not go with --exec: the program gets each event as JSON, and nothing is printed")
     with context.client() as client:
         try:
             for event in _events(client, timeout):
@@ -66,10 +78,22 @@ def _say(event: dict[str, Any], *, as_json: bool) -> None:
 
 
 def _run(program: str, event: dict[str, Any]) -> None:
-    """Run the program, without a shell, as the user who watches. Raises EximcertdError if it cannot be started."""
+    """Run the program, without a shell, as the user who watches. Raises EximcertdError if it cannot be started.
+
+    Later events wait for its end: eximcertd disconnects a watcher that has 1,000 of them to read.
+    """
     try:
-        done = subprocess.run([program], input=json.dumps(event) + "\n", text=True, check=False)
+        running = subprocess.Popen([program], stdin=subprocess.PIPE, text=True, process_group=0)
     except OSError as error:
         raise EximcertdError(f"{program} cannot be run: {error.strerror}") from None
-    if done.returncode:
-        say(f"{program} ended with {done.returncode}", err=True)
+    try:
+        running.communicate(json.dumps(event) + "\n", timeout=LIMIT)
+        if running.returncode:
+            say(f"{program} ended with {running.returncode}", err=True)
+    except subprocess.TimeoutExpired:
+        say(f"{program} did not end within {LIMIT:g} s, and was killed", err=True)
+    finally:
+        if running.poll() is None:
+            with suppress(ProcessLookupError, PermissionError, subprocess.TimeoutExpired):
+                os.killpg(running.pid, signal.SIGKILL)
+                running.communicate(timeout=_PATIENCE)

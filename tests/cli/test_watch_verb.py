@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import json
 import subprocess
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lab.ctl import ctl
 from lab.daemon import program
 from lab.twins import ALICE, Twin, certificate
+from lab.wait import until
 
+from eximcertd.cli import watch
 from eximcertd.fingerprint import grouped
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    import pytest
 
 
 def test_watch_tells_what_happens(twin: Twin, at: tuple[str, str]) -> None:
@@ -43,3 +46,20 @@ def test_watch_runs_a_program_with_each_event(twin: Twin, at: tuple[str, str], t
     assert json.loads((tmp_path / "told").read_text()) == event
     assert "ended with 3" in done.err
     assert ctl(*at, "watch", "--once", "--exec", "/nothing/there").status == 1
+    assert ctl(*at, "watch", "--once", "--json", "--exec", script).status == 2
+
+
+def test_a_program_that_does_not_end_is_killed_with_what_it_has_started(
+    twin: Twin, at: tuple[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watch, "LIMIT", 0.2)
+    twin.events = [{"kind": "published", "at": "2026-01-01T00:00:00Z", "sentence": "live", "entry": None}]
+    script = tmp_path / "hang"
+    script.write_text(f"#!/bin/sh\nsleep 1000 & echo $! >{tmp_path}/started; wait\n")
+    script.chmod(0o755)
+    done = ctl(*at, "watch", "--once", "--exec", script)
+    assert done.status == 0
+    assert "did not end within 0.2 s, and was killed" in done.err
+    if (started := tmp_path / "started").exists():  # under load it is killed before
+        state = Path(f"/proc/{started.read_text().strip()}/stat")
+        until(lambda: not state.exists() or ") Z " in state.read_text(), "what it started has ended")
