@@ -76,7 +76,7 @@ class PostgresConnection:
             raise
 
     def _check(self) -> None:
-        if self._socket.family != socket.AF_UNIX and not self.raw.pgconn.ssl_in_use:
+        if not self.raw.pgconn.ssl_in_use and not self.raw.info.host.startswith("/"):  # else a Unix socket
             raise RemoteError(f"{self._where}: the connection is not encrypted")
         ((found,),) = self.ask("SELECT max(version) FROM fleet.version")
         if found is None or found < VERSION:
