@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 from hypothesis import given, settings
-from hypothesis import strategies as st
-from lab.merging import OUT, SLOTS, WEIGHTS, Code, Step, common_to, drawn, play
+from lab.merging import OUT, STEPS, Code, Step, common_to, drawn, play
 
 from eximcertd.acts.effective import BECOMES, Lost, Newest, Own, effective, rebased
 from eximcertd.status import ALLOWS, Status, Verb
@@ -27,9 +26,6 @@ if TYPE_CHECKING:
 
 HISTORIES: Final = 4000
 """Random histories in which a mistake has to be found."""
-
-NUMBER = st.integers(0, SLOTS - 1)
-STEPS = st.lists(st.builds(Step, st.sampled_from(list(WEIGHTS)), NUMBER, NUMBER, NUMBER, NUMBER, NUMBER), max_size=40)
 
 
 @given(STEPS)

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
+from hypothesis import strategies as st
+
 from eximcertd.acts import effective as real
 from eximcertd.acts.act import Act, ActError, Head, checked
 from eximcertd.acts.effective import BECOMES, Lost, Newest, Own
@@ -44,6 +46,11 @@ class Step(NamedTuple):
 
 
 WEIGHTS: Final = {"here": 30, "fleet": 25, "back": 6, "line": 10, "sync": 29}
+
+
+_NUMBER: Final = st.integers(0, SLOTS - 1)
+STEPS: Final = st.lists(st.builds(Step, st.sampled_from(list(WEIGHTS)), *[_NUMBER] * 5), max_size=40)
+"""Histories for Hypothesis."""
 
 
 def drawn(seed: int) -> list[Step]:
@@ -212,12 +219,17 @@ class World:
 
     def _here(self, relay: str, name: Fingerprint, verb: Verb) -> None:
         mx = self.relays[relay]
-        becomes = after(mx.status(name) or Status.UNSEEN, verb)
+        was, before = mx.status(name), mx.own().get(name)
+        becomes = after(was or Status.UNSEEN, verb)
         if not isinstance(becomes, Becomes):
             return
         mx.decide(name, verb)
         assert mx.status(name) is becomes.status, "what a person decides on a relay holds there at once"
-        own = mx.own()[name]
+        own = mx.own().get(name)
+        if own == before:
+            assert was is becomes.status, "what changed the status on a relay is open"
+            return
+        assert own, "what was decided on a relay is open"
         self.ids.append(own.id)
         self.known[own.id] = {act.hash() for act in mx.acts}
         self.kept_out.pop((relay, name), None)
