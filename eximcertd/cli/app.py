@@ -34,6 +34,7 @@ VERBS: Final[dict[str, str]] = {
     "export": "Write the decisions for another machine.",
     "import": "Import decisions, or a list of fingerprints.",
     "client": "Make this machine a client of such a server.",
+    "fleet": "Show the relays of a fleet, and decide for all of them.",
 }
 """verb -> what it does, for --help. The verb's module has the same name."""
 
@@ -58,6 +59,7 @@ EXAMPLES: Final[dict[str, str]] = {
     "export": "export",
     "import": "import decisions.json",
     "client": "client setup mx.example.org",
+    "fleet": "fleet pending",
 }
 """verb -> an example of its use, for its --help."""
 
@@ -110,13 +112,19 @@ class Verbs(click.Group):
     metavar="PATH",
     help="Control socket, instead of the configured one.",
 )
+@click.option(
+    "--key",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="SSH key that signs decisions for a fleet, instead of your first one that may.",
+)
 @click.version_option(__version__, prog_name="eximcertctl")
 @click.pass_context
-def program(ctx: click.Context, config: Path, socket: Path | None) -> None:
+def program(ctx: click.Context, config: Path, socket: Path | None, key: Path | None) -> None:
     """See which client certificates Exim refused, and decide which ones it relays for.
 
     A FINGERPRINT is the certificate's SHA-256: 64 hex digits, or the first 8 or more of them, in any case.
     Colons and blanks are ignored. "-" reads fingerprints from standard input, one per line. Several
     fingerprints are one decision.
     """
-    ctx.obj = Context(config, socket)
+    ctx.obj = Context(config, socket, key)

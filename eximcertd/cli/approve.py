@@ -13,6 +13,7 @@ from eximcertd.cli.decision import (
     ask,
     chosen,
     exit_status,
+    here_option,
     insist_options,
     insisted,
     note_option,
@@ -35,6 +36,15 @@ if TYPE_CHECKING:
 @insist_options
 @click.option("--replace", is_flag=True, help="Revoke the certificate that it renews: at --at, else when that expires.")
 @click.option("--at", metavar="DATE", help="With --replace: a date (00:00 local time) or a time.")
+@here_option
+@click.option("--wait", metavar="all|quorum|N", help="In a fleet: return when so many relays' Exims honour it.")
+@click.option(
+    "--timeout",
+    type=click.FloatRange(0.1, 86400),
+    default=120.0,
+    metavar="SECONDS",
+    help="In a fleet: wait so long at most; 120 by default.",
+)
 @yes_option
 @json_option
 @click.pass_context
@@ -45,6 +55,9 @@ def command(  # noqa: PLR0917 - an argument for each option
     note: str,
     replace: bool,
     at: str | None,
+    here: bool,
+    wait: str | None,
+    timeout: float,
     yes: bool,
     as_json: bool,
     **insist: bool,
@@ -56,6 +69,11 @@ def command(  # noqa: PLR0917 - an argument for each option
     """
     if at is not None and not replace:
         raise UsageError("--at goes with --replace")
+    in_fleet = not here and ctx.obj.fleet() is not None
+    if replace and in_fleet:
+        raise UsageError("--replace is for one relay", hint="add --here, or revoke the other certificate by itself")
+    if wait and not in_fleet:
+        raise UsageError("--wait is for a fleet: this decision concerns one relay only")
     asked = chosen(ctx.obj, "approve", fingerprints, yes=yes)
     for fingerprint, reason in NEVER.items():
         if fingerprint in asked:
@@ -68,13 +86,16 @@ def command(  # noqa: PLR0917 - an argument for each option
         insisted(insist),
         replace=replace,
         replace_at=None if at is None else _time(at),
+        here=here,
+        wait=(wait or "", timeout),
     )
     if as_json:
         print_json(answer)
     else:
         say_decision(answer)
-        say_missing_files(ctx.obj, answer["decided"])
-    ctx.exit(int(exit_status(answer["publication"])))
+        if answer["publication"]["outcome"] != "fleet":
+            say_missing_files(ctx.obj, answer["decided"])
+    ctx.exit(int(exit_status(answer)))
 
 
 def say_missing_files(context: Context, decided: Sequence[dict[str, Any]]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import os
 import uuid
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,7 @@ import click
 
 from eximcertd.cli.arguments import fingerprint_argument, names, prefix
 from eximcertd.cli.context import Context, json_option, pass_context
-from eximcertd.cli.decision import exit_status, note_option, say_publication
+from eximcertd.cli.decision import exit_status, here_option, note_option, say_fleet, say_publication
 from eximcertd.cli.formatting import WIDTH, count, digits, wrapped
 from eximcertd.cli.output import print_json, print_json_array, say
 from eximcertd.cli.times import local
@@ -38,53 +39,80 @@ def command() -> None:
 @click.option("--name", "names", multiple=True, metavar="PATTERN", help="Only for these names; * stands for any part.")
 @click.option("--crl", default="", metavar="FILE", help="Its certificate revocation list, which eximcertd reads.")
 @click.option("--ca", is_flag=True, help="Approve the certificate of a client as an authority.")
+@here_option
 @note_option
 @json_option
 @click.pass_context
 def add(  # noqa: PLR0917 - an argument for each option
-    ctx: click.Context, given: tuple[str, ...], names: tuple[str, ...], crl: str, ca: bool, note: str, as_json: bool
+    ctx: click.Context,
+    given: tuple[str, ...],
+    names: tuple[str, ...],
+    crl: str,
+    ca: bool,
+    here: bool,
+    note: str,
+    as_json: bool,
 ) -> None:
     """Approve an authority: the one that signs the clients' certificates directly.
 
     FILE holds its certificate, in PEM or DER; FINGERPRINT is that of one that is known.
     """
-    answer = _ask(
-        ctx.obj,
-        "AddAuthority",
-        **_certificate(given),
-        names=names,
-        crl=str(Path(crl).absolute()) if crl else "",
-        insist=["ca"] if ca else [],
-        note=note,
-    )
+    if not here and ctx.obj.fleet():
+        if crl:
+            raise UsageError("--crl is for one relay: its file lies there", hint="add --here, on each relay")
+        from eximcertd.cli.fleet import authorities  # noqa: PLC0415 - without a fleet it is not imported
+
+        answer = authorities.add(ctx.obj, _certificate(given), names, note, client_too=ca)
+    else:
+        answer = _ask(
+            ctx.obj,
+            "AddAuthority",
+            **_certificate(given),
+            names=names,
+            crl=str(Path(crl).absolute()) if crl else "",
+            insist=["ca"] if ca else [],
+            note=note,
+        )
     if as_json:
         print_json(answer)
+    elif "fleet" in answer:
+        _say_fleet("approved", answer)
     else:
         say("\n".join(_whole(answer["authority"])))
         say(f"{count(answer['enrolled'], 'waiting certificate')} approved by it now.")
         say_publication(answer["publication"])
         say("The first try of each new client needs the statements of `eximcertctl setup --authorities`.")
-    ctx.exit(int(exit_status(answer["publication"])))
+    ctx.exit(int(exit_status(answer)))
 
 
 @command.command("withdraw")
 @fingerprint_argument
+@here_option
 @note_option
 @json_option
 @click.pass_context
-def withdraw(ctx: click.Context, fingerprint: tuple[str, ...], note: str, as_json: bool) -> None:
+def withdraw(ctx: click.Context, fingerprint: tuple[str, ...], here: bool, note: str, as_json: bool) -> None:
     """Withdraw an authority, and every approval that came through it.
 
     Certificates that a person has approved one by one stay approved.
     """
-    answer = _ask(ctx.obj, "WithdrawAuthority", fingerprint=prefix(fingerprint), note=note)
+    given = prefix(fingerprint)
+    withdrawn_here = partial(_ask, ctx.obj, "WithdrawAuthority", fingerprint=given, note=note)
+    if here or not ctx.obj.fleet():
+        answer = withdrawn_here()
+    else:
+        from eximcertd.cli.fleet import authorities  # noqa: PLC0415 - without a fleet it is not imported
+
+        answer = authorities.withdraw(ctx.obj, given, note, withdrawn_here)
     if as_json:
         print_json(answer)
+    elif "fleet" in answer:
+        _say_fleet("withdrawn", answer)
     else:
         say(f"withdrawn {digits(answer['authority']['fingerprint'])}")
         say(f"{count(answer['ended'], 'certificate')} no longer approved by it.")
         say_publication(answer["publication"])
-    ctx.exit(int(exit_status(answer["publication"])))
+    ctx.exit(int(exit_status(answer)))
 
 
 @command.command("list")
@@ -113,6 +141,16 @@ def show(context: Context, fingerprint: tuple[str, ...], as_json: bool) -> None:
     """Show one authority, and which names and keys stay refused under it."""
     [found] = _authorities(context, prefix(fingerprint))
     (print_json if as_json else lambda one: say("\n".join(_whole(one))))(found)
+
+
+def _say_fleet(what: str, answer: dict[str, Any]) -> None:
+    say(f"{what} {digits(answer['authority']['fingerprint'])}")
+    if answer["authority"]["subject"]:
+        say(shown(f"  {answer['authority']['subject']}", WIDTH))
+    if "ended" in answer:
+        say(f"{count(answer['ended'], 'certificate')} no longer approved by it on this relay.")
+    say_fleet(answer["fleet"])
+    say_publication(answer["publication"])
 
 
 def _authorities(context: Context, fingerprint: str | None) -> list[dict[str, Any]]:

@@ -10,15 +10,19 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from eximcertd.config import DaemonConfig
+    from eximcertd.config import DaemonConfig, FleetSettings
 
 
 class Context:
-    """The options before the verb. config_file: path of the configuration. socket: from --socket, or None."""
+    """The options before the verb. config_file: path of the configuration. socket, key: as given, or None.
 
-    def __init__(self, config_file: Path | str, socket: Path | str | None) -> None:
+    key: the SSH key that signs a fleet's acts.
+    """
+
+    def __init__(self, config_file: Path | str, socket: Path | str | None, key: Path | None = None) -> None:
         self._config_file = config_file
         self.socket: Final = socket
+        self.key: Final = key
         self._config: DaemonConfig | None = None
 
     @property
@@ -35,6 +39,11 @@ class Context:
 
             self._config = load(self.config_file)
         return self._config
+
+    def fleet(self) -> FleetSettings | None:
+        """Return the section [fleet], or None without one. Raises ConfigurationError."""
+        found = self.config().fleet
+        return found if found.relay else None
 
     def client(self) -> Client:
         """Return a client of eximcertd, not yet connected. Raises ConfigurationError."""

@@ -5,16 +5,17 @@ from __future__ import annotations
 import os
 import sys
 import uuid
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from eximcertd.cli.arguments import names, prefixes
-from eximcertd.cli.formatting import decided, pending, wrapped
+from eximcertd.cli.formatting import count, decided, pending, wrapped
 from eximcertd.cli.output import say
 from eximcertd.control.caller import name_of
 from eximcertd.control.client import PUBLISH_TIMEOUT, LostError
-from eximcertd.errors import Exit, NotPermittedError, UsageError
+from eximcertd.errors import Exit, NoAnswerError, NoSuchFingerprintError, NotPermittedError, UsageError
 from eximcertd.text import clean
 
 if TYPE_CHECKING:
@@ -51,13 +52,39 @@ def insisted(flags: Mapping[str, bool]) -> list[str]:
     return [name for name in _RULES if flags.get(name.replace("-", "_"))]
 
 
-def ask(
-    context: Context, verb: str, fingerprints: Sequence[str], note: str, insist: Sequence[str] = (), **more: Any
-) -> dict[str, Any]:
-    """Ask eximcertd for a decision and return its answer.
+here_option: Final = click.option("--here", is_flag=True, help="In a fleet: decide for this relay alone.")
 
-    Raises LostError, which says how to learn the outcome, where the answer was lost after sending.
+
+def ask(
+    context: Context,
+    verb: str,
+    fingerprints: Sequence[str],
+    note: str,
+    insist: Sequence[str] = (),
+    *,
+    here: bool = False,
+    wait: tuple[str, float] | None = None,
+    **more: Any,
+) -> dict[str, Any]:
+    """Ask for a decision and return the answer of Decide: the fleet, where there is one, or eximcertd.
+
+    here: eximcertd alone. wait: for which relays, and seconds (see cli/fleet/waiting.py). Raises LostError, which says
+    how to learn the outcome, where the answer was lost after sending.
     """
+    if here or context.fleet() is None:
+        return _ask_here(context, verb, fingerprints, note, insist, **more)
+    from eximcertd.cli.fleet.asking import FleetRequest, ask_fleet  # noqa: PLC0415 - without a fleet it is not imported
+    from eximcertd.cli.fleet.waiting import Wait  # noqa: PLC0415 - the same
+    from eximcertd.status import Verb  # noqa: PLC0415 - the same
+
+    asked = FleetRequest(Verb(verb), fingerprints, note, insist)
+    here_at_once = partial(_ask_here, context, verb, fingerprints, note, insist, **more)
+    return ask_fleet(context, asked, Wait(*(wait or ())), here_at_once)
+
+
+def _ask_here(
+    context: Context, verb: str, fingerprints: Sequence[str], note: str, insist: Sequence[str], **more: Any
+) -> dict[str, Any]:
     parameters = {
         "verb": verb,
         "fingerprints": list(fingerprints),
@@ -90,12 +117,24 @@ def chosen(context: Context, verb: str, given: Sequence[str], *, yes: bool) -> l
     found = prefixes(digits) if digits else []
     if not named:
         return found or prefixes(given)
-    with context.client() as client:
-        entries = [client.call("Find", {"name": name, "verb": verb})["entry"] for name in named]
+    entries = [_named(context, verb, name) for name in named]
     for entry in entries:
         say("\n".join(pending(entry)), err=True)
     confirmed(f"{verb} {'it' if len(entries) == 1 else f'all {len(entries)}'}?", yes=yes)
     return [*found, *(entry["fingerprint"] for entry in entries)]
+
+
+def _named(context: Context, verb: str, name: str) -> dict[str, Any]:
+    """Return the entry of the certificate with this name. Raises NoSuchFingerprintError, NoAnswerError."""
+    try:
+        entry: dict[str, Any] = context.call("Find", name=name, verb=verb)["entry"]
+    except (NoSuchFingerprintError, NoAnswerError) as error:
+        if context.fleet() is None:
+            raise
+        from eximcertd.cli.fleet.resolving import claimed  # noqa: PLC0415 - without a fleet it is not imported
+
+        raise claimed(context, name) or error from error
+    return entry
 
 
 def confirmed(question: str, *, yes: bool) -> None:
@@ -139,6 +178,7 @@ def say_decision(answer: dict[str, Any]) -> None:
             say("\n".join(others))
         elif entry["standing"] == "approved" and not entry["listed"]:  # the first warning says why
             say("\n".join(wrapped("         ", entry["warnings"][0])))
+    say_fleet(answer.get("fleet"))
     for one in answer.get("bound") or ():
         say(f"Its authority's next certificates stay refused with this {clean(one)}")
     if not died:
@@ -152,9 +192,26 @@ def say_publication(publication: dict[str, Any]) -> None:
         say(line, alarm=not live, err=not live)
 
 
-def exit_status(publication: dict[str, Any]) -> Exit:
-    """Return the exit status of a decision with this publication."""
-    return Exit.DONE if publication["live"] else Exit.NOT_YET_LIVE
+def exit_status(answer: dict[str, Any]) -> Exit:
+    """Return the exit status of a decision with this answer."""
+    known = not (answer.get("fleet") or {"problem": None})["problem"]
+    return Exit.DONE if answer["publication"]["live"] and known else Exit.NOT_YET_LIVE
+
+
+def say_fleet(fleet: dict[str, Any] | None) -> None:
+    """Say what the fleet decided, if there is one; on standard error that it does not know it."""
+    if fleet is None:
+        return
+    for act in fleet["acts"]:
+        settles = f", which settles {count(len(act['settles']), 'own decision')} of relays" if act["settles"] else ""
+        say(f"Decided for the fleet: act {act['generation']:,} ({act['verb']}){settles}.")
+    if fleet["problem"]:
+        first, *others = fleet["problem"].splitlines()
+        say(f"Decided here, and THE FLEET DOES NOT KNOW IT: {clean(first)}", alarm=True, err=True)
+        for line in others:
+            say(f"  {clean(line.strip())}", alarm=True, err=True)
+    elif not fleet["acts"]:
+        say(f"The fleet had decided so before, with act {fleet['generation']:,}.")
 
 
 def _sentences(publication: dict[str, Any]) -> Iterator[str]:
@@ -165,7 +222,8 @@ def _sentences(publication: dict[str, Any]) -> Iterator[str]:
         yield clean(publication["message"])  # it begins with EXIM IS DOWN
         yield "The decision is kept. Start Exim again, then run eximcertctl check."
     else:
-        yield "Decided, NOT YET LIVE: Exim does not honour it yet."
+        by_fleet = publication["outcome"] == "fleet"
+        yield f"Decided, NOT YET LIVE{'.' if by_fleet else ': Exim does not honour it yet.'}"
         step = f"{clean(publication['step'])}: " if publication["step"] else ""
         yield f"  {step}{clean(publication['message'])}"
     if publication["exim"]:
@@ -175,6 +233,8 @@ def _sentences(publication: dict[str, Any]) -> Iterator[str]:
 
 
 def _live(publication: dict[str, Any]) -> str:
+    if publication["outcome"] == "fleet":
+        return clean(publication["message"])
     if publication["outcome"] == "not-running":
         return "Exim is not running. The list takes effect when it starts."
     if publication["form"] == "directory":

@@ -39,15 +39,15 @@ def command(ctx: click.Context, /, file: BinaryIO, as_json: bool, **insist: bool
     with ImportRecords(file, str(getattr(file, "name", "-"))) as records:
         added, older = _send(ctx.obj, records, insisted(insist))
     with ctx.obj.client() as client:
-        publication = client.call("Retry", timeout=PUBLISH_TIMEOUT)["publication"]
+        answer = client.call("Retry", timeout=PUBLISH_TIMEOUT)
     if as_json:
-        print_json({"read": records.count, "added": added, "older": older, "publication": publication})
+        print_json({"read": records.count, "added": added, "older": older, "publication": answer["publication"]})
     else:
         say(f"{count(records.count, 'decision')} read, {added:,} of them new.")
         if older:
             say(f"{count(older, 'decision')} left out: the ledger has newer ones on the same fingerprints.")
-        say_publication(publication)
-    ctx.exit(int(exit_status(publication)))
+        say_publication(answer["publication"])
+    ctx.exit(int(exit_status(answer)))
 
 
 def _send(context: Context, records: ImportRecords, insist: Sequence[str]) -> tuple[int, int]:

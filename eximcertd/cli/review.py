@@ -94,4 +94,4 @@ def _decide(context: Context, verb: str, fingerprint: str, note: str) -> int:
         say(complaint(error, verb), err=True)
         return int(error.exit_status)
     say_decision(answer)
-    return int(exit_status(answer["publication"]))
+    return int(exit_status(answer))

@@ -16,6 +16,7 @@ from eximcertd.cli.decision import (
     check_root,
     chosen,
     exit_status,
+    here_option,
     note_option,
     override_shrink,
     say_decision,
@@ -40,6 +41,7 @@ _ROOT: Final = 0
 @fingerprints_argument
 @note_option
 @bind_option
+@here_option
 @click.option("--end-sessions", is_flag=True, help="End the open sessions that still use the old list.")
 @click.option("--allow-shrink", "--large", is_flag=True, help="As root: override [publish] max_shrink.")
 @click.option("--offline", is_flag=True, help="As root, while eximcertd is down.")
@@ -51,6 +53,7 @@ def command(  # noqa: PLR0917 - an argument for each option
     fingerprints: tuple[str, ...],
     note: str,
     bind: str | None,
+    here: bool,
     end_sessions: bool,
     allow_shrink: bool,
     offline: bool,
@@ -70,7 +73,7 @@ def command(  # noqa: PLR0917 - an argument for each option
 
         answer = revoke(ctx.obj, asked, note)
     else:
-        answer = ask(ctx.obj, "revoke", asked, note, bind=bind)
+        answer = ask(ctx.obj, "revoke", asked, note, bind=bind, here=here)
         if allow_shrink:
             override_shrink(ctx.obj, answer, asked)
     answer["sessions"] = _sessions(ctx.obj, answer["publication"], end_sessions)
@@ -81,7 +84,7 @@ def command(  # noqa: PLR0917 - an argument for each option
         say_decision(answer)
         _say_sessions(answer["sessions"])
         _say_queued(answer["queued"], unseen)
-    status = exit_status(answer["publication"])
+    status = exit_status(answer)
     failed = end_sessions and (answer["sessions"]["problem"] or answer["sessions"]["open"])
     ctx.exit(int(status or (Exit.FAILED if failed else Exit.DONE)))
 

@@ -58,10 +58,10 @@ def command(ctx: click.Context, removed: str | None, added: str | None, note: st
         verb = answers[what] or ("later" if as_json else _asked(what, entries, total[f"{what}_total"]))
         if verb == "later":
             continue
-        done[what] = answer = ask(context, verb, [entry["fingerprint"] for entry in entries], note)
+        done[what] = answer = ask(context, verb, [entry["fingerprint"] for entry in entries], note, here=True)
         if not as_json:
             say_decision(answer)
-        status = max(status, int(exit_status(answer["publication"])))
+        status = max(status, int(exit_status(answer)))
     if as_json:
         print_json(done)
     ctx.exit(status)

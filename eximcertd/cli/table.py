@@ -61,7 +61,7 @@ def waiting(entries: Sequence[dict[str, Any]], width: int, now: datetime | None)
             name(entry),
             ago(entry["last_seen"], now) if now else local(entry["last_seen"]),
             address(entry["from"]),
-            _count(entry["attempts"]),
+            attempts(entry["attempts"]),
             marks(entry),
         )
         for entry in together(entries)
@@ -152,7 +152,8 @@ def _widths(table: Sequence[Column], rows: Sequence[Sequence[str]], width: int) 
     return widths
 
 
-def _count(number: int) -> str:
+def attempts(number: int) -> str:
+    """Return a number of attempts in five columns."""
     return str(number) if number <= _LONGEST_COUNT else f"{number // 1000}k" if number < 10_000_000 else "many"  # noqa: PLR2004
 
 

@@ -53,4 +53,4 @@ def command(ctx: click.Context, yes: bool, as_json: bool) -> None:
     confirmed(f"{reverse} {count(len(fingerprints), 'fingerprint')}?", yes=yes)
     answer = ask(context, reverse, fingerprints, f"takes back the decision of {first['at']}")
     (print_json if as_json else say_decision)(answer)
-    ctx.exit(int(exit_status(answer["publication"])))
+    ctx.exit(int(exit_status(answer)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 import pytest
@@ -13,6 +14,18 @@ from lab.twins import Twin, certificate
 from eximcertd.cli.app import EXAMPLES, VERBS
 from eximcertd.cli.app import program as program_of_verbs
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+def each_with_parts(command: click.Command, *words: str) -> Iterator[tuple[str, ...]]:
+    """Yield the words that call a command, or each of its parts."""
+    if not isinstance(command, click.Group):
+        yield words
+        return
+    for name, part in command.commands.items():
+        yield from each_with_parts(part, *words, name)
+
 
 def test_the_list_of_verbs_says_what_each_verbs_own_help_says() -> None:
     listed = ctl("--help").out
@@ -20,8 +33,8 @@ def test_the_list_of_verbs_says_what_each_verbs_own_help_says() -> None:
         assert f"  {verb}" in listed
         assert sentence.split()[-1].rstrip(".") in listed
         command = program_of_verbs.get_command(click.Context(program_of_verbs), verb)
-        parts = list(command.commands) if isinstance(command, click.Group) else []
-        for words in [[verb, part] for part in parts] or [[verb]]:
+        assert command is not None
+        for words in each_with_parts(command, verb):
             helped = ctl(*words, "--help")
             assert helped.status == 0
             assert "--json" in helped.out, f"{words}: every verb can print JSON"
@@ -40,6 +53,7 @@ def test_the_help_of_a_verb_has_an_example_that_runs(
         "check",
         "authority",
         "certificate",
+        "fleet",
         "review",
         "revoke",
     }:  # of root, or of a terminal

@@ -1,0 +1,24 @@
+"""eximcertctl fleet accept."""
+
+from __future__ import annotations
+
+import click
+
+from eximcertd.cli.context import Context, json_option, pass_context
+from eximcertd.cli.output import print_json, say
+from eximcertd.control.client import PUBLISH_TIMEOUT
+
+
+@click.command("accept")
+@click.argument("generation", type=click.IntRange(1, 1 << 62), metavar="GENERATION")
+@json_option
+@pass_context
+def accept(context: Context, generation: int, as_json: bool) -> None:
+    """Have this relay do an act that it holds back, because it would remove more than [publish] max_shrink percent."""
+    with context.client() as client:
+        client.call("FleetAccept", {"generation": generation}, timeout=PUBLISH_TIMEOUT)
+        status = client.call("FleetStatus")
+    if as_json:
+        print_json(status)
+    else:
+        say(f"Act {generation} is accepted; this relay is at act {status['generation']}.")

@@ -1,0 +1,260 @@
+"""eximcertctl fleet: the relays, the one queue, what relays have decided on their own, the chain; as it is seen."""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from lab.ctl import ctl
+from lab.desk import Site, own_decision
+from lab.fleet import next_act
+
+from eximcertd.acts.act import Head
+from eximcertd.cli.fleet.pending import waiting
+from eximcertd.fingerprint import Fingerprint, grouped, of_der
+from eximcertd.fleet.remote import Sighted
+from eximcertd.text import columns
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from lab.certificates import Identity
+
+SNAPSHOTS = Path(__file__).with_name("snapshots")
+WRITE = os.environ.get("SNAPSHOTS") == "write"
+A, B, C = (Fingerprint(letter * 64) for letter in "ABC")
+NASTY = "\x1b[2Jevil\u202e"
+
+
+@pytest.fixture(autouse=True)
+def utc(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Show times in UTC."""
+    monkeypatch.setenv("TZ", "UTC")
+    time.tzset()
+    yield
+    monkeypatch.undo()
+    time.tzset()
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Site:
+    """Make a fleet by files, whose machine is mx1."""
+    return Site(tmp_path)
+
+
+def check(name: str, text: str) -> None:
+    """Compare a text with its snapshot; SNAPSHOTS=write writes it anew."""
+    file = SNAPSHOTS / f"{name}.txt"
+    if WRITE:
+        file.write_text(text, encoding="utf-8")
+    assert text == file.read_text(encoding="utf-8")
+
+
+# The relays
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_the_relays_are_a_table_as_wide_as_the_terminal_with_what_is_wrong_below(
+    site: Site, monkeypatch: pytest.MonkeyPatch, width: int
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    site.home.act("approve", A)
+    site.home.act("approve", B)
+    site.reports("mx1", live=2)
+    site.reports("mx2.a-long-name.example.org", live=1, own=12, skew=45_500)
+    site.reports(
+        "mx3", live=0, skew=12 * 3_600_000, problem="act 1 is held back: it would remove 40 of 80 certificates"
+    )
+    done = site.ctl("fleet")
+    assert done.status == 0
+    assert all(columns(line) <= width for line in done.out.splitlines())
+    # A busy machine takes time between the relay's clock and the file's time.
+    text = re.sub(r"\+(3\d|4\d)s", "+45s", re.sub(r"(3\d|4\d) s ahead", "45 s ahead", done.out))
+    check(f"fleet-{width}", re.sub(r"4\d,\d\d\d s ahead", "43,200 s ahead", text))
+
+
+def test_json_has_a_relay_with_all_that_the_fleet_knows_of_it(site: Site) -> None:
+    site.home.act("approve", A)
+    site.reports("mx2", own=3, skew=90_000, problem="the publication failed")
+    found = site.ctl("fleet", "--json").json
+    assert found["generation"] == 1
+    [relay] = found["relays"]
+    assert 88_000 < relay.pop("skew_ms") <= 90_000
+    assert relay.pop("seen_at").endswith("Z")
+    assert relay == {
+        "relay": "mx2",
+        "version": "0.1.0",
+        "received": 0,
+        "live": 0,
+        "lag": 1,
+        "clock": "wrong",
+        "own": 3,
+        "dropped": 0,
+        "problem": "the publication failed",
+    }
+
+
+@pytest.mark.parametrize(("skew", "clock"), [(4_000, "right"), (6_000, "odd"), (59_000, "odd"), (62_000, "wrong")])
+def test_a_clock_is_odd_above_five_seconds_and_wrong_above_a_minute(site: Site, skew: int, clock: str) -> None:
+    site.reports("mx2", skew=skew)
+    assert site.ctl("fleet", "--json").json["relays"][0]["clock"] == clock
+
+
+def test_nothing_that_a_relay_says_reaches_the_terminal_raw(site: Site) -> None:
+    site.tells("mx2", own_decision("mx2", A, "revoke", by=NASTY, note=NASTY))
+    site.reports("mx2", problem=NASTY)
+    for verb in ([], ["pending", "--all"], ["settle"]):
+        for flags in ([], ["--json"]):
+            done = site.ctl("fleet", *verb, *flags)
+            assert done.status == 0
+            assert not set(done.out + done.err) & set("\x1b\u202e")
+
+
+def test_without_a_fleet_it_is_said_that_there_is_none(tmp_path: Path) -> None:
+    file = tmp_path / "eximcertd.toml"
+    file.write_text("")
+    for verb in ([], ["pending"], ["settle"], ["check"]):
+        done = ctl("--config", file, "fleet", *verb)
+        assert done.status == 2
+        assert "this machine belongs to no fleet" in done.err
+
+
+# The queue
+
+
+def test_the_queue_is_one_over_all_relays_with_the_attempts_at_each(site: Site, alice: Identity) -> None:
+    name = of_der(alice.der)
+    site.sees("mx1", name, alice.der, attempts=3)
+    site.sees("mx2", name, None, attempts=4)
+    site.sees("mx2", B)
+    done = site.ctl("fleet", "pending")
+    row = done.out.splitlines()[1]
+    assert row.startswith(f"{name[:16]}  laptop.alice.example")
+    assert "mx1 3, mx2 4" in row
+    assert "1 fingerprint without a certificate: --all shows them." in done.out
+    one, other = site.ctl("fleet", "pending", "--json").json
+    assert {one["fingerprint"], other["fingerprint"]} == {name, B}
+    entry = one if one["fingerprint"] == name else other
+    assert entry["attempts"] == 7
+    assert [(seen["relay"], seen["attempts"]) for seen in entry["relays"]] == [("mx1", 3), ("mx2", 4)]
+    assert entry["certificate"]["subject"] == "CN=laptop.alice.example"
+    assert "at mx1 3, mx2 4" in site.ctl("fleet", "pending", "--long").out
+
+
+def test_a_certificate_is_what_its_der_says_and_never_a_relays_word(alice: Identity) -> None:
+    name = of_der(alice.der)
+    seen = [Sighted("mx2", A, 1, 0, 0, der=alice.der), Sighted("mx3", name, 1, 0, 0, der=alice.der)]
+    claimed, real = sorted(waiting(seen), key=lambda one: one["fingerprint"] == name)
+    assert claimed["certificate"] is None
+    assert real["certificate"]["subject"] == "CN=laptop.alice.example"
+
+
+def test_what_is_decided_does_not_wait_whatever_a_relay_reports(site: Site, alice: Identity) -> None:
+    name = of_der(alice.der)
+    site.sees("mx2", name, alice.der)
+    site.home.act("reject", name)
+    assert site.ctl("fleet", "pending").out == "No client is waiting.\n"
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_the_queue_fits_the_terminal(
+    site: Site, alice: Identity, mallory: Identity, monkeypatch: pytest.MonkeyPatch, width: int
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    for number in range(5):
+        site.sees(f"mx{number}.a-long-name.example.org", of_der(alice.der), alice.der, attempts=10_000 * number + 1)
+    site.sees("mx2", of_der(mallory.der), mallory.der)
+    table = site.ctl("fleet", "pending").out.splitlines()[:3]
+    assert all(columns(line) <= width for line in table)
+    assert all(line.endswith("?") for line in table[1:])
+
+
+# What relays have decided on their own
+
+
+def test_what_relays_decided_is_shown_with_what_every_answer_does_and_nothing_is_decided(site: Site) -> None:
+    site.home.act("approve", A, by="bob")
+    site.tells("mx2", own_decision("mx2", A, "revoke", note="stolen"), own_decision("mx2", B, "adopt", by="by hand"))
+    site.tells("mx3", own_decision("mx3", A, "approve", by="dave", lost=True))
+    done = site.ctl("fleet", "settle")
+    assert done.status == 0
+    refused, approved = done.out.split("1 fingerprint approved by relays on their own:")
+    assert grouped(A) in refused
+    assert "the fleet: approved by bob" in refused
+    assert "revoked on mx2 by carol: stolen" in refused
+    assert "approved on mx3 by dave (the fleet's database has lost the act)" in " ".join(refused.split())
+    assert "later    they stay refused on those relays only, until somebody decides" in refused
+    assert grouped(B) in approved
+    assert "added on mx2 by hand" in approved
+    assert site.home.desk().head().generation == 1
+
+
+@pytest.mark.parametrize(("answer", "verb"), [("approve", "approve"), ("revoke", "revoke")])
+def test_one_act_settles_a_set(site: Site, answer: str, verb: str) -> None:
+    site.home.act("approve", A)
+    mine = own_decision("mx2", A, "revoke", note="stolen")
+    theirs = own_decision("mx3", A, "approve")
+    site.tells("mx2", mine)
+    site.tells("mx3", theirs)
+    done = site.ctl("fleet", "settle", "--refused", answer, "--without-certificate", "--note", "asked carol")
+    assert done.status == 6, "no eximcertd answers here"
+    [_, act] = site.home.desk().acts(0, 9)
+    assert (act.verb, act.note, act.fingerprints) == (verb, "asked carol", (A,))
+    assert set(act.settles) == {mine.id, theirs.id}
+    assert f"Decided for the fleet: act 2 ({verb}), which settles 2 own decisions of relays." in done.out
+    assert site.ctl("fleet", "settle").out == "No relay has decided anything on its own.\n"
+
+
+def test_what_only_relays_have_approved_is_approved_for_all(site: Site) -> None:
+    site.tells("mx2", *(own_decision("mx2", Fingerprint(f"{number:064X}"), "approve") for number in range(30)))
+    assert "and 10 more: fleet settle --json prints them." in site.ctl("fleet", "settle").out
+    assert len(site.ctl("fleet", "settle", "--json").json["approved"]) == 30
+    [answer] = site.ctl("fleet", "settle", "--approved", "approve", "--without-certificate", "--json").json
+    assert len(answer["decided"]) == 30
+    assert len(answer["fleet"]["acts"][0]["settles"]) == 30
+    assert site.home.desk().own() == []
+
+
+def test_a_rule_refuses_an_approval_in_settle_too(site: Site) -> None:
+    site.tells("mx2", own_decision("mx2", A, "approve"))
+    done = site.ctl("fleet", "settle", "--approved", "approve")
+    assert done.status == 7
+    assert "has no known certificate" in done.err
+
+
+# The chain
+
+
+def test_a_whole_chain_is_told_with_its_last_hash(site: Site) -> None:
+    site.home.act("approve", A, B)
+    last = site.home.act("revoke", B, by="bob")
+    done = site.ctl("fleet", "check")
+    assert done.status == 0
+    assert "2 acts on 2 fingerprints: the chain is whole, each signed by one of the signers." in done.out
+    assert f"Act 2 has the hash {last.hash()}" in done.out
+    found = site.ctl("fleet", "check", "--json").json
+    assert (found["acts"], found["signed"], found["problem"]) == (2, True, None)
+
+
+def test_a_changed_act_is_found(site: Site) -> None:
+    first = site.home.act("approve", A)
+    site.home.act("approve", B)
+    site.home.act("approve", C)
+    forged = next_act(Head(1, first.hash()), "approve", "D" * 64, by="bob")
+    site.home.file(2).write_bytes(forged.text())
+    done = site.ctl("fleet", "check")
+    assert done.status == 1
+    assert "THE CHAIN IS BROKEN" in done.err
+
+
+def test_an_act_of_a_person_who_is_no_signer_is_found(site: Site) -> None:
+    site.home.act("approve", A, by="bob")
+    lines = site.home.signers.read_text().splitlines()
+    site.home.signers.write_text(f"{lines[0]}\n")
+    done = site.ctl("fleet", "check", "--json")
+    assert done.status == 1
+    assert "act 1 by bob" in done.out
