@@ -36,11 +36,7 @@ _CONNECTION: Final[dict[str, Any]] = {
     "sslmode": "verify-full",
     "gssencmode": "disable",  # else a Kerberos ticket is enough for a connection without TLS
     "target_session_attrs": "read-write",
-    "connect_timeout": 10,
-    "keepalives_idle": 15,
-    "keepalives_interval": 5,
     "keepalives_count": 3,
-    "tcp_user_timeout": 20_000,
     "options": "-c statement_timeout=15s -c lock_timeout=10s -c idle_in_transaction_session_timeout=60s",
 }
 _MOVED: Final = "FL001"
@@ -65,7 +61,14 @@ class PostgresConnection:
         self._where = f"the fleet's database (service {clean(service)})"
         self._limit = limit
         try:
-            self.raw: Any = psycopg.connect(service=service, **_CONNECTION)
+            self.raw: Any = psycopg.connect(
+                service=service,
+                connect_timeout=max(2, int(limit / 2)),
+                keepalives_idle=max(1, int(limit / 4)),
+                keepalives_interval=max(1, int(limit / 10)),
+                tcp_user_timeout=int(limit * 1000),
+                **_CONNECTION,
+            )
         except psycopg.Error as error:
             raise self._remote(error) from None
         self._socket = socket.socket(fileno=socket.dup(self.raw.fileno()))

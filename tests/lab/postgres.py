@@ -20,7 +20,7 @@ import socket
 import subprocess
 import tempfile
 import threading
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 
@@ -33,7 +33,9 @@ from lab.certificates import Identity, make, make_ca
 from lab.wait import until
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
+
+    from lab.network import Host
 USER: Final = "postgres"
 BIN: Final = max(Path("/usr/lib/postgresql").glob("*/bin"), default=Path("/usr/lib/postgresql/15/bin"))
 
@@ -42,6 +44,8 @@ local all postgres peer map=root
 local replication postgres peer map=root
 hostssl fleet +fleet_relay 127.0.0.1/32 cert
 hostssl fleet +fleet_reader 127.0.0.1/32 cert
+hostssl fleet +fleet_relay 10.99.0.0/24 cert
+hostssl fleet +fleet_reader 10.99.0.0/24 cert
 """
 _IDENT: Final = "root postgres postgres\nroot root postgres\n"
 _SERVICES: Final = threading.Lock()
@@ -50,18 +54,19 @@ _SERVICES: Final = threading.Lock()
 class Cluster:
     """A running cluster, for the length of a ``with`` block.
 
-    of: another cluster; this one is a streaming standby of it. durable: with fsync. prefix: a command that the server
-    is started by, such as ["ip", "netns", "exec", NAME].
+    of: another cluster; this one is a streaming standby of it. durable: with fsync. host: the host of a Network that it
+    runs on.
     """
 
-    def __init__(self, *, of: Cluster | None = None, durable: bool = False, prefix: Sequence[str] = ()) -> None:
+    def __init__(self, *, of: Cluster | None = None, durable: bool = False, host: Host | None = None) -> None:
         self.directory = Path(tempfile.mkdtemp(prefix="fleet-", dir="/tmp"))
         self.directory.chmod(0o755)
         self.data = self.directory / "data"
         self.port = _free_port()
         self._of = of
         self._durable = durable
-        self._prefix = prefix
+        self._prefix = host.enter if host else []
+        self.address = host.address if host else "127.0.0.1"
         self._people: dict[str, Identity] = of._people if of else {}
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -98,7 +103,7 @@ class Cluster:
         shutil.copyfile(self.authority.certificate, self.data / "ca.crt")
         settings = {
             "port": self.port,
-            "listen_addresses": "127.0.0.1",
+            "listen_addresses": f"127.0.0.1,{self.address}",
             "unix_socket_directories": self.directory,
             "ssl": "on",
             "ssl_cert_file": "server.crt",
@@ -191,7 +196,7 @@ class Cluster:
         identity = self.certificate(name)
         keys: Mapping[str, object] = {
             "host": "localhost",
-            "hostaddr": "127.0.0.1",
+            "hostaddr": self.address,
             "port": self.port,
             "dbname": "fleet",
             "user": name,
@@ -218,8 +223,48 @@ class Cluster:
             connection.execute(
                 "SET session_replication_role = replica; TRUNCATE fleet.act, fleet.standing, fleet.settled, fleet.own,"
                 " fleet.sighting; UPDATE fleet.head SET generation = 0, hash = repeat('0', 64); UPDATE fleet.relay SET"
-                " quota = 10000, dropped = 0, seen_at = NULL"
+                " quota = 10000, dropped = 0, seen_at = NULL; UPDATE fleet.version SET version = 1"
             )
+
+
+class Line:
+    """A line to a cluster: a TCP port that forwards both ways, for the length of a ``with`` block.
+
+    deaf: it goes on to confirm what it receives, and forwards nothing.
+    """
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+        self._listening = socket.create_server(("127.0.0.1", 0))
+        self.port: Final[int] = self._listening.getsockname()[1]
+        self._ends: list[socket.socket] = []
+        self.deaf = False
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for end in (self._listening, *self._ends):
+            with suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+            end.close()
+
+    def _accept(self) -> None:
+        with suppress(OSError):
+            while True:
+                here, _ = self._listening.accept()
+                there = socket.create_connection((self._cluster.address, self._cluster.port))
+                self._ends += [here, there]
+                for ends in ((here, there), (there, here)):
+                    threading.Thread(target=self._forward, args=ends, daemon=True).start()
+
+    def _forward(self, source: socket.socket, target: socket.socket) -> None:
+        with suppress(OSError):
+            while octets := source.recv(1 << 16):
+                if not self.deaf:
+                    target.sendall(octets)
+            target.shutdown(socket.SHUT_WR)
 
 
 class FleetDatabase:
