@@ -153,18 +153,30 @@ class Database:
     told: dict[str, list[OwnDecision]] = field(default_factory=dict)
     requests: int = 0
 
+    def tell(self, relay: str, own: list[OwnDecision]) -> None:
+        """Replace what is known of a relay's own decisions."""
+        self.told[relay] = own
+
+    def back(self, generation: int) -> None:
+        """Lose the acts after a generation."""
+        del self.acts[generation:]
+
     def open(self) -> list[OwnDecision]:
         """Return the open own decisions of all relays."""
         settled = {(one, name) for act in self.acts for one in act.settles for name in act.fingerprints}
         return [one for ones in self.told.values() for one in ones if (one.id, one.fingerprint) not in settled]
 
-    def decide(self, name: Fingerprint, verb: str, settles: Iterable[str], at: int) -> str:
-        """Append an act on the head, with its time by a clock that may be wrong; return why not, or ""."""
+    def following(self, name: Fingerprint, verb: str, settles: Iterable[str], at: int) -> Act:
+        """Return the act that follows the head."""
         head = Head(self.acts[-1].generation, self.acts[-1].hash()) if self.acts else Head()
         self.requests += 1
         request = f"{self.requests:08x}-0000-4000-9000-000000000000"
         named = tuple(sorted(set(settles)))
-        act = Act(head.generation + 1, head.hash, verb, "alice", at, request, (name,), settles=named)
+        return Act(head.generation + 1, head.hash, verb, "alice", at, request, (name,), settles=named)
+
+    def decide(self, name: Fingerprint, verb: str, settles: Iterable[str], at: int) -> str:
+        """Append an act on the head, with its time by a clock that may be wrong; return why not, or ""."""
+        act = self.following(name, verb, settles, at)
         newest = {one: before for before in self.acts for one in before.fingerprints}
         why = refusal(checked(act), newest, self.open())
         if not why:
@@ -212,9 +224,9 @@ class World:
                 if self.up[relay]:
                     self.sync(relay, 1 if step.number % 4 == 0 else SLOTS, tell_first=step.other % 2 == 0)
             case "back":
-                del self.database.acts[step.number % (len(self.database.acts) + 1) :]
+                self.database.back(step.number % (len(self.database.acts) + 1))
                 if step.other % 2:
-                    self.database.told.pop(relay, None)
+                    self.database.tell(relay, [])
         self._look()
 
     def _here(self, relay: str, name: Fingerprint, verb: Verb) -> None:
@@ -272,7 +284,7 @@ class World:
     def _tell(self, relay: str) -> None:
         own = self.relays[relay].own().items()
         told = [OwnDecision(relay, one.id, name, one.verb, "carol", 0, "", one.base) for name, one in own]
-        self.database.told[relay] = told
+        self.database.tell(relay, told)
         self.ids += [one.id for one in told]
 
     def _look(self) -> None:
@@ -311,10 +323,16 @@ class World:
                 assert mx.status(name) == (newest.status if newest else None), "all relays do what the fleet decided"
 
 
-def play(steps: Iterable[Step], code: Code | None = None, kind: Callable[[], Relay] | None = None) -> int:
+def play(
+    steps: Iterable[Step],
+    code: Code | None = None,
+    kind: Callable[[], Relay] | None = None,
+    database: Database | None = None,
+) -> int:
     """Play a history to its end; return how often a relay went back with the database."""
     code, ids = code or Code(), itertools.count(1)
-    world = World({name: kind() if kind else PureRelay(code, ids) for name in RELAYS}, code)
+    relays = {name: kind() if kind else PureRelay(code, ids) for name in RELAYS}
+    world = World(relays, code, database or Database())
     for step in steps:
         world.step(step)
     world.end()

@@ -1,0 +1,69 @@
+"""The model of the fleet (lab/merging.py) with the real database: its rules, and what it holds for open."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from lab.merging import Database, drawn, newest_of, play
+
+from eximcertd.fleet.remote import ActRefusedError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from lab.postgres import Cluster, FleetDatabase
+
+    from eximcertd.fingerprint import Fingerprint
+    from eximcertd.fleet.remote import OwnDecision
+
+
+class RealDatabase(Database):
+    """PostgreSQL, with a desk and three relays' sides."""
+
+    def __init__(self, fleet: FleetDatabase, cluster: Cluster) -> None:
+        super().__init__()
+        cluster.fresh()
+        self._cluster = cluster
+        self._desk = fleet.desk()
+        self._relays = {name: fleet.relay(f"{name}.example.org") for name in ("mx1", "mx2", "mx3")}
+
+    def tell(self, relay: str, own: list[OwnDecision]) -> None:
+        self._relays[relay].tell(own)
+
+    def open(self) -> list[OwnDecision]:
+        return list(self._desk.own())
+
+    def decide(self, name: Fingerprint, verb: str, settles: Iterable[str], at: int) -> str:  # noqa: ARG002 - the time is now
+        act = self.following(name, verb, settles, time.time_ns() // 1000)
+        try:
+            self._desk.decide(act)
+        except ActRefusedError as error:
+            return error.message
+        self.acts.append(act)
+        assert list(self._relays["mx1"].acts(act.generation - 1, 10)) == [act]
+        return ""
+
+    def back(self, generation: int) -> None:
+        """Restore an older copy."""
+        super().back(generation)
+        head = (self.acts[-1].generation, self.acts[-1].hash()) if self.acts else (0, "0" * 64)
+        with self._cluster.superuser() as connection, connection.transaction():
+            connection.execute("SET LOCAL session_replication_role = replica")
+            for table in ("act", "settled"):
+                connection.execute(f"DELETE FROM fleet.{table} WHERE generation > %s", [generation])  # noqa: S608 - constants
+            connection.execute("DELETE FROM fleet.standing")
+            for name, newest in newest_of(self.acts).items():
+                row = [bytes.fromhex(name), newest.status, newest.generation]
+                connection.execute("INSERT INTO fleet.standing VALUES (%s, false, %s, %s)", row)
+            connection.execute("UPDATE fleet.head SET generation = %s, hash = %s", head)
+
+
+def test_every_promise_holds_with_the_real_database(fleet: FleetDatabase, cluster: Cluster) -> None:
+    database = RealDatabase(fleet, cluster)
+    rebases = 0
+    for seed in range(15):
+        cluster.fresh()
+        database.acts.clear()
+        rebases += play(drawn(seed), database=database)
+    assert rebases > 3
