@@ -165,12 +165,14 @@ class DirectoryDesk:
     def own(self, fingerprints: Collection[Fingerprint] | None = None) -> Sequence[OwnDecision]:
         """See Desk: from the files that the relays have given back."""
         self.head()
-        settled = {one for act in self._every for one in act.settles}
+        settled = {(one, name) for act in self._every for one in act.settles for name in act.fingerprints}
         wanted = None if fingerprints is None else set(fingerprints)
         told = (one for _, file in self._read() if file for one in file.own)
-        return [one for one in told if one.id not in settled and (wanted is None or one.fingerprint in wanted)][
-            :MOST_OWN
-        ]
+        return [
+            one
+            for one in told
+            if (one.id, one.fingerprint) not in settled and (wanted is None or one.fingerprint in wanted)
+        ][:MOST_OWN]
 
     def decide(self, act: Act) -> None:
         """See Desk: the rules, then the signature, which every relay verifies too, then the files."""
@@ -178,6 +180,8 @@ class DirectoryDesk:
         head = self.head()
         if (act.generation, act.previous) != (head.generation + 1, head.hash):
             raise MovedError(f"the fleet is at generation {head.generation}")
+        if known := self.of_request(act.request):
+            raise MovedError(f"this request is act {known.generation} already")
         if wrong := refusal(act, self.newest(act.fingerprints), self.own(act.fingerprints)):
             raise ActRefusedError(wrong)
         verify(act, self._signers)

@@ -25,14 +25,15 @@ _MOST_NAMED: Final = 5
 def refusal(act: Act, newest: Mapping[Fingerprint, Act], own: Iterable[OwnDecision]) -> str:
     """Return why the fleet refuses an act that follows the head, or "" if it does not.
 
-    newest: the newest act on each of its fingerprints, acts on authorities left out. own: the open own decisions.
+    newest: the newest act on each of its fingerprints, acts on authorities left out. own: the open own decisions that
+    the relays have told. A revocation that settles another one is taken too: it may not have been told yet.
     """
     verb = Verb(act.verb)
     if verb in OF_AUTHORITIES:
         return ""
     wanted = set(act.fingerprints)
     concerned = [one for one in own if one.fingerprint in wanted]
-    approved_somewhere = {one.fingerprint for one in concerned if one.verb in ALLOWS}
+    revocable = {one.fingerprint for one in concerned if one.verb != Verb.REJECT}
     refused = []
     for name in act.fingerprints:
         before = newest.get(name)
@@ -40,7 +41,7 @@ def refusal(act: Act, newest: Mapping[Fingerprint, Act], own: Iterable[OwnDecisi
         outcome = after(status, verb)
         if verb is Verb.APPROVE and name in NEVER:
             refused.append(f"{name} can never be approved: {NEVER[name]}")
-        elif isinstance(outcome, Refusal) and not (verb is Verb.REVOKE and name in approved_somewhere):
+        elif isinstance(outcome, Refusal) and not (verb is Verb.REVOKE and (act.settles or name in revocable)):
             refused.append(f"{name} {outcome.sentence}")
     if verb is Verb.APPROVE:
         refused += [

@@ -140,6 +140,9 @@ def test_the_rules_hold_at_the_desk(two: Home) -> None:
 def test_asked_for_again_a_request_is_found(two: Home) -> None:
     act = two.relay().acts(1, 1)[0]
     assert two.desk().of_request(act.request) == act
+    desk = two.desk()
+    with pytest.raises(MovedError, match="this request is act 2 already"):
+        desk.decide(two.signed(replace(next_act(desk.head(), "approve", B), request=act.request)))
     assert two.desk().of_request(str(uuid.uuid4())) is None
     assert two.desk().newest([A, B]) == {A: act}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from dataclasses import replace
 
 import pytest
 from lab.fleet import Fleet, next_act
@@ -45,10 +46,22 @@ def test_the_table_of_status_and_verb_holds_for_the_fleet(before: list[str], ver
         fleet.act(verb, A, B)
 
 
-def test_what_was_approved_on_a_relay_alone_can_be_revoked_by_the_fleet() -> None:
+@pytest.mark.parametrize("verb", ["approve", "adopt", "revoke"])
+def test_what_was_approved_on_a_relay_alone_can_be_revoked_by_the_fleet(verb: str) -> None:
     fleet = Fleet()
-    fleet.own["mx2"] = [own("approve")]
+    fleet.own["mx2"] = [own(verb)]
     fleet.act("revoke", A)
+    fleet.act("revoke", B, settles=[str(uuid.uuid4())])  # revoked on a relay that has not told it yet
+    fleet.own["mx2"] = [own("reject", C)]
+    with pytest.raises(ActRefusedError, match="was never approved"):
+        fleet.act("revoke", C)
+
+
+def test_a_request_is_not_decided_twice() -> None:
+    fleet = Fleet()
+    act = fleet.act("approve", A)
+    with pytest.raises(MovedError, match="this request is act 1 already"):
+        fleet.desk().decide(replace(next_act(fleet.head(), "approve", B), request=act.request))
 
 
 @pytest.mark.parametrize("verb", ["reject", "revoke"])

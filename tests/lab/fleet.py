@@ -188,6 +188,8 @@ class TwinDesk:
             head = self._fleet.head()
             if (act.generation, act.previous) != (head.generation + 1, head.hash):
                 raise MovedError(f"the fleet is at generation {head.generation}")
+            if known := self.of_request(act.request):
+                raise MovedError(f"this request is act {known.generation} already")
             if wrong := refusal(act, self.newest(act.fingerprints), self._fleet.open()):
                 raise ActRefusedError(wrong)
             self._fleet.acts.append(act)

@@ -32,7 +32,10 @@ def verify(root: Path) -> None:
     files = {str(path.relative_to(root)) for path in root.rglob("*") if path.is_file()}
     assert files >= {
         "etc/eximcertd/eximcertd.toml",
-        *(f"usr/bin/{name}" for name in ("eximcertd", "eximcertctl", "eximcertd-publish", "eximcertd-reload")),
+        *(
+            f"usr/bin/{name}"
+            for name in ("eximcertd", "eximcertctl", "eximcertd-publish", "eximcertd-reload", "eximcertd-fleet")
+        ),
         *(f"usr/lib/systemd/system/{name}" for name in UNITS),
         "usr/lib/systemd/catalog/eximcertd.catalog",
         "usr/lib/sysusers.d/eximcertd.conf",

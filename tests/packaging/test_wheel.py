@@ -24,7 +24,9 @@ def same(installed: Path, shipped: Path) -> bool:
     return installed.read_bytes() == shipped.read_bytes()
 
 
-@pytest.mark.parametrize("name", ["eximcertd", "eximcertctl", "eximcertd-publish", "eximcertd-reload"])
+@pytest.mark.parametrize(
+    "name", ["eximcertd", "eximcertctl", "eximcertd-publish", "eximcertd-reload", "eximcertd-fleet"]
+)
 def test_it_has_the_programs(prefix: Path, name: str) -> None:
     assert (prefix / "bin" / name).stat().st_mode & 0o111
 

@@ -43,7 +43,12 @@ _PLACES: Final = {
 }
 _DROP_INS: Final = Path("/etc/systemd/system")
 _OF_PACKAGES: Final = (Path("/usr/lib/systemd/system"), Path("/lib/systemd/system"))
-_UNITS: Final = ("eximcertd.service", "eximcertd-publish.socket", "eximcertd-reload.socket")
+_UNITS: Final = (
+    "eximcertd.service",
+    "eximcertd-publish.socket",
+    "eximcertd-reload.socket",
+    "eximcertd-fleet.service",
+)
 _HIDDEN: Final = ("/home", "/root", "/run", "/tmp", "/var/tmp")  # noqa: S108 - what the units' sandboxes hide
 _LIMIT: Final = 150.0
 """Seconds, TimeoutStartSec= of eximcertd.service."""
