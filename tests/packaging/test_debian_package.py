@@ -73,6 +73,8 @@ def test_all_that_belongs_to_the_service_is_in_it(unpacked: Path) -> None:
         "bin/eximcertd-reload",
         "bin/eximcertd-fleet",
         "lib/systemd/system/eximcertd.service",
+        "lib/systemd/system/eximcertd-mail.socket",
+        "lib/systemd/system/eximcertd-mail@.service",
         "lib/systemd/system/eximcertd-publish.socket",
         "lib/systemd/system/eximcertd-publish@.service",
         "lib/systemd/system/eximcertd-reload.socket",

@@ -276,3 +276,38 @@ def test_with_eximcertd_down_root_can_still_throw_somebody_out(relay: Machine, c
     relay.ctl("approve", client.fingerprint)
     relay.restart()
     assert relay.rcpt(client) == 250
+
+
+SEND = """
+import asyncio
+from eximcertd.maintenance import notifications
+message = notifications._message("{to}", "relay", "A sentence for {to}", [], 1)
+print(asyncio.run(notifications._mail(message)))
+"""
+
+
+@pytest.fixture
+def mail_socket(relay: Machine) -> Iterator[None]:
+    """Enable the socket for mail, as an administrator does, for the length of a test."""
+    assert relay.unit("eximcertd-mail.socket", "UnitFileState") == "disabled"
+    relay.run("systemctl", "enable", "--now", "eximcertd-mail.socket")
+    yield
+    relay.run("systemctl", "disable", "--now", "eximcertd-mail.socket")
+
+
+def test_mail_leaves_the_sandbox_by_the_socket_and_is_delivered_at_once(relay: Machine, mail_socket: None) -> None:
+    relay.sh("install -d -o bob /home/bob")  # where Exim delivers, a recipient has a home directory
+    relay.restart_exim()
+    for to in ("postmaster@elsewhere.example", "bob@localhost"):
+        inside = ("nsenter", "--mount", f"--target={relay.pid()}", "setpriv", "--reuid=eximcertd", "--regid=eximcertd")
+        command = (*inside, "--clear-groups", "--no-new-privs", "python3", "-")
+        assert relay.run(*command, given=SEND.format(to=to)).stdout == "Ran(status=0, text='')\n"
+    until(lambda: "A sentence for postmaster@elsewhere.example" in relay.arrived(), "the mail is relayed", limit=30)
+    until(lambda: "A sentence for bob" in relay.sh("cat /var/mail/bob || true"), "the mail is in a mailbox", limit=30)
+    until(lambda: relay.sh("exim4 -bpc").strip() == "0", "nothing is left in the queue", limit=30)
+    said = relay.run(*command, given=SEND.format(to="")).stdout
+    assert "status=1" in said
+    assert "no recipients" in said.lower() or "recipient" in said
+    relay.run("systemctl", "disable", "--now", "eximcertd-mail.socket")
+    said = relay.run(*command, given=SEND.format(to="bob@localhost")).stdout
+    assert "status=0" not in said, "the sandbox makes the setuid bit of sendmail void"

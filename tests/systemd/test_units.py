@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 UNITS = (
     "eximcertd.service",
+    "eximcertd-mail.socket",
+    "eximcertd-mail@.service",
     "eximcertd-publish.socket",
     "eximcertd-publish@.service",
     "eximcertd-reload.socket",
