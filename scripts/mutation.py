@@ -170,6 +170,7 @@ def reach(package: str) -> Reach:
     if known.get("") != code:
         shutil.rmtree(directory, ignore_errors=True)
         directory.mkdir()
+        directory.chmod(0o1777)  # eximcertd-reload becomes Exim's user, and its coverage is written at its end
         known = {"": code}
     tops = map(Path, TESTS[package])
     paths = (file for top in tops for file in ([top] if top.is_file() else sorted(top.rglob("test_*.py"))))

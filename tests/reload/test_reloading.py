@@ -15,6 +15,10 @@ from lab.reloading import Reloader
 from lab.smtp import ask, session
 from lab.wait import until
 
+from eximcertd.exim.daemons import daemons, facts
+from eximcertd.exim.settings import Exim
+from eximcertd.reload import load
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -73,6 +77,15 @@ def test_every_daemon_of_the_configuration_is_loaded(exim: EximServer, reloader:
             loaded = reloader.publish(*([alice.fingerprint] if allowed else []))
             assert (loaded.outcome, loaded.daemons) == ("loaded", {exim.pid: True, pid: True})
             assert [ask(port, alice).accepted for port in (exim.port, exim.port + 1)] == [allowed, allowed]
+
+
+def test_a_daemon_that_ends_before_its_signal_is_gone(exim: EximServer) -> None:
+    known = facts(Exim(EXIM, exim.configuration))
+    (daemon,) = daemons(known)
+    target = load._Target(daemon, known)
+    exim.stop()
+    target.signal()
+    assert target.gone()
 
 
 def test_a_daemon_of_another_configuration_gets_no_signal(exim: EximServer, reloader: Reloader) -> None:
