@@ -69,7 +69,7 @@ class Daemon:
         self._stop = asyncio.Event()
         self._republishing: asyncio.Task[None] | None = None
         state = config.state.directory
-        self._ledger = _open_ledger(state / "ledger", config.queue.unmatched_limit, recorder)
+        self._ledger = _open_ledger(config, recorder)
         self._allowed = AllowedDirectory(state / "allowed")
         self._allowed.prepare()
         self._decider = Decider(self._ledger, recorder)
@@ -119,8 +119,9 @@ class Daemon:
             recorder=self._recorder,
         )
         arrivals.watchers += [watching.seen, self._notifications.seen, policy.seen]
-        rights, told = rights_of(self._config.control)
-        self._server = Server(self._config.control.socket, rights, handlers(services, watching))
+        rights, told = rights_of(self._config)
+        methods, works = handlers(services, watching, self._recorder)
+        self._server = Server(self._config.control.socket, rights, methods)
 
         def changed(changes: CertificateChanges) -> None:
             ready.set()
@@ -145,7 +146,7 @@ class Daemon:
                     expiry=maintenance.expiry,
                     recorder=self._recorder,
                 )
-                await self._serve(intake, told, notifying, policy.run(), metrics.run())
+                await self._serve(intake, told, notifying, policy.run(), metrics.run(), *(work() for work in works))
         finally:
             self._notifier.stopping()
             await self._server.close()
@@ -221,7 +222,7 @@ class Daemon:
         file = str(self._config.file)
         try:
             config = load(self._config.file)
-            rights, told = rights_of(config.control)
+            rights, told = rights_of(config)
         except EximcertdError as error:
             self._recorder.record(
                 Event.CONFIGURATION_REFUSED, f"The old configuration stays: {error.line()}", FILE=file
@@ -260,16 +261,15 @@ class Daemon:
                 self._notifier.alive()
             progress = intake.progress()
             behind = progress.behind_bytes >> 20
-            if behind:
-                self._notifier.status(f"reading {progress.path}: {behind} MiB to go")
-            else:
-                self._notifier.status(self._notice or progress.problem or "")
+            told = f"reading {progress.path}: {behind} MiB to go" if behind else self._notice or progress.problem
+            self._notifier.status(told or "")
             await asyncio.sleep(pause)
             pause = min(_WHILE_BEHIND, interval) if behind else interval
 
 
-def _open_ledger(directory: Path, unmatched_limit: int, recorder: Recorder) -> Ledger:
-    ledger, damage = open_ledger(directory, unmatched_limit)
+def _open_ledger(config: DaemonConfig, recorder: Recorder) -> Ledger:
+    ledger, damage = open_ledger(config.state.directory / "ledger", config.queue.unmatched_limit)
+    ledger.join_fleet(config.fleet.relay)
     if damage is not None:
         recorder.record(Event.LEDGER_DAMAGED, damage.message, FILE=str(damage.aside))
     return ledger

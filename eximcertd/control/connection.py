@@ -155,10 +155,11 @@ class Connection:
         if name not in shipped().methods:
             return service.no_method(call.method)
         if not self._service.rights.allow(call.method, self._caller.uid, self._caller.groups):
+            needed = TABLE.get(call.method, Right.APPROVE)
+            who = "members of the groups in [control] readers and approvers (a new member: after the next login)"
+            who = who if needed is not Right.FLEET else "the user in [fleet] user"
             raise NotPermittedError(
-                f"{self._caller.name} does not have the right to {TABLE.get(call.method, Right.APPROVE).value}",
-                hint="root may, and members of the groups in [control] readers and approvers (a new member: "
-                "after the next login)",
+                f"{self._caller.name} does not have the right to {needed.value}", hint=f"root may, and {who}"
             )
         return self._call(name, call)
 

@@ -1,13 +1,15 @@
 """The rights of callers of the control socket. No other module decides about rights.
 
 A method needs one right; a method that is not in the table is refused. Root has every right; members of the
-configured groups may read, or read and approve. Pure, except for the look-up of the names of groups.
+configured groups may read, or read and approve; the user of eximcertd-fleet may hand over decisions of the fleet. Pure,
+except for the look-up of names.
 """
 
 from __future__ import annotations
 
 import grp
-from dataclasses import dataclass
+import pwd
+from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from collections.abc import Set as AbstractSet
 
+    from eximcertd.config import DaemonConfig
+
 
 class Right(Enum):
     """The right that a method needs. ANYBODY: a connection is sufficient."""
@@ -26,6 +30,7 @@ class Right(Enum):
     ANYBODY = "anybody"
     READ = "read"
     APPROVE = "approve"
+    FLEET = "hand over decisions of the fleet"
 
 
 TABLE: Final[dict[str, Right]] = {
@@ -53,15 +58,22 @@ TABLE: Final[dict[str, Right]] = {
     "org.eximcertd.Export": Right.APPROVE,
     "org.eximcertd.Import": Right.APPROVE,
     "org.eximcertd.Retry": Right.APPROVE,
+    "org.eximcertd.FleetStatus": Right.READ,
+    "org.eximcertd.FleetNews": Right.FLEET,
+    "org.eximcertd.FleetHashes": Right.FLEET,
+    "org.eximcertd.FleetTake": Right.FLEET,
+    "org.eximcertd.FleetState": Right.FLEET,
+    "org.eximcertd.FleetAccept": Right.APPROVE,
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Rights:
-    """The groups, by number, that may read, and that may read and approve."""
+    """The groups, by number, that may read, and that may read and approve. fleet: eximcertd-fleet's user, or None."""
 
     readers: frozenset[int] = frozenset()
     approvers: frozenset[int] = frozenset()
+    fleet: int | None = None
 
     @classmethod
     def of_groups(cls, readers: Iterable[str], approvers: Iterable[str]) -> Rights:
@@ -76,11 +88,16 @@ class Rights:
 
     def held(self, uid: int, groups: AbstractSet[int]) -> frozenset[Right]:
         """Return the rights of a user with these groups (including the primary group)."""
-        if uid == 0 or groups & self.approvers:
+        if uid == 0:
             return frozenset(Right)
-        if groups & self.readers:
-            return frozenset({Right.ANYBODY, Right.READ})
-        return frozenset({Right.ANYBODY})
+        held = {Right.ANYBODY}
+        if groups & (self.readers | self.approvers):
+            held.add(Right.READ)
+        if groups & self.approvers:
+            held.add(Right.APPROVE)
+        if uid == self.fleet:
+            held.add(Right.FLEET)
+        return frozenset(held)
 
     def allow(self, method: str, uid: int, groups: AbstractSet[int]) -> bool:
         """Tell whether a user with these groups may call ``method``; False for a method that is not in the table."""
@@ -88,16 +105,22 @@ class Rights:
         return needed is not None and needed in self.held(uid, groups)
 
 
-def rights_of(settings: ControlSettings) -> tuple[Rights, str]:
-    """Return the rights of the configured groups, and a notice about them, or "".
+def rights_of(config: DaemonConfig) -> tuple[Rights, str]:
+    """Return the rights of the configured groups and of eximcertd-fleet's user, and a notice about them, or "".
 
-    Only the default group may be missing; it then has no members. Raises ConfigurationError for another missing group.
+    Only the default group, and that user, may be missing. Raises ConfigurationError for another missing group.
     """
-    readers = settings.readers
-    if readers != ControlSettings().readers or not missing(readers):
-        return Rights.of_groups(readers, settings.approvers), ""
-    notice = f"; there is no group {readers[0]}, so that only root and [control] approvers may read"
-    return Rights.of_groups((), settings.approvers), notice
+    readers, notice = config.control.readers, ""
+    if readers == ControlSettings().readers and missing(readers):
+        notice = f"; there is no group {readers[0]}, so that only root and [control] approvers may read"
+        readers = ()
+    rights = Rights.of_groups(readers, config.control.approvers)
+    if not config.fleet.relay:
+        return rights, notice
+    try:
+        return replace(rights, fleet=pwd.getpwnam(config.fleet.user).pw_uid), notice
+    except KeyError:
+        return rights, f"{notice}; there is no user {config.fleet.user}, so that eximcertd-fleet cannot work"
 
 
 def _numbers(key: str, names: Iterable[str], wrong: list[str]) -> frozenset[int]:

@@ -126,7 +126,7 @@ class Server:
         connection = Connection(
             self._service,
             who,
-            largest=LARGEST_CALL if Right.APPROVE in held else LARGEST_QUESTION,
+            largest=LARGEST_CALL if held & {Right.APPROVE, Right.FLEET} else LARGEST_QUESTION,
             idle=self._limits.other_idle if rank is Rank.OTHER else self._limits.idle,
         )
         task = asyncio.create_task(connection.run(connected), name=f"connection of {who.name}")
@@ -162,4 +162,4 @@ def _rank(uid: int, held: AbstractSet[Right]) -> Rank:
         return Rank.ROOT
     if Right.APPROVE in held:
         return Rank.APPROVER
-    return Rank.READER if Right.READ in held else Rank.OTHER
+    return Rank.READER if held & {Right.READ, Right.FLEET} else Rank.OTHER

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
-from eximcertd.decisions.rules import Case
+from eximcertd.decisions.rules import FOR_THE_REST, Case
 from eximcertd.decisions.sources import DecisionRequest, Order, decided_by
 from eximcertd.errors import RefusedError, UsageError
 from eximcertd.events import Event
@@ -90,14 +90,21 @@ class Decider:
             identities = [Identity.of(of) for name, of in request.certificates.items() if name in approved]
             self._ledger.decisions.append(accepted, identities)
             self._record(request, [decision for decision, _ in accepted])
-            changed = outcome.changed
-            for watcher in self.watchers:
-                watcher(changed)
+            self._tell(outcome.changed)
         return outcome
+
+    def taken(self, decisions: Sequence[Decision], changed: Sequence[Fingerprint]) -> None:
+        """Tell of decisions of the fleet that are in the ledger. changed: the fingerprints whose status changed."""
+        self._record(DecisionRequest(tuple(decisions), FOR_THE_REST), decisions)
+        self._tell(changed)
 
     def check(self, request: DecisionRequest) -> None:
         """Check a request against the rules and decide nothing. Raises as ``decide`` does."""
         self._validated(request)
+
+    def _tell(self, changed: Sequence[Fingerprint]) -> None:
+        for watcher in self.watchers:
+            watcher(changed)
 
     def _repeated(self, request: DecisionRequest) -> Outcome | None:
         """Return the present result if this request was made before; it decides nothing again."""
@@ -166,8 +173,8 @@ class Decider:
 
     def _record(self, request: DecisionRequest, decisions: Sequence[Decision]) -> None:
         if request.imported_by:
-            many = Counter(_EVENTS[one.verb][1] for one in decisions)
-            what = ", ".join(f"{count} {verb}" for verb, count in many.items())
+            verbs = Counter(_EVENTS[one.verb][1] for one in decisions)
+            what = ", ".join(f"{count} {verb}" for verb, count in verbs.items())
             self._recorder.record(
                 Event.IMPORTED,
                 f"{len(decisions)} decisions were imported by {request.imported_by}: {what}",
@@ -175,9 +182,11 @@ class Decider:
                 COUNT=str(len(decisions)),
             )
         if len(decisions) > _MOST_RECORDED:
-            for (verb, by), count in Counter((one.verb, one.by) for one in decisions).most_common(_MOST_RECORDED):
+            many = Counter((one.verb, one.by, _act(one)) for one in decisions)
+            for (verb, by, act), count in many.most_common(_MOST_RECORDED):
                 event, past = _EVENTS[verb]
-                self._recorder.record(event, f"{count} fingerprints {past} {by_phrase(by)}", BY=by, COUNT=str(count))
+                text = f"{count} fingerprints {past} {by_phrase(by)}{act}"
+                self._recorder.record(event, text, BY=by, COUNT=str(count))
             return
         for one in decisions:
             event, past = _EVENTS[one.verb]
@@ -185,13 +194,17 @@ class Decider:
             subject = certificate.subject if certificate else ""
             self._recorder.record(
                 event,
-                f"{one.fingerprint}{f' ({clean(subject)})' if subject else ''} {past} {by_phrase(one.by)}",
+                f"{one.fingerprint}{f' ({clean(subject)})' if subject else ''} {past} {by_phrase(one.by)}{_act(one)}",
                 FINGERPRINT=one.fingerprint,
                 VERB=one.verb.value,
                 BY=one.by,
                 SUBJECT=subject,
                 NOTE=one.note,
             )
+
+
+def _act(decision: Decision) -> str:
+    return "" if decision.generation is None else f", act {decision.generation} of the fleet"
 
 
 def _identity(decision: Decision) -> tuple[object, ...]:

@@ -20,6 +20,8 @@ from eximcertd.ledger.store import DamagedError, Store, move_aside
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from eximcertd.ledger.fleet import FleetActs
+
 __all__ = ["DamagedError", "Ledger", "move_aside", "open_ledger"]
 
 
@@ -37,6 +39,17 @@ class Ledger:
         self.lapses: Final = Lapses(self._store)
         self.authorities: Final = Authorities(self._store)
         self.running_time: Final = RunningTime(self._store)
+        self.fleet: FleetActs | None = None
+
+    def join_fleet(self, relay: str | None) -> None:
+        """Be this relay of a fleet, or of none (None): then nothing about a fleet is stored. Raises LedgerError."""
+        if relay is None:
+            with self._store.transaction() as db:
+                db.execute("UPDATE fleet SET member = 0 WHERE member = 1")
+            return
+        from eximcertd.ledger.fleet import FleetActs  # noqa: PLC0415 - nothing of a fleet is imported without one
+
+        self.fleet = FleetActs(self._store, relay)
 
     def close(self) -> None:
         """Close it; everything is synced already."""

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from eximcertd.ledger.store import Store
 
 MOST_HASHES: Final = 8
-_COLUMNS: Final = "a.fingerprint, a.der, a.patterns, a.crl, a.standing, a.hashes, d.by, d.at, d.note"
+_COLUMNS: Final = "a.fingerprint, a.der, a.patterns, a.crl, a.standing, a.hashes, d.by, d.at, d.note, d.generation"
 _ENDED: Final = (
     "SELECT n.fingerprint FROM json_each(?1) j CROSS JOIN enrolment n ON n.fingerprint = j.value"
     " JOIN authority a ON a.fingerprint = n.authority WHERE a.standing = 'revoked'"
@@ -34,7 +34,7 @@ _ENDED: Final = (
 class AuthorityRow:
     """An authority, and the last decision on it. der: its certificate. at: ms since the epoch.
 
-    hashes: SHA-256 of its name, upper-case hex, as this machine's Exim was seen to print it.
+    hashes: SHA-256 of its name, upper-case hex, as this machine's Exim was seen to print it. generation: see Decision.
     """
 
     fingerprint: Fingerprint
@@ -46,6 +46,7 @@ class AuthorityRow:
     by: str
     at: int
     note: str
+    generation: int | None
 
 
 class Enrolment(NamedTuple):
@@ -278,14 +279,14 @@ def _enrol(db: sqlite3.Connection, one: Enrolment, now: int) -> bool:
 
 def _append(db: sqlite3.Connection, one: Decision) -> int:
     row = db.execute(
-        "INSERT INTO decision (fingerprint, verb, by, at, note, request) VALUES (?, ?, ?, ?, ?, ?)",
-        (one.fingerprint, one.verb, one.by, one.at, one.note, one.request),
+        "INSERT INTO decision (fingerprint, verb, by, at, note, request, generation) VALUES (?, ?, ?, ?, ?, ?, ?)",
+        (one.fingerprint, one.verb, one.by, one.at, one.note, one.request, one.generation),
     )
     return int(row.lastrowid or 0)
 
 
 def _row(row: Sequence[Any]) -> AuthorityRow:
-    fingerprint, der, patterns, crl, standing, hashes, by, at, note = row
+    fingerprint, der, patterns, crl, standing, hashes, *decision = row
     approved = standing == Status.APPROVED
     listed = tuple(json.loads(patterns))
-    return AuthorityRow(Fingerprint(fingerprint), der, listed, crl, approved, tuple(hashes.split()), by, at, note)
+    return AuthorityRow(Fingerprint(fingerprint), der, listed, crl, approved, tuple(hashes.split()), *decision)

@@ -6,7 +6,7 @@ The rules of decisions are in eximcertd.decisions.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from eximcertd.fingerprint import Fingerprint
 from eximcertd.ledger.identities import KEEP, Identity
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from eximcertd.ledger.store import Store
 
-_COLUMNS: Final = "fingerprint, verb, by, at, note, request"
+_COLUMNS: Final = "fingerprint, verb, by, at, note, request, generation"
 IMPORTED: Final = " (imported by "
 """Follows the name of who decided elsewhere, and precedes the name of who imported it."""
 
@@ -27,7 +27,8 @@ IMPORTED: Final = " (imported by "
 class Decision:
     """One decision. at: milliseconds since the epoch. by: a user's name, "by hand" or "by policy".
 
-    request: the caller's id for the call that it was part of, or None.
+    request: the caller's id for the call that it was part of, or None. generation: of the fleet's act that it comes
+    from; None: it was made on this relay.
     """
 
     fingerprint: Fingerprint
@@ -36,6 +37,7 @@ class Decision:
     at: int
     note: str = ""
     request: str | None = None
+    generation: int | None = None
 
 
 class Decisions:
@@ -53,9 +55,9 @@ class Decisions:
         with self._store.transaction() as db:
             newest = db.execute("SELECT coalesce(max(id), 0) FROM decision").fetchone()[0]
             db.executemany(
-                f"INSERT INTO decision (id, {_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?)",  # noqa: S608 - a constant
+                f"INSERT INTO decision (id, {_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",  # noqa: S608 - a constant
                 (
-                    (number, one.fingerprint, one.verb, one.by, one.at, one.note, one.request)
+                    (number, one.fingerprint, one.verb, one.by, one.at, one.note, one.request, one.generation)
                     for number, (one, _) in enumerate(decided, newest + 1)
                 ),
             )
@@ -75,10 +77,10 @@ class Decisions:
         return [_decision(row) for row in rows]
 
     def last_by(self, by: str) -> list[Decision]:
-        """Return the last decision of a user, with all fingerprints of the same request."""
+        """Return the last decision of a user on this relay, with all fingerprints of the same request."""
         with self._store.reading() as db:
             row = db.execute(
-                f"SELECT {_COLUMNS} FROM decision WHERE by = ? ORDER BY id DESC LIMIT 1",  # noqa: S608 - a constant
+                f"SELECT {_COLUMNS} FROM decision WHERE by = ? AND generation IS NULL ORDER BY id DESC LIMIT 1",  # noqa: S608 - a constant
                 (by,),
             ).fetchone()
         if row is None:
@@ -160,6 +162,6 @@ class Decisions:
         return [Fingerprint(row[0]) for row in rows]
 
 
-def _decision(row: Sequence[str]) -> Decision:
-    fingerprint, verb, by, at, note, request = row
-    return Decision(Fingerprint(fingerprint), Verb(verb), by, int(at), note, request)
+def _decision(row: Sequence[Any]) -> Decision:
+    fingerprint, verb, by, at, note, request, generation = row
+    return Decision(Fingerprint(fingerprint), Verb(verb), by, int(at), note, request, generation)

@@ -34,8 +34,10 @@ _COLUMNS = (
     " e.matched, e.withheld, e.confirmed, e.revoke_at, e.lapsed, i.not_before, i.not_after, n.authority,"
     " e.uses, e.used,"
     " coalesce(d.verb, 'approve'), coalesce(d.by, 'authority ' || substr(n.authority, 1, 16)), coalesce(d.at, n.at),"
-    " coalesce(d.note, '') FROM entry e LEFT JOIN decision d ON d.id = e.decision"
-    " LEFT JOIN identity i ON i.fingerprint = e.fingerprint LEFT JOIN enrolment n ON n.fingerprint = e.fingerprint "
+    " coalesce(d.note, ''), d.generation, o.fingerprint IS NOT NULL"
+    " FROM entry e LEFT JOIN decision d ON d.id = e.decision"
+    " LEFT JOIN identity i ON i.fingerprint = e.fingerprint LEFT JOIN enrolment n ON n.fingerprint = e.fingerprint"
+    " LEFT JOIN own o ON o.fingerprint = e.fingerprint "
 )
 
 
@@ -47,6 +49,7 @@ class Entry:
     not_before, not_after: of its certificate, None if they are not known.
     uses, used: how many recipients Exim accepted from it, and when the last one, where Exim logs that.
     authority: the one through which alone it is approved; the decision is then "by authority ...".
+    here: in a fleet, a decision of this relay on it is open.
     """
 
     fingerprint: Fingerprint
@@ -66,6 +69,7 @@ class Entry:
     decision: Decision | None = None
     uses: int = 0
     used: int | None = None
+    here: bool = False
 
     def lapse(self, now: int) -> str:
         """Return why a lapsed entry is off the list at ``now``: a clause."""
@@ -220,7 +224,7 @@ class Entries:
 def _entry(row: Sequence[Any]) -> Entry:
     fingerprint, standing, attempts, first_seen, last_seen, host, helo, sender, recipient, *rest = row
     matched, withheld, confirmed, revoke_at, lapsed, not_before, not_after, authority, *last = rest
-    uses, used, verb, by, at, note = last
+    uses, used, verb, by, at, note, generation, here = last
     return Entry(
         Fingerprint(fingerprint),
         Status(standing),
@@ -236,9 +240,10 @@ def _entry(row: Sequence[Any]) -> Entry:
         not_before,
         not_after,
         None if authority is None else Fingerprint(authority),
-        None if by is None else Decision(Fingerprint(fingerprint), Verb(verb), by, at, note),
+        None if by is None else Decision(Fingerprint(fingerprint), Verb(verb), by, at, note, generation=generation),
         uses,
         used,
+        bool(here),
     )
 
 

@@ -138,7 +138,67 @@ CREATE TABLE denial (
 CREATE INDEX denial_authority ON denial (authority);
 """
 
-UPGRADES: Final = (_VERSION_1, _VERSION_2, _VERSION_3)
+# A fleet; without one nothing is stored here. decision.generation: of the act that it comes from. fleet: a single row;
+# member: whether this relay is in a fleet now; applied: the last act that was applied to all of its fingerprints; done:
+# up to which fingerprint the next act was applied. fleet_act: the acts taken, each as its canonical text (acts/act.py).
+# own: decisions of this relay that no act has settled; base: the generation that was applied to the fingerprint then.
+# fleet_sighted: the order in which pending entries changed.
+NEW_ID: Final = "lower(hex(randomblob(4)) || '-0000-4000-8000-' || hex(randomblob(6)))"
+"""SQL for a new UUID; 80 bits of it are random."""
+
+_VERSION_4: Final = """
+ALTER TABLE decision ADD COLUMN generation INTEGER;
+CREATE TABLE fleet (
+  relay TEXT NOT NULL,
+  member INTEGER NOT NULL,
+  applied INTEGER NOT NULL DEFAULT 0,
+  done TEXT NOT NULL DEFAULT ''
+);
+CREATE TABLE fleet_act (
+  generation INTEGER PRIMARY KEY,
+  hash TEXT NOT NULL,
+  text BLOB NOT NULL,
+  signature TEXT NOT NULL
+);
+CREATE TABLE own (
+  fingerprint TEXT PRIMARY KEY,
+  verb TEXT NOT NULL,
+  base INTEGER NOT NULL,
+  id TEXT NOT NULL,
+  by TEXT NOT NULL,
+  at INTEGER NOT NULL,
+  note TEXT NOT NULL,
+  lost INTEGER NOT NULL DEFAULT 0
+) WITHOUT ROWID;
+CREATE INDEX own_verb ON own (verb, at);
+CREATE TABLE fleet_sighted (
+  fingerprint TEXT PRIMARY KEY REFERENCES entry ON DELETE CASCADE,
+  number INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX fleet_sighted_number ON fleet_sighted (number);
+CREATE TRIGGER decision_is_own AFTER INSERT ON decision
+  WHEN NEW.generation IS NULL AND NEW.verb NOT IN ('authorize', 'withdraw')
+    AND EXISTS (SELECT 1 FROM fleet WHERE member = 1)
+  BEGIN
+    INSERT OR REPLACE INTO own
+      SELECT NEW.fingerprint, NEW.verb, applied + (NEW.fingerprint <= done), NEW_ID, NEW.by, NEW.at, NEW.note, 0
+      FROM fleet;
+  END;
+CREATE TRIGGER entry_is_sighted AFTER INSERT ON entry
+  WHEN NEW.standing = 'pending' AND EXISTS (SELECT 1 FROM fleet WHERE member = 1)
+  BEGIN
+    INSERT OR REPLACE INTO fleet_sighted
+      VALUES (NEW.fingerprint, coalesce((SELECT max(number) FROM fleet_sighted), 0) + 1);
+  END;
+CREATE TRIGGER entry_is_sighted_again AFTER UPDATE OF attempts, matched ON entry
+  WHEN NEW.standing = 'pending' AND EXISTS (SELECT 1 FROM fleet WHERE member = 1)
+  BEGIN
+    INSERT OR REPLACE INTO fleet_sighted
+      VALUES (NEW.fingerprint, coalesce((SELECT max(number) FROM fleet_sighted), 0) + 1);
+  END;
+""".replace("NEW_ID", NEW_ID)
+
+UPGRADES: Final = (_VERSION_1, _VERSION_2, _VERSION_3, _VERSION_4)
 """UPGRADES[n] takes a ledger of version n to n + 1; version 0 is an empty file."""
 
 VERSION: Final = len(UPGRADES)

@@ -132,6 +132,7 @@ def _open(path: Path) -> sqlite3.Connection:
             connection.execute("PRAGMA synchronous = FULL")
             connection.execute("PRAGMA foreign_keys = ON")
             connection.execute("PRAGMA cache_size = -16384")
+            connection.execute("PRAGMA temp_store = MEMORY")  # the journal of a statement that has a trigger
             connection.execute("PRAGMA journal_size_limit = 16777216")
             _upgrade(connection, version)
             if path.stat().st_size <= LARGEST_CHECKED:

@@ -16,8 +16,10 @@ from lab.control import Control
 from lab.daemon import Eximcertd
 from lab.deciding import decide
 from lab.exim import EximServer
+from lab.fleet import next_act
 from lab.shown import ISSUER, series
 
+from eximcertd.acts.act import Head
 from eximcertd.control.interface import shipped
 from eximcertd.control.protocol import LARGEST_CALL
 from eximcertd.fingerprint import Fingerprint, of_der
@@ -34,8 +36,8 @@ MOST = 10_000
 KNOWN = [Fingerprint(f"{number * 0x9E3779B97F4A7C15 % 2**64:016X}{number:048X}") for number in range(50_000)]
 FRESH = [Fingerprint(f"{number * 0x9E3779B97F4A7C15 % 2**64:016X}{number:048X}") for number in range(60_000, 80_000)]
 PREFIXES = [fingerprint[:12] for fingerprint in (*KNOWN[: MOST // 2], *FRESH[: MOST // 2])]
-with TemporaryDirectory() as name:
-    CERTIFICATES = series(Path(name), names=[f"{'x' * 60}{number}.example" for number in range(66)])
+with TemporaryDirectory() as temporary:
+    CERTIFICATES = series(Path(temporary), names=[f"{'x' * 60}{number}.example" for number in range(66)])
 STANDINGS = ["pending", "unmatched", "approved", "rejected", "revoked"]
 
 
@@ -43,14 +45,21 @@ STANDINGS = ["pending", "unmatched", "approved", "rejected", "revoked"]
 def daemon(alice: Identity) -> Iterator[Eximcertd]:
     """Run an eximcertd with many rejected entries."""
     with EximServer(trusted=[alice]) as exim:
-        yield from running(Eximcertd(exim))
+        yield from running(Eximcertd(exim), KNOWN)
 
 
-def running(daemon: Eximcertd) -> Iterator[Eximcertd]:
+@pytest.fixture(scope="module")
+def member(alice: Identity) -> Iterator[Eximcertd]:
+    """Run an eximcertd that is in a fleet."""
+    with EximServer(trusted=[alice]) as exim:
+        yield from running(Eximcertd(exim, {"fleet": {"relay": "mx1", "service": "away"}}), KNOWN[:MOST])
+
+
+def running(daemon: Eximcertd, rejected: list[Fingerprint]) -> Iterator[Eximcertd]:
     (daemon.state / "ledger").mkdir(mode=0o700)
     ledger = Ledger(daemon.state / "ledger")
-    for start in range(0, len(KNOWN), MOST):
-        decide(ledger, Verb.REJECT, *KNOWN[start : start + MOST])
+    for start in range(0, len(rejected), MOST):
+        decide(ledger, Verb.REJECT, *rejected[start : start + MOST])
     ledger.close()
     with daemon:
         yield daemon
@@ -98,6 +107,9 @@ def sighting(der: bytes) -> dict[str, Any]:
 
 
 AUTHORITY = Signer("Site CA")
+ACTS = [next_act(Head(), "reject", *FRESH[:MOST], note="x" * 1000)]
+for name in FRESH[:1000]:
+    ACTS.append(next_act(Head(ACTS[-1].generation, ACTS[-1].hash()), "reject", name))
 CALLS: dict[str, list[dict[str, Any]]] = {
     "Status": [{}],
     "List": [
@@ -158,6 +170,12 @@ CALLS: dict[str, list[dict[str, Any]]] = {
     ],
     "Authorities": [{"fingerprint": None}],
     "WithdrawAuthority": [{"fingerprint": KNOWN[0], "note": "x" * 1000, "request": "7"}],
+    "FleetTake": [{"acts": [act.to_json()]} for act in ACTS[:1]] + [{"acts": [act.to_json() for act in ACTS[1:]]}],
+    "FleetNews": [{"own": None, "cursor": None}],
+    "FleetStatus": [{"fingerprints": None}, {"fingerprints": KNOWN[:MOST]}],
+    "FleetHashes": [{"generations": list(range(1, 1001))}],
+    "FleetState": [{"state": "x" * 60_000, "since": 1, "problem": "x" * 60_000}],
+    "FleetAccept": [{"generation": 1}],
 }
 
 
@@ -182,8 +200,9 @@ def test_every_method_but_the_endless_one_is_tried() -> None:
     ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_a_call_at_its_limits_leaves_others_answered_within_a_second(
-    daemon: Eximcertd, method: str, parameters: dict[str, Any]
+    request: pytest.FixtureRequest, method: str, parameters: dict[str, Any]
 ) -> None:
+    daemon: Eximcertd = request.getfixturevalue("member" if method.startswith("Fleet") else "daemon")
     message = {"method": f"org.eximcertd.{method}", "parameters": parameters, "more": True}
     raw = json.dumps(message).encode() + b"\0"
     assert len(raw) <= LARGEST_CALL
@@ -193,6 +212,11 @@ def test_a_call_at_its_limits_leaves_others_answered_within_a_second(
             reply = control.reply()
             if not reply.get("continues"):
                 break
-    refused = parameters.get("verb") == "approve" or method in {"Find", "GetCertificate", "WithdrawAuthority"}
+    refused = parameters.get("verb") == "approve" or method in {
+        "Find",
+        "GetCertificate",
+        "WithdrawAuthority",
+        "FleetAccept",
+    }
     assert ("error" in reply) is refused, reply
     assert max(took) < 1

@@ -11,9 +11,10 @@ from eximcertd.control.connection_limiter import Bound, ConnectionLimiter, Rank
 from eximcertd.control.rights import TABLE, Right, Rights
 from eximcertd.errors import ConfigurationError
 
-RIGHTS = Rights(readers=frozenset({100}), approvers=frozenset({200}))
+RIGHTS = Rights(readers=frozenset({100}), approvers=frozenset({200}), fleet=998)
 READING = sorted(method for method, right in TABLE.items() if right is Right.READ)
 APPROVING = sorted(method for method, right in TABLE.items() if right is Right.APPROVE)
+FLEET = sorted(method for method, right in TABLE.items() if right is Right.FLEET)
 FREE = sorted(method for method, right in TABLE.items() if right is Right.ANYBODY)
 
 
@@ -23,8 +24,13 @@ def test_root_may_everything(method: str) -> None:
 
 
 @pytest.mark.parametrize("method", sorted(TABLE))
-def test_an_approver_may_everything(method: str) -> None:
-    assert RIGHTS.allow(method, 1000, frozenset({1000, 200}))
+def test_an_approver_may_everything_but_hand_over_decisions_of_the_fleet(method: str) -> None:
+    assert RIGHTS.allow(method, 1000, frozenset({1000, 200})) is (method not in FLEET)
+
+
+@pytest.mark.parametrize("method", sorted(TABLE))
+def test_the_user_of_eximcertd_fleet_may_hand_them_over_and_no_more(method: str) -> None:
+    assert RIGHTS.allow(method, 998, frozenset({998})) is (method in FLEET + FREE)
 
 
 @pytest.mark.parametrize("method", sorted(TABLE))

@@ -34,7 +34,7 @@ def tables(file: Path) -> dict[str, list[str]]:
     return shape
 
 
-@pytest.mark.parametrize("version", [1, 2])
+@pytest.mark.parametrize("version", [1, 2, 3])
 def test_a_ledger_of_an_earlier_version_keeps_everything_and_becomes_as_a_new_one(tmp_path: Path, version: int) -> None:
     old, new = tmp_path / "old", tmp_path / "new"
     old.mkdir()

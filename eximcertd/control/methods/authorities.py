@@ -45,14 +45,23 @@ class AuthorityMethods:
     async def add(self, caller: Caller, given: dict[str, Any]) -> dict[str, Any]:
         """Approve an authority, enrol what waits, and answer when Exim honours it."""
         from eximcertd.authorities.authority import Authority  # noqa: PLC0415 - its libraries cost 10 MiB
+
+        patterns = patterns_of(given["names"])
+        authority = Authority.of(await self._der(given), patterns, _crl(given["crl"]))
+        await self.check(authority, frozenset(given["insist"]))
+        enrolled = await self.approve(authority, _decision(authority, Verb.AUTHORIZE, caller, given))
+        return {
+            "authority": self._view(self._row(authority.fingerprint)),
+            "enrolled": enrolled,
+            "publication": self._changes.published(),
+        }
+
+    async def approve(self, authority: Authority, decision: Decision) -> int:
+        """Approve an authority and enrol what waits; return how many that are. Raises RefusedError, LedgerError."""
         from eximcertd.authorities.printed import hashes_of  # noqa: PLC0415
 
-        patterns = _patterns(given["names"])
-        authority = Authority.of(await self._der(given), patterns, _crl(given["crl"]))
-        await self._check(authority, frozenset(given["insist"]))
         await self._enrolling.end()  # a withdrawal of it may not have come to its end
         self._check_names(authority)
-        decision = _decision(authority, Verb.AUTHORIZE, caller, given)
         same = [one for one in self._enrolling.approved if one.same(authority)]
         self._enrolling.authorities.add(
             decision, authority, hashes_of(authority.subject), [one.fingerprint for one in same]
@@ -62,27 +71,26 @@ class AuthorityMethods:
         publication = self._services.publication
         if publication.allowlist.form == AUTO and publication.state.form != DIRECTORY:
             await publication.republish()
-        enrolled = await self._enrolling.enrol_waiting()
-        return {
-            "authority": self._view(self._row(authority.fingerprint)),
-            "enrolled": len(enrolled),
-            "publication": self._changes.published(),
-        }
+        return len(await self._enrolling.enrol_waiting())
 
     async def withdraw(self, caller: Caller, given: dict[str, Any]) -> dict[str, Any]:
         """Withdraw an authority with all that it has enrolled, and answer when Exim honours it."""
         row = self._row(given["fingerprint"])
         authority = _authority(row)
-        decision = _decision(authority, Verb.WITHDRAW, caller, given)
-        self._enrolling.authorities.withdraw(decision, authority.name)
+        ended = await self.end(_decision(authority, Verb.WITHDRAW, caller, given), authority.name)
+        view = self._view(self._row(row.fingerprint))
+        return {"authority": view, "ended": ended, "publication": self._changes.published()}
+
+    async def end(self, decision: Decision, name: str) -> int:
+        """Withdraw an authority; return how many approvals ended. Raises UsageError, LedgerError."""
+        self._enrolling.authorities.withdraw(decision, name)
         try:
             self._enrolling.reload()
             self._enrolling.write_names()
         finally:  # a decision is published, whatever else fails
             ended = await self._enrolling.end()
             await self._services.publication.settle()
-        view = self._view(self._row(row.fingerprint))
-        return {"authority": view, "ended": ended, "publication": self._changes.published()}
+        return ended
 
     async def authorities(self, _: Caller, given: dict[str, Any]) -> dict[str, Any]:
         """Return all authorities, or the one that was asked for, with what stays refused under it."""
@@ -117,7 +125,7 @@ class AuthorityMethods:
         except binascii.Error:
             raise UsageError("the certificate is no base64") from None
 
-    async def _check(self, authority: Authority, insist: frozenset[str]) -> None:
+    async def check(self, authority: Authority, insist: frozenset[str]) -> None:
         """Refuse an authority that nobody should approve. Raises RefusedError."""
         from eximcertd.authorities.system_bundle import public_ca  # noqa: PLC0415
         from eximcertd.maintenance.crl_files import CrlFiles  # noqa: PLC0415
@@ -207,7 +215,8 @@ def _decision(authority: Authority, verb: Verb, caller: Caller, given: dict[str,
     return Decision(authority.fingerprint, verb, by, now, note, given["request"])
 
 
-def _patterns(texts: list[str]) -> tuple[str, ...]:
+def patterns_of(texts: list[str]) -> tuple[str, ...]:
+    """Return name patterns, each once. Raises UsageError."""
     if len(texts) > _MOST_PATTERNS or any(not 0 < len(one) <= _LONGEST or not one.isprintable() for one in texts):
         raise UsageError(f"at most {_MOST_PATTERNS} patterns of at most {_LONGEST} characters are accepted")
     return tuple(dict.fromkeys(texts))

@@ -63,7 +63,7 @@ class Changes:
         ends = {}
         if verb is Verb.APPROVE and given.get("replace"):
             ends = services.maintenance.renewals.replaced_by(fingerprints, known.certificates)
-        denials = await self._bind(fingerprints, known, given.get("bind")) if verb in _DENYING else []
+        denials = await self.bind(fingerprints, known, given.get("bind")) if verb in _DENYING else []
         bound = [f"{one.kind} {clean(one.value)}" for one in denials[:_PORTION]]
         outcome = services.decider.decide(request)
         decided = [one.fingerprint for one in outcome.decided]
@@ -84,7 +84,7 @@ class Changes:
             entry["decision"]["note"] = ""  # the caller knows the note; 10,000 copies would not fit into a reply
         return {"decided": shown, "publication": self.published(), "bound": bound}
 
-    async def _bind(
+    async def bind(
         self, fingerprints: Sequence[Fingerprint], known: KnownCertificates, what: str | None
     ) -> list[Denial]:
         """Keep name and key refused of what an authority vouches for; return what is bound. Raises UsageError."""

@@ -23,7 +23,7 @@ from eximcertd.status import ALLOWS, Status, Verb
 from eximcertd.text import clean
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable, Sequence
+    from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 
     from eximcertd.control.caller import Caller
     from eximcertd.control.methods.services import Services
@@ -49,6 +49,7 @@ class Questions:
     def __init__(self, services: Services) -> None:
         self._services = services
         self._ledger = services.ledger
+        self.fleet: Callable[[], dict[str, Any]] | None = None
 
     async def status(self, _: Caller, __: dict[str, Any]) -> dict[str, Any]:
         """Return the state of eximcertd, the log and the allowlist."""
@@ -103,6 +104,7 @@ class Questions:
                 },
                 "authorities": self._authorities(),
                 "control": {"readers": list(config.control.readers), "approvers": list(config.control.approvers)},
+                "fleet": self.fleet() if self.fleet else None,
             }
         }
 

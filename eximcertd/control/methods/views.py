@@ -42,7 +42,8 @@ def entry(
         warnings = [lapse, *map(clean, certificate.static_warnings if certificate is not None else ())]
     if of.withheld:
         warnings.append("removed by hand, from the macro file or the directory: approve or revoke it")
-    return {
+    here = {"here": True} if of.here else {}
+    return here | {
         "fingerprint": of.fingerprint,
         "standing": of.status.value,
         "certificate": None if certificate is None else certificate.as_json(now),
@@ -72,7 +73,8 @@ def entry(
 
 def decision(of: Decision) -> dict[str, Any]:
     """Return a Decision of the interface."""
-    return {"verb": of.verb.value, "by": clean(of.by), "at": rfc3339(of.at), "note": clean(of.note)}
+    fleet = {} if of.generation is None else {"generation": of.generation}
+    return {"verb": of.verb.value, "by": clean(of.by), "at": rfc3339(of.at), "note": clean(of.note)} | fleet
 
 
 def record(of: Decision) -> dict[str, Any]:

@@ -1,0 +1,211 @@
+"""A relay in a fleet: it takes acts over its socket, checks them itself, and goes on alone when none come."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import threading
+from contextlib import suppress
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from lab.callers import as_nobody
+from lab.control import CallError, Control
+from lab.daemon import Eximcertd
+from lab.fleet import next_act
+from lab.smtp import ask
+from lab.wait import until
+
+from eximcertd.acts.act import Act, Head
+from eximcertd.fingerprint import NEVER
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from lab.certificates import Identity
+    from lab.exim import EximServer
+
+FLEET: dict[str, dict[str, Any]] = {"fleet": {"relay": "mx1", "service": "away"}}
+TABLES = ("fleet", "fleet_act", "fleet_sighted", "own")
+MANY = [f"{number:064X}" for number in range(1, 9002)]
+
+
+@pytest.fixture
+def relay(exim: EximServer) -> Iterator[Eximcertd]:
+    with Eximcertd(exim, FLEET) as daemon:
+        yield daemon
+
+
+def call(daemon: Eximcertd, method: str, **given: Any) -> dict[str, Any]:
+    with Control(daemon.socket) as control:
+        return control.call(method, **given)
+
+
+def head(daemon: Eximcertd) -> Head:
+    told = call(daemon, "FleetNews")
+    return Head(told["generation"], told["hash"])
+
+
+def take(daemon: Eximcertd, *acts: Act, **more: Any) -> dict[str, Any]:
+    return call(daemon, "FleetTake", acts=[act.to_json() for act in acts], **more)
+
+
+def chain(verb: str, *names: str, after: Head) -> list[Act]:
+    acts: list[Act] = []
+    for name in names:
+        acts.append(next_act(after, verb, name))
+        after = Head(acts[-1].generation, acts[-1].hash())
+    return acts
+
+
+def test_the_fleet_approves_and_the_client_relays_and_revokes_and_it_does_not(
+    relay: Eximcertd, alice: Identity
+) -> None:
+    assert ask(relay.exim.port, alice).refused
+    until(lambda: call(relay, "FleetNews")["sighted"], "the client is told to the fleet")
+    told = call(relay, "FleetNews")
+    [seen] = told["sighted"]
+    assert (seen["fingerprint"], seen["attempts"], seen["host"] is None) == (alice.fingerprint, 1, False)
+    assert seen["der"]
+    assert call(relay, "FleetNews", cursor=told["cursor"], own=told["own_revision"])["sighted"] == []
+    take(relay, next_act(head(relay), "approve", alice.fingerprint, note="her laptop"))
+    assert ask(relay.exim.port, alice).accepted
+    assert call(relay, "FleetNews")["live"] == 1
+    shown = json.loads(relay.ctl("show", "--json", alice.fingerprint).stdout)
+    assert shown["history"][0] | {"at": ""} == {
+        "fingerprint": alice.fingerprint, "verb": "approve", "by": "alice", "at": "", "note": "her laptop",
+        "generation": 1,
+    }  # fmt: skip
+    take(relay, next_act(head(relay), "revoke", alice.fingerprint))
+    assert ask(relay.exim.port, alice).refused
+
+
+def test_a_revocation_on_the_relay_holds_against_the_fleet_and_is_told_to_it(relay: Eximcertd, alice: Identity) -> None:
+    take(relay, next_act(head(relay), "approve", alice.fingerprint))
+    call(relay, "Decide", verb="revoke", fingerprints=[alice.fingerprint], note="", insist=[], request="1")
+    [own] = call(relay, "FleetNews")["own"]
+    assert (own["verb"], own["base"], own["lost"]) == ("revoke", 1, False)
+    take(relay, next_act(head(relay), "approve", alice.fingerprint))
+    assert ask(relay.exim.port, alice).refused
+    assert call(relay, "FleetStatus", fingerprints=[alice.fingerprint])["own"] == [own]
+    take(relay, next_act(head(relay), "approve", alice.fingerprint, settles=[own["id"]]))
+    assert ask(relay.exim.port, alice).accepted
+    assert call(relay, "FleetNews")["open"] == 0
+
+
+def test_what_is_no_act_of_this_chain_is_refused_and_told_and_what_is_before_it_is_taken(
+    relay: Eximcertd, alice: Identity
+) -> None:
+    first, second, third = chain("approve", alice.fingerprint, *MANY[:2], after=head(relay))
+    forged = replace(second, note="another", fingerprints=third.fingerprints)
+    with pytest.raises(CallError, match="act 3 does not follow act 2: the chain is broken"):
+        take(relay, first, forged, third)
+    assert head(relay).generation == 2, "a forged act is one that the fleet has, until its chain is compared"
+    assert "the chain is broken" in call(relay, "FleetNews")["problem"]
+    assert call(relay, "FleetHashes", generations=[1, 2, 3, 0]) == {"hashes": [first.hash(), forged.hash(), ""]}
+    with pytest.raises(CallError, match="malformed: by"):
+        take(relay, replace(next_act(head(relay), "approve", MANY[0]), by="by hand"))
+    assert ask(relay.exim.port, alice).accepted
+    take(relay, next_act(head(relay), "reject", MANY[5]))
+    assert call(relay, "FleetNews")["problem"] == ""
+
+
+@pytest.mark.parametrize("name", sorted(NEVER)[:2])
+def test_what_is_never_approved_is_not_approved_by_the_fleet_either(relay: Eximcertd, name: str) -> None:
+    act = replace(next_act(head(relay), "reject", name), verb="approve")
+    with pytest.raises(CallError, match="never approved"):
+        take(relay, act)
+    assert name not in relay.exim.macro_file.read_text()
+
+
+def test_only_root_and_the_user_of_eximcertd_fleet_may_hand_over_acts(exim: EximServer) -> None:
+    script = (
+        "import socket, sys; s = socket.socket(socket.AF_UNIX); s.connect(sys.argv[1]);"
+        ' s.sendall(b\'{"method":"org.eximcertd.FleetNews","parameters":{}}\\0\'); print(s.recv(1 << 16))'
+    )
+    with Eximcertd(exim, {"fleet": FLEET["fleet"] | {"user": "nobody"}}) as daemon:
+        assert "own_revision" in as_nobody(script, str(daemon.socket))
+    with Eximcertd(exim, {"fleet": FLEET["fleet"] | {"user": "daemon"}}) as daemon:
+        answer = as_nobody(script, str(daemon.socket))
+    assert "NotPermitted" in answer
+    assert "the user in [fleet] user" in answer
+
+
+def test_killed_in_the_middle_of_a_large_act_it_finishes_it_at_its_next_start(relay: Eximcertd) -> None:
+    take(relay, next_act(head(relay), "approve", *MANY[:2]))
+    act = next_act(head(relay), "approve", *MANY)
+    thread = threading.Thread(target=lambda: _dropped(relay, act))
+    thread.start()
+    ledger = relay.state / "ledger/ledger.sqlite-wal"
+    size = ledger.stat().st_size
+    until(lambda: ledger.stat().st_size > size + (64 << 10), "the first portions are in the ledger")
+    relay.kill()
+    thread.join()
+    relay.start()
+    assert head(relay).generation in {1, 2}, "an act is there or it is not"
+    if head(relay).generation == 1:
+        take(relay, act)
+    until(lambda: call(relay, "FleetNews")["live"] == 2, "all of it is live")
+    assert relay.status()["counts"]["approved"] == len(MANY)
+
+
+def _dropped(daemon: Eximcertd, act: Act) -> None:
+    with suppress(OSError, CallError):
+        take(daemon, act)
+
+
+def test_acts_that_the_fleet_has_lost_stay_in_force_here_and_are_told(relay: Eximcertd, alice: Identity) -> None:
+    first, second = chain("approve", MANY[0], alice.fingerprint, after=head(relay))
+    take(relay, first, second)
+    again = next_act(Head(1, first.hash()), "reject", MANY[1])
+    answer = take(relay, again, back_to=1)
+    assert (answer["generation"], answer["hash"]) == (2, again.hash())
+    assert ask(relay.exim.port, alice).accepted
+    [own] = call(relay, "FleetNews")["own"]
+    assert (own["fingerprint"], own["verb"], own["lost"], own["base"]) == (alice.fingerprint, "approve", True, 1)
+    relay.stop()
+    relay.start()
+    assert call(relay, "FleetNews")["own"] == [own]
+    with pytest.raises(CallError, match="cannot go back to 7"):
+        take(relay, back_to=7)
+
+
+def test_an_act_that_empties_the_list_waits_until_a_person_accepts_it(relay: Eximcertd) -> None:
+    relay.configure({"publish": {"max_shrink": 20}})
+    relay.stop()
+    relay.start()
+    take(relay, next_act(head(relay), "approve", *MANY[:10]))
+    act = next_act(head(relay), "revoke", *MANY[:8])
+    assert take(relay, act)["held"] == 2
+    report = call(relay, "FleetStatus")["report"]
+    assert (report["generation"], report["held"]) == (1, 2)
+    assert "act 2 is held" in report["problem"]
+    with pytest.raises(CallError, match="does not hold act 3: it holds act 2"):
+        call(relay, "FleetAccept", generation=3)
+    call(relay, "FleetAccept", generation=2)
+    other = replace(act, fingerprints=tuple(sorted(MANY[:9])))  # type: ignore[arg-type]
+    assert take(relay, other)["held"] == 2, "what was accepted is that act and no other"
+    call(relay, "FleetAccept", generation=2)
+    assert take(relay, other)["held"] is None
+    assert relay.status()["counts"]["approved"] == 1
+
+
+def test_a_relay_without_the_section_has_no_fleet_imports_none_and_stores_nothing(
+    exim: EximServer, alice: Identity
+) -> None:
+    with Eximcertd(exim, environment={"PYTHONPROFILEIMPORTTIME": "1"}) as daemon:
+        assert ask(exim.port, alice).refused
+        until(lambda: alice.fingerprint in daemon.entries("pending"), "it is seen")
+        assert daemon.ctl("approve", alice.fingerprint).returncode == 0
+        with pytest.raises(CallError, match="MethodNotImplemented"):
+            call(daemon, "FleetNews")
+        assert daemon.status()["fleet"] is None
+        daemon.stop()
+        imported = {line.rpartition("|")[2].strip() for line in daemon.output.read_text().splitlines()}
+    assert "eximcertd.control.methods.changes" in imported
+    assert not [name for name in imported if name.startswith(("eximcertd.acts", "eximcertd.fleet")) or "fleet" in name]
+    with sqlite3.connect(daemon.state / "ledger/ledger.sqlite") as db:
+        stored = [db.execute(f"SELECT count(*) FROM {name}").fetchone()[0] for name in TABLES]  # noqa: S608 - constants
+    db.close()
+    assert stored == [0] * len(TABLES)
