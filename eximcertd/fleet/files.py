@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 import stat
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Final
@@ -60,7 +59,9 @@ def write(directory: int, name: str, raw: bytes, *, new: bool = False) -> None:
 
     new: raise FileExistsError if it has the name; of two that write a new file, one does.
     """
-    beside = f".{name}.{secrets.token_hex(8)}"
+    beside = f".{name}.new"  # always the same: a program that was killed leaves one behind at most
+    with suppress(FileNotFoundError):
+        os.unlink(beside, dir_fd=directory)
     try:
         with os.fdopen(os.open(beside, _CREATE, 0o600, dir_fd=directory), "wb") as file:
             file.write(raw)

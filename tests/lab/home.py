@@ -11,7 +11,7 @@ import subprocess
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from eximcertd.acts.signature import sign
+from eximcertd.acts.signature import armored, sign
 from eximcertd.config import FleetSettings
 from eximcertd.fleet.directory import DirectoryDesk, DirectoryRelaySide
 from lab.fleet import next_act
@@ -55,6 +55,10 @@ class Home:
     def signed(self, act: Act, who: str = "alice") -> Act:
         """Return an act with a person's signature."""
         return replace(act, signature=sign(act.text(), self.key(who)))
+
+    def armor(self, act: Act) -> bytes:
+        """Return the file of an act's signature."""
+        return armored(act.signature)
 
     def act(self, verb: str, *fingerprints: str, by: str = "alice", settles: Collection[str] = ()) -> Act:
         """Decide, as a person at a desk, and return the act."""
