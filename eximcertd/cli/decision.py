@@ -120,7 +120,8 @@ def chosen(context: Context, verb: str, given: Sequence[str], *, yes: bool) -> l
     entries = [_named(context, verb, name) for name in named]
     for entry in entries:
         say("\n".join(pending(entry)), err=True)
-    confirmed(f"{verb} {'it' if len(entries) == 1 else f'all {len(entries)}'}?", yes=yes)
+    hint = "give --yes, or digits of the fingerprint instead of a name"
+    confirmed(f"{verb} {'it' if len(entries) == 1 else f'all {len(entries)}'}?", yes=yes, hint=hint)
     return [*found, *(entry["fingerprint"] for entry in entries)]
 
 
@@ -137,14 +138,14 @@ def _named(context: Context, verb: str, name: str) -> dict[str, Any]:
     return entry
 
 
-def confirmed(question: str, *, yes: bool) -> None:
+def confirmed(question: str, *, yes: bool, hint: str = "give --yes") -> None:
     """Ask a person. Raises click.Abort for no, and UsageError if nobody can be asked and ``yes`` was not given."""
     if yes:
         return
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         raise UsageError(
             "nothing is decided: this asks back, and here is no terminal",
-            hint="give --yes, or digits of the fingerprint instead of a name",
+            hint=hint,
         )
     click.confirm(question, abort=True, err=True)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -23,3 +24,13 @@ def twin(tmp_path: Path) -> Iterator[Twin]:
 def at(twin: Twin) -> tuple[str, str]:
     """Give the options that lead to the twin."""
     return ("--socket", str(twin.path))
+
+
+@pytest.fixture
+def utc(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Show times in UTC."""
+    monkeypatch.setenv("TZ", "UTC")
+    time.tzset()
+    yield
+    monkeypatch.undo()
+    time.tzset()

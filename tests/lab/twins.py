@@ -90,13 +90,15 @@ class Twin:
         self.edits: dict[str, list[dict[str, Any]]] = {"removed": [], "added": []}
         self.edits_beyond = 0
         self.issuers: list[dict[str, Any]] = []
-        self.current = True
+        self.current, self.last = True, 1
+        self.authorities: list[dict[str, Any]] = []
         self.uses_since: str | None = None
         own: dict[str, Handler] = {
             "Status": self._status,
             "List": self._list,
             "Count": self._count,
             "Issuers": self._issuers,
+            "Authorities": self._authorities,
             "Show": self._show,
             "Find": self._find_name,
             "Complete": self._complete,
@@ -251,6 +253,9 @@ class Twin:
     async def _issuers(self, _: Caller, __: dict[str, Any]) -> dict[str, Any]:
         return {"issuers": self.issuers}
 
+    async def _authorities(self, _: Caller, __: dict[str, Any]) -> dict[str, Any]:
+        return {"authorities": self.authorities}
+
     async def _count(self, caller: Caller, parameters: dict[str, Any]) -> dict[str, Any]:
         self._note("Count", caller, parameters)
         found = [entry for entry in self.entries.values() if _standing(entry) in parameters["standings"]]
@@ -322,12 +327,15 @@ class Twin:
 
     async def _last(self, caller: Caller, parameters: dict[str, Any]) -> AsyncIterator[dict[str, Any]]:
         self._note("Last", caller, parameters)
-        yield {"decisions": self.records[-1:], "current": self.current}
+        yield {"decisions": self.records[-self.last :] if self.last else [], "current": self.current}
 
     async def _edits(self, caller: Caller, parameters: dict[str, Any]) -> AsyncIterator[dict[str, Any]]:
         self._note("Edits", caller, parameters)
-        beyond = {f"{what}_total": len(some) + self.edits_beyond for what, some in self.edits.items()}
-        yield {**self.edits, **beyond}
+        totals = {f"{what}_total": len(some) + self.edits_beyond for what, some in self.edits.items()}
+        yield {"removed": [], "added": [], **totals}
+        for what, some in self.edits.items():
+            for start in range(0, len(some), PORTION):
+                yield {"removed": [], "added": [], **totals, what: some[start : start + PORTION]}
 
     async def _segments(self, caller: Caller, parameters: dict[str, Any]) -> AsyncIterator[dict[str, Any]]:
         self._note("Segments", caller, parameters)
