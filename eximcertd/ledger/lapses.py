@@ -73,9 +73,14 @@ class Lapses:
         return min((time for time in times if time is not None), default=None)
 
     def ended(self, after: int | None, until: int) -> list[Fingerprint]:
-        """Return the approved fingerprints whose certificates end later than ``after`` and not after ``until``."""
+        """Return the approved fingerprints whose certificates end later than ``after`` and not after ``until``.
+
+        Without what an authority has approved: it issues the next one, and nobody has to do anything.
+        """
         with self._store.reading() as db:
-            rows = db.execute(_ENDED, (_LONG_AGO if after is None else after, until)).fetchall()
+            rows = db.execute(
+                f"{_ENDED} AND e.decision IS NOT NULL", (_LONG_AGO if after is None else after, until)
+            ).fetchall()
         return [Fingerprint(row[0]) for row in rows]
 
     def not_yet_valid(self, now: int) -> int:

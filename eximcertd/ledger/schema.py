@@ -110,6 +110,8 @@ CREATE TABLE shown (
 CREATE INDEX shown_name ON shown (name);
 DROP INDEX entry_unmatched;
 CREATE INDEX entry_unmatched ON entry (last_seen) WHERE standing = 'pending' AND matched <> 1;
+CREATE INDEX entry_shown ON entry (fingerprint)
+  WHERE standing = 'approved' AND matched = 2 AND decision IS NOT NULL;
 CREATE INDEX identity_not_before ON identity (not_before);
 CREATE TABLE authority (
   fingerprint TEXT PRIMARY KEY,

@@ -129,18 +129,19 @@ class Sightings:
             )
         return fresh
 
-    def unmatched(self) -> set[Fingerprint]:
-        """Return the fingerprints for which no file was in the directory when they were seen.
+    def unmatched(self, known: Callable[[Fingerprint], bool]) -> list[Fingerprint]:
+        """Return the fingerprints for which no file was in the directory when they were seen, and is now.
 
-        Those that are pending, and those that are approved as their clients have shown them.
+        Those that are pending, and those that somebody has approved as their clients have shown them. known: tells
+        whether the directory holds a fingerprint.
         """
         statement = (
             f"SELECT fingerprint FROM entry WHERE {_UNMATCHED}"  # noqa: S608 - a constant
-            " UNION ALL SELECT fingerprint FROM entry WHERE standing = 'approved' AND matched = 2"
+            " UNION ALL SELECT fingerprint FROM entry INDEXED BY entry_shown"
+            " WHERE standing = 'approved' AND matched = 2 AND decision IS NOT NULL"
         )
         with self._store.reading() as db:
-            rows = db.execute(statement).fetchall()
-        return {Fingerprint(row[0]) for row in rows}
+            return [name for row in db.execute(statement) if known(name := Fingerprint(row[0]))]
 
     def forget(self, before: int) -> int:
         """Forget pending entries last recorded before a running time (ms, ledger/clock.py); return how many."""

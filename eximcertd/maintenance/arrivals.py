@@ -53,8 +53,8 @@ class Arrivals:
 
     def match(self) -> None:
         """Mark the entries whose certificate has appeared. Raises LedgerError."""
-        waiting = self._ledger.sightings.unmatched()
-        fresh = self._ledger.sightings.match([one for one in waiting if one in self._certificates.index])
+        known = self._certificates.index.__contains__
+        fresh = self._ledger.sightings.match(self._ledger.sightings.unmatched(known))
         if fresh:
             self.pending(fresh)
 

@@ -53,7 +53,8 @@ class Expiry:
         """
         gone, back, self.unfinished = self._ledger.lapses.derive(_milliseconds(now), max_shrink)
         for entry in self._ledger.entries.among(gone[:_PORTION]):
-            self._tell_lapse(entry.fingerprint, f"is off the list: {entry.lapse(_milliseconds(now))}")
+            if entry.authority is None:
+                self._tell_lapse(entry.fingerprint, f"is off the list: {entry.lapse(_milliseconds(now))}")
         for fingerprint in back[:_PORTION]:
             self._tell_lapse(fingerprint, "is on the list: by the clock it is valid now")
         return [*gone, *back]

@@ -16,6 +16,8 @@ from lab.records import Records
 
 from eximcertd.authorities.authority import Authority
 from eximcertd.authorities.printed import hashes_of
+from eximcertd.certificates.index import Index
+from eximcertd.certificates.lookup import CertificateLookup
 from eximcertd.certificates.parsing import parse
 from eximcertd.decisions.decide import Decider
 from eximcertd.errors import UsageError
@@ -25,6 +27,7 @@ from eximcertd.ledger import Ledger
 from eximcertd.ledger.decisions import Decision
 from eximcertd.log.sighting import Sighting
 from eximcertd.maintenance.enrolling import Enrolling
+from eximcertd.maintenance.expiry import Expiry
 from eximcertd.publication.allowed_directory import AllowedDirectory
 from eximcertd.publication.ending import end_withdrawn
 from eximcertd.publication.publisher import Publisher
@@ -400,6 +403,20 @@ def test_an_ended_certificate_is_forgotten_after_a_while(site: Site) -> None:
     asyncio.run(site.publication.settle())
     site.round(NOW + 95 * DAY)
     assert site.status(leaf) is Status.UNSEEN
+
+
+def test_the_end_of_a_certificate_that_its_authority_renews_is_no_event(site: Site) -> None:
+    site.authorize()
+    site.try_(leaf := site.signer.issue("client7.example", not_after=NOW + DAY))
+    expiry = Expiry(site.ledger, CertificateLookup(Index(site.directory), site.ledger.shown.of), site.records)
+    told = list(site.records.kept)
+    for days in (0, 2):
+        now = (NOW + days * DAY).timestamp()
+        expiry.derive(now)
+        expiry.tell(now, timedelta(days=30))
+        assert (expiry.expired(now), expiry.expiring(timedelta(days=30), now)) == ([], [])
+    assert site.ledger.entries.get(leaf.fingerprint).lapsed
+    assert site.records.kept == told
 
 
 def test_a_renewed_certificate_of_the_authority_takes_its_clients_with_it(site: Site) -> None:
