@@ -6,11 +6,12 @@
 
 PostgreSQL does not run as root, so the cluster belongs to the user postgres (Debian's package makes it). pg_hba.conf
 lets in over TLS only whoever shows a certificate with the role's name as its CN. The superuser comes by the Unix socket
-as the operating system's user postgres or root. Durability is off except where a test is about it.
+as the operating system's user postgres or root. fsync is off: what is lost by a power cut is not tested.
 """
 
 from __future__ import annotations
 
+import atexit
 import hashlib
 import os
 import pwd
@@ -21,6 +22,7 @@ import subprocess
 import tempfile
 import threading
 from contextlib import ExitStack, suppress
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 
@@ -54,17 +56,15 @@ _SERVICES: Final = threading.Lock()
 class Cluster:
     """A running cluster, for the length of a ``with`` block.
 
-    of: another cluster; this one is a streaming standby of it. durable: with fsync. host: the host of a Network that it
-    runs on.
+    of: another cluster; this one is a streaming standby of it. host: the host of a Network that it runs on.
     """
 
-    def __init__(self, *, of: Cluster | None = None, durable: bool = False, host: Host | None = None) -> None:
+    def __init__(self, *, of: Cluster | None = None, host: Host | None = None) -> None:
         self.directory = Path(tempfile.mkdtemp(prefix="fleet-", dir="/tmp"))
         self.directory.chmod(0o755)
         self.data = self.directory / "data"
         self.port = _free_port()
         self._of = of
-        self._durable = durable
         self._prefix = host.enter if host else []
         self.address = host.address if host else "127.0.0.1"
         self._people: dict[str, Identity] = of._people if of else {}
@@ -93,8 +93,7 @@ class Cluster:
             _run(BIN / "initdb", "-D", self.data, "-A", "peer", "-U", USER, "--no-sync", "-E", "UTF8", "--locale", "C")
         else:
             self.authority, self.server = self._of.authority, self._of.server
-            _run(BIN / "pg_basebackup", "-D", self.data, "-R", "-c", "fast", "--no-sync", "-h", self._of.directory,
-                 "-p", str(self._of.port), "-U", USER)  # fmt: skip
+            self._of.run("pg_basebackup", "-D", str(self.data), "-R", "-c", "fast", "--no-sync")
         for file, source in ("server.crt", self.server.certificate), ("server.key", self.server.key):
             shutil.copyfile(source, self.data / file)
             _own(self.data / file, 0o600)
@@ -109,7 +108,7 @@ class Cluster:
             "ssl_cert_file": "server.crt",
             "ssl_key_file": "server.key",
             "ssl_ca_file": "ca.crt",
-            "fsync": "on" if self._durable else "off",
+            "fsync": "off",
             "shared_buffers": "32MB",
             "tcp_keepalives_idle": 5,
             "tcp_user_timeout": 20000,
@@ -144,6 +143,11 @@ class Cluster:
             self._process.wait(60)
             self._process = None
 
+    @property
+    def running(self) -> bool:
+        """Tell whether the server has been started and not stopped."""
+        return self._process is not None
+
     def promote(self) -> None:
         """Make a standby a primary."""
         _run(BIN / "pg_ctl", "promote", "-w", "-D", self.data)
@@ -169,6 +173,12 @@ class Cluster:
         done = subprocess.run(command, input=script, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
         return done.stdout
+
+    def run(self, program: str, *arguments: str) -> None:
+        """Run one of PostgreSQL's programs as the superuser, in the cluster's directory."""
+        _run(
+            BIN / program, "-h", self.directory, "-p", str(self.port), "-U", USER, *arguments, directory=self.directory
+        )
 
     def add_relay(self, name: str) -> Identity:
         """Let a relay in, and make its certificate."""
@@ -207,7 +217,7 @@ class Cluster:
         text = "".join(f"{key}={value}\n" for key, value in {**keys, **changed}.items() if value != "")
         section = f"fleet-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
         with _SERVICES:
-            file = Path(os.environ.setdefault("PGSERVICEFILE", str(self.directory / "services")))
+            file = _service_file()
             before = file.read_text() if file.exists() else ""
             if section not in before:
                 _replaced(file, f"{before}[{section}]\n{text}\n")
@@ -301,6 +311,16 @@ class FleetDatabase:
         return connection
 
 
+@cache
+def _service_file() -> Path:
+    """Return libpq's service file for this process and its children; it lasts as long as this process."""
+    directory = Path(tempfile.mkdtemp(prefix="services-", dir="/tmp"))
+    atexit.register(shutil.rmtree, directory, ignore_errors=True)
+    directory.chmod(0o755)
+    os.environ["PGSERVICEFILE"] = str(directory / "pg_service.conf")
+    return directory / "pg_service.conf"
+
+
 def _replaced(file: Path, text: str) -> None:
     new = file.with_name(f"{file.name}.new")
     new.write_text(text)
@@ -313,9 +333,9 @@ def _own(path: Path, mode: int = 0o755) -> None:
     path.chmod(mode)
 
 
-def _run(*command: str | Path) -> None:
+def _run(*command: str | Path, directory: Path = Path("/")) -> None:
     as_postgres = ["setpriv", f"--reuid={USER}", f"--regid={USER}", "--init-groups", *command]
-    done = subprocess.run(as_postgres, capture_output=True, text=True, check=False, cwd="/")
+    done = subprocess.run(as_postgres, capture_output=True, text=True, check=False, cwd=directory)
     assert done.returncode == 0, done.stderr
 
 
