@@ -48,7 +48,10 @@ def head(daemon: Eximcertd) -> Head:
 
 
 def take(daemon: Eximcertd, *acts: Act, **more: Any) -> dict[str, Any]:
-    return call(daemon, "FleetTake", acts=[act.to_json() for act in acts], **more)
+    """Hand over acts, and wait until Exim honours them."""
+    answer = call(daemon, "FleetTake", acts=[act.to_json() for act in acts], **more)
+    until(lambda: call(daemon, "FleetNews")["live"] == answer["generation"], "the acts are live")
+    return answer
 
 
 def chain(verb: str, *names: str, after: Head) -> list[Act]:
@@ -71,7 +74,6 @@ def test_the_fleet_approves_and_the_client_relays_and_revokes_and_it_does_not(
     assert call(relay, "FleetNews", cursor=told["cursor"], own=told["own_revision"])["sighted"] == []
     take(relay, next_act(head(relay), "approve", alice.fingerprint, note="her laptop"))
     assert ask(relay.exim.port, alice).accepted
-    assert call(relay, "FleetNews")["live"] == 1
     shown = json.loads(relay.ctl("show", "--json", alice.fingerprint).stdout)
     assert shown["history"][0] | {"at": ""} == {
         "fingerprint": alice.fingerprint, "verb": "approve", "by": "alice", "at": "", "note": "her laptop",
@@ -164,17 +166,15 @@ def test_acts_that_the_fleet_has_lost_stay_in_force_here_and_are_told(relay: Exi
     assert ask(relay.exim.port, alice).accepted
     [own] = call(relay, "FleetNews")["own"]
     assert (own["fingerprint"], own["verb"], own["lost"], own["base"]) == (alice.fingerprint, "approve", True, 1)
-    relay.stop()
-    relay.start()
+    relay.restart()
     assert call(relay, "FleetNews")["own"] == [own]
     with pytest.raises(CallError, match="cannot go back to 7"):
         take(relay, back_to=7)
 
 
 def test_an_act_that_empties_the_list_waits_until_a_person_accepts_it(relay: Eximcertd) -> None:
-    relay.configure({"publish": {"max_shrink": 20}})
-    relay.stop()
-    relay.start()
+    relay.configure({"allowlist": {"form": "directory"}, "publish": {"max_shrink": 20}})
+    relay.restart()
     take(relay, next_act(head(relay), "approve", *MANY[:10]))
     act = next_act(head(relay), "revoke", *MANY[:8])
     assert take(relay, act)["held"] == 2

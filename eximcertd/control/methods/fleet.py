@@ -32,11 +32,13 @@ if TYPE_CHECKING:
     from eximcertd.control.methods.changes import Changes
     from eximcertd.control.methods.services import Services
     from eximcertd.control.server import Handler
+    from eximcertd.fingerprint import Fingerprint
     from eximcertd.journal import Recorder
     from eximcertd.ledger.authorities import Denial
     from eximcertd.ledger.fleet import FleetActs
 
 _MOST_ACTS: Final = 1000
+_PATIENCE: Final = 20.0  # seconds
 _LOOK: Final = 5.0  # seconds between two looks whether the list is live
 _DENYING: Final = frozenset({Verb.REJECT, Verb.REVOKE})
 
@@ -61,6 +63,7 @@ class FleetMethods:
             fleet, services.decider, recorder, self._authority, lambda: services.config().publish.max_shrink
         )
         self._lock = asyncio.Lock()
+        self._publishing: asyncio.Task[None] | None = None
         self.reports: Final = FleetReports(fleet, services)
 
     def handlers(self) -> dict[str, Handler]:
@@ -81,7 +84,7 @@ class FleetMethods:
                 async with self._lock:
                     changed = await self._taker.finish()
                 if changed:
-                    await self._services.publication.settle(changed)
+                    await self._publish(changed)
                 self.reports.live()
             except EximcertdError as error:  # a full disk: the scheduler's rounds report it
                 self.reports.refused = error.line()
@@ -90,34 +93,32 @@ class FleetMethods:
     # Taking acts
 
     async def take(self, _: Caller, given: dict[str, Any]) -> dict[str, Any]:
-        """Take acts, and answer when Exim honours them."""
-        if (
-            len(given["acts"]) > _MOST_ACTS
-            or sum(len(one["fingerprints"]) for one in given["acts"]) > MOST_FINGERPRINTS
-        ):
+        """Take acts; they are published soon."""
+        acts = given["acts"]
+        if len(acts) > _MOST_ACTS or sum(len(one["fingerprints"]) for one in acts) > MOST_FINGERPRINTS:
             raise UsageError(f"more than {_MOST_ACTS} acts or {MOST_FINGERPRINTS} fingerprints at once")
         async with self._lock:
+            if self._publishing:  # so that a publication has not too much to do at once
+                await asyncio.wait({self._publishing}, timeout=_PATIENCE)
             changed = await self._taker.finish()
-            held = False
             if given.get("back_to") is not None:
                 await self._back_to(given["back_to"])
             try:
-                acts, refused = await self._valid(given["acts"])
-                denials = await self._denials(acts)
-                more, held = await self._taker.take(acts)
+                valid, refused = await self._valid(acts)
+                denials = await self._denials(valid)
+                more, held = await self._taker.take(valid)
                 changed += more
                 if denials:
                     changed += await self._services.maintenance.enrolling.revoke_others(denials)
             finally:  # a decision is published, whatever else fails
-                await self._services.publication.settle(changed)
-            self.reports.live()
+                self._publishing = asyncio.create_task(self._publish(changed))
             self._refuse(refused)
         head = self._fleet.head()
-        return {
-            "generation": head.generation,
-            "hash": head.hash,
-            "held": head.generation + 1 if held else None,
-        }
+        return {"generation": head.generation, "hash": head.hash, "held": head.generation + 1 if held else None}
+
+    async def _publish(self, changed: Sequence[Fingerprint]) -> None:
+        await self._services.publication.settle(changed)
+        self.reports.live()
 
     async def _valid(self, given: Sequence[dict[str, Any]]) -> tuple[list[Act], EximcertdError | None]:
         """Return the acts before the first one that is malformed, does not follow or is not signed, and why it is."""
