@@ -15,10 +15,9 @@ from eximcertd.publish.secure_files import SecureDirectory
 from eximcertd.publish.transaction import answer
 
 
-def main(arguments: list[str] | None = None) -> int:
+def main() -> int:
     """Run the program; return its exit status: 0 an answer was given, whatever it says; 2 wrong usage."""
-    given = sys.argv[1:] if arguments is None else arguments
-    config, allow_shrink = _options(given) if given else (settings.DEFAULT_FILE, False)
+    config, allow_shrink = _options(sys.argv[1:]) if sys.argv[1:] else (settings.DEFAULT_FILE, False)
     os.umask(0o022)
     said = _answer(config, allow_shrink=allow_shrink)
     found = said.found._asdict() if said.found else None

@@ -79,6 +79,12 @@ def test_every_daemon_of_the_configuration_is_loaded(exim: EximServer, reloader:
             assert [ask(port, alice).accepted for port in (exim.port, exim.port + 1)] == [allowed, allowed]
 
 
+def test_a_signal_that_is_lost_is_sent_again(exim: EximServer, alice: Identity) -> None:
+    lost = ("strace", "-qq", "-o", "/dev/null", "-e", "inject=pidfd_send_signal:retval=0:when=1")
+    assert Reloader(exim, wrapper=lost).publish(alice.fingerprint).daemons == {exim.pid: True}
+    assert ask(exim.port, alice).accepted
+
+
 def test_a_daemon_that_ends_before_its_signal_is_gone(exim: EximServer) -> None:
     known = facts(Exim(EXIM, exim.configuration))
     (daemon,) = daemons(known)
