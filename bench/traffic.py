@@ -10,7 +10,7 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from eximcertd.fingerprint import of_der
-from eximcertd.log.line import DEFAULT_MESSAGE
+from eximcertd.log.line import DEFAULT_MESSAGE, USE_MESSAGE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -34,6 +34,11 @@ def fingerprint(number: int) -> str:
 def warn(at: float, whose: str) -> str:
     """Return a warn line."""
     return f"{_stamp(at)} {DEFAULT_MESSAGE} {whose}\n"
+
+
+def use(at: float, whose: str) -> str:
+    """Return a line that tells of an accepted recipient."""
+    return f"{_stamp(at)} {USE_MESSAGE} {whose}\n"
 
 
 def other(chance: random.Random, at: float) -> str:
