@@ -17,8 +17,8 @@ def accept(context: Context, generation: int, as_json: bool) -> None:
     """Have this relay do an act that it holds back, because it would remove more than [publish] max_shrink percent."""
     with context.client() as client:
         client.call("FleetAccept", {"generation": generation}, timeout=PUBLISH_TIMEOUT)
-        status = client.call("FleetStatus")
+        report = client.call("FleetStatus", {"fingerprints": []})["report"]
     if as_json:
-        print_json(status)
+        print_json(report)
     else:
-        say(f"Act {generation} is accepted; this relay is at act {status['generation']}.")
+        say(f"Act {generation} is accepted: this relay takes it when it looks at the fleet next.")

@@ -57,16 +57,16 @@ def ask_fleet(
     with DeskConnection(context) as connection:
         if asked.verb is Verb.APPROVE:
             try:
-                return _approve(connection, ThisRelay(context), asked, wait)
+                return _approve(connection, connection.here, asked, wait)
             except RemoteError as error:
                 raise RemoteError(error.message, hint=_HERE) from error
-        return _keep_out(connection, ThisRelay(context), asked, here_at_once)
+        return _keep_out(connection, connection.here, asked, here_at_once)
 
 
 def settled(context: Context, asked: FleetRequest) -> dict[str, Any]:
     """Have the fleet decide on what relays have decided on their own, and return an answer as ``ask_fleet``."""
     with DeskConnection(context) as connection:
-        here = ThisRelay(context)
+        here = connection.here
         if asked.verb is Verb.APPROVE:
             return _approve(connection, here, asked, Wait())
         names = [Fingerprint(one) for one in asked.digits]

@@ -39,7 +39,7 @@ def add(
     ):
         raise UsageError(f"a fleet takes at most {_MOST_PATTERNS} patterns, of ASCII characters without blanks")
     with DeskConnection(context) as connection:
-        here = ThisRelay(context)
+        here = connection.here
         der = _der(connection, here, given)
         authority = Authority.of(der, tuple(dict.fromkeys(patterns)))
         _check(connection, authority, client_too=client_too)
@@ -62,7 +62,7 @@ def withdraw(context: Context, digits: str, note: str, here_at_once: Callable[[]
         if type(error) is not NoAnswerError:  # its outcome is not known
             raise
     with DeskConnection(context) as connection:
-        here = ThisRelay(context)
+        here = connection.here
         try:
             name = Fingerprint(answer["authority"]["fingerprint"]) if answer else _known(connection, digits)
             found = _decided(connection, here, Proposal(Verb.WITHDRAW, [name], note), None)

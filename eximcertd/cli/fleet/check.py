@@ -26,12 +26,12 @@ _PORTION: Final = 500
 @click.pass_context
 def check(ctx: click.Context, as_json: bool) -> None:
     """Check the whole chain of acts: that none is missing or changed, and every signature if there are signers."""
-    from eximcertd.cli.fleet.connection import DeskConnection, ThisRelay  # noqa: PLC0415 - only where it is called
+    from eximcertd.cli.fleet.connection import DeskConnection  # noqa: PLC0415 - only where it is called
 
     context: Context = ctx.obj
     fleet = context.fleet() or FleetSettings()
-    here = ThisRelay(context).status()  # before the chain is read: what the relay has is in it
     with DeskConnection(context) as connection:
+        here = connection.here.status()  # before the chain is read: what the relay has is in it
         found = checked_chain(connection.desk, fleet.signers, in_files=fleet.directory is not None)
     hashes = found.pop("hashes")
     if here and here["generation"] and not found["problem"] and hashes.get(here["generation"]) != here["hash"]:

@@ -22,10 +22,11 @@ _ABSENT: Final = (NoAnswerError, NotPermittedError)
 
 
 class DeskConnection:
-    """Connects at the first use. Raises UsageError if the configuration has no [fleet]."""
+    """Connects at the first use. here: this machine's relay. Raises UsageError if the configuration has no [fleet]."""
 
     def __init__(self, context: Context) -> None:
         self._settings: Final = _settings(context)
+        self.here: Final = ThisRelay(context)
         self._key = context.key
         self._desk: Desk | None = None
 
@@ -34,8 +35,9 @@ class DeskConnection:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Close the connection."""
+        """Close the connections."""
         self.close()
+        self.here.close()
 
     @property
     def desk(self) -> Desk:
@@ -82,18 +84,27 @@ class ThisRelay:
     def __init__(self, context: Context) -> None:
         self._client = context.client()
 
-    def status(self, fingerprints: Sequence[Fingerprint] | None = None) -> dict[str, Any] | None:
-        """Return what FleetStatus answers; None if eximcertd does not answer this person."""
+    def close(self) -> None:
+        """Close the connection."""
+        self._client.close()
+
+    def status(self) -> dict[str, Any] | None:
+        """Return the FleetReport of this relay; None if eximcertd does not answer this person."""
+        answer = self._status(())
+        return None if answer is None else dict(answer["report"])
+
+    def own(self, fingerprints: Sequence[Fingerprint]) -> list[OwnDecision]:
+        """Return this relay's open own decisions on these fingerprints, told to the fleet or not."""
+        answer = self._status(fingerprints)
+        return [] if answer is None else [OwnDecision(answer["report"]["relay"], **one) for one in answer["own"]]
+
+    def _status(self, fingerprints: Sequence[Fingerprint]) -> dict[str, Any] | None:
         try:
-            found: dict[str, Any] = self._client.call("FleetStatus", {"fingerprints": fingerprints})
+            found: dict[str, Any] = self._client.call("FleetStatus", {"fingerprints": list(fingerprints)})
         except _ABSENT:
             self._client.close()
             return None
         return found
-
-    def own(self, fingerprints: Sequence[Fingerprint]) -> list[OwnDecision]:
-        """Return this relay's open own decisions on these fingerprints, told to the fleet or not."""
-        return [OwnDecision(**one) for one in (self.status(fingerprints) or {"own": []})["own"]]
 
     def candidates(self, prefix: str) -> tuple[list[Fingerprint], bool]:
         """Return the known fingerprints that begin so, and whether a file of the directory holds the only one."""

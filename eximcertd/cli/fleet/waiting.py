@@ -64,10 +64,11 @@ def _by_this(here: ThisRelay, generation: int, end: float) -> dict[str, Any]:
             )
         left = end - time.monotonic()
         if status["generation"] >= generation:
-            if found := here.retry(max(left, 1.0)):
+            found = here.retry(max(left, 1.0))
+            if status["live"] >= generation:  # it was live before: the ledger has all of the act
+                return found or publication(live=True, message="Exim honours it on this relay.")
+            if found and not found["live"]:
                 return found
-            if status["live"] >= generation:
-                return publication(live=True, message="Exim honours it on this relay.")
         if left <= 0:
             link = status["link"] or {}
             problem = f": {link['problem']}" if link.get("problem") else ""
