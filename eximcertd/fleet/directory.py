@@ -124,11 +124,20 @@ class DirectoryDesk:
         self._files: Final = ActFiles(directory / "acts")
         self._relays: Final = directory / "relays"
         self._key: Final = key
+        self._fetched: Final = bool(settings.pull)
         self._head = Head()
         self._every: list[Act] = []
 
     def who(self) -> str:
-        """See Desk. Raises SigningError if the person has no key that the file of signers names."""
+        """See Desk. Raises SigningError if the person has no key that the file of signers names.
+
+        ActRefusedError: the acts here are a copy, and one that is made here would be on this machine alone.
+        """
+        if self._fetched:
+            raise ActRefusedError(
+                f"{self._files.path} is a copy, which [fleet] pull fetches: no act is made here",
+                hint="decide on the machine that it is fetched from, or for this relay alone: approve --here",
+            )
         return signer(self._signers, self._key)
 
     def now(self) -> int:
@@ -177,6 +186,7 @@ class DirectoryDesk:
     def decide(self, act: Act) -> None:
         """See Desk: the rules, then the signature, which every relay verifies too, then the files."""
         checked(act)
+        self.who()
         head = self.head()
         if (act.generation, act.previous) != (head.generation + 1, head.hash):
             raise MovedError(f"the fleet is at generation {head.generation}")

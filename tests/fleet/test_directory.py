@@ -21,7 +21,7 @@ from eximcertd.acts.act import Head
 from eximcertd.acts.signature import ActSignatureError
 from eximcertd.errors import EximcertdError
 from eximcertd.fingerprint import Fingerprint, of_der
-from eximcertd.fleet.directory import DirectoryRelaySide
+from eximcertd.fleet.directory import DirectoryDesk, DirectoryRelaySide
 from eximcertd.fleet.relay_file import LARGEST_FILE, MOST_SIGHTED
 from eximcertd.fleet.remote import ActRefusedError, MovedError, OwnDecision, RemoteError, Report, Sighted
 
@@ -49,6 +49,15 @@ def two(home: Home) -> Home:
 
 def own(verb: str, fingerprint: Fingerprint = A) -> OwnDecision:
     return OwnDecision("mx2", str(uuid.uuid4()), fingerprint, verb, "carol", 1, "lost laptop", 0)
+
+
+def test_where_the_acts_are_a_copy_no_act_is_made(home: Home) -> None:
+    act = home.signed(next_act(Head(), "approve", A))
+    desk = DirectoryDesk(home.settings(pull=["/bin/true"]), home.key("alice"))
+    for failing in (desk.who, lambda: desk.decide(act)):
+        with pytest.raises(ActRefusedError, match=r"is a copy, which \[fleet\] pull fetches: no act is made here"):
+            failing()
+    assert list(desk.acts(0, 10)) == []
 
 
 def test_a_new_fleet_has_no_act_and_no_relay(home: Home) -> None:

@@ -6,7 +6,7 @@
         until(lambda: mx3.relays(alice), "it relays there")
 
 The files' transport is the one of docs/fleet.md: each relay fetches the acts from mx1, and mx1 what the relays report,
-by rsync over ssh, with a key that may read this and nothing else.
+by rsync over ssh, with a key that may read this and nothing else. mx1 does that each second, and not each minute.
 """
 
 from __future__ import annotations
@@ -50,10 +50,12 @@ _SSH: Final = (
 _FETCH: Final = '#!/bin/sh\nexec rsync -rt --delete --timeout=5 -e "{ssh}" {home}: {directory}/acts/\n'
 _COLLECT: Final = """\
 #!/bin/sh
-for relay in {relays}; do
-  rsync -rt --timeout=5 --max-size=8M -e "{ssh}" ${{relay#*=}}:${{relay%=*}}.json {directory}/relays/ &
+while sleep 1; do
+  for relay in {relays}; do
+    rsync -t --timeout=5 --max-size=8M -e "{ssh}" ${{relay#*=}}:${{relay%=*}}.json {directory}/relays/ &
+  done
+  wait
 done
-wait
 """
 
 
@@ -193,7 +195,7 @@ class Relays:
                     {
                         "directory": str(self.directory(name)),
                         "signers": str(self.home.signers),
-                        "pull": [str(self.base / name / "pull")],
+                        "pull": [str(self.base / name / "pull")] if name != NAMES[0] else None,
                     },
                     self._trusted,
                     form=self._form,
@@ -248,10 +250,12 @@ class Relays:
             )
             self._stack.callback(daemon.stop)
             others = " ".join(f"{one}={address}" for one, address in addresses.items() if one != NAMES[0])
-            text = (
-                _COLLECT.format(relays=others, ssh=ssh, directory=directory)
-                if name == NAMES[0]
-                else _FETCH.format(ssh=ssh, home=addresses[NAMES[0]], directory=directory)
-            )
-            (own / "pull").write_text(text)
-            (own / "pull").chmod(0o755)
+            pull = own / "pull"
+            if name == NAMES[0]:
+                pull.write_text(_COLLECT.format(relays=others, ssh=ssh, directory=directory))
+            else:
+                pull.write_text(_FETCH.format(ssh=ssh, home=addresses[NAMES[0]], directory=directory))
+            pull.chmod(0o755)
+            if name == NAMES[0]:
+                collecting = Process([*host.enter, pull], own / "pull-output", os.environ)
+                self._stack.callback(collecting.stop)
