@@ -7,7 +7,6 @@ versions.
 from __future__ import annotations
 
 import base64
-import time
 from typing import TYPE_CHECKING, Any, Final
 
 from eximcertd.fingerprint import LENGTH, Fingerprint
@@ -21,9 +20,6 @@ if TYPE_CHECKING:
 
     from eximcertd.acts.act import Act
     from eximcertd.config import FleetSettings
-
-_HINTS_APART: Final = 1.0
-"""Seconds from one look after a notification to the next: whoever can connect can send notifications."""
 
 _MOST_TOLD: Final = 10_000
 
@@ -39,9 +35,7 @@ class PostgresRelaySide:
     def __init__(self, settings: FleetSettings, limit: float = CALL_LIMIT) -> None:
         self._database = PostgresConnection(settings.service or "", limit)
         self._name = settings.relay or ""
-        self._hints = settings.hint
         self._told = False
-        self._looked = -_HINTS_APART
         self.head, self.acts, self.close = self._database.head, self._database.acts, self._database.close
         ((role,),) = self._database.ask("SELECT session_user")
         if role != self._name:
@@ -50,7 +44,7 @@ class PostgresRelaySide:
                 f"the fleet's database was reached as {clean(role)}, and this relay is {self._name}",
                 hint="give the relay's own role and certificate in the service file",
             )
-        if self._hints:
+        if settings.hint:
             # A notification that comes with an answer is read with it: the socket shows nothing of it afterwards.
             self._database.raw.add_notify_handler(lambda _: setattr(self, "_told", True))
             self._database.ask("LISTEN fleet")
@@ -106,14 +100,7 @@ class PostgresRelaySide:
 
         Also true where the connection has ended: the next call says so.
         """
-        end = time.monotonic() + seconds
-        if not self._hints:
-            time.sleep(seconds)
-            return False
         hint = self._told or self._database.wait(seconds)
-        if hint:
-            time.sleep(max(0.0, min(self._looked + _HINTS_APART, end) - time.monotonic()))
-            self._looked = time.monotonic()
         self._told = False
         return hint
 
