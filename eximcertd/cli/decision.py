@@ -208,7 +208,9 @@ def say_fleet(fleet: dict[str, Any] | None) -> None:
         say(f"Decided for the fleet: act {act['generation']:,} ({act['verb']}){settles}.")
     if fleet["problem"]:
         first, *others = fleet["problem"].splitlines()
-        say(f"Decided here, and THE FLEET DOES NOT KNOW IT: {clean(first)}", alarm=True, err=True)
+        unknown = first.startswith("outcome unknown")
+        what = "for the fleet:" if unknown else "and THE FLEET DOES NOT KNOW IT:"
+        say(f"Decided here, {what} {clean(first)}", alarm=True, err=True)
         for line in others:
             say(f"  {clean(line.strip())}", alarm=True, err=True)
     elif not fleet["acts"]:

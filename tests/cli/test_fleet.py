@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import os
 import re
+import subprocess
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from lab.ctl import ctl
-from lab.desk import Site, own_decision
+from lab.daemon import program
+from lab.desk import RelayTwin, Site, own_decision
 from lab.fleet import next_act
+from lab.terminal import on_a_terminal
 
 from eximcertd.acts.act import Head
 from eximcertd.cli.fleet.pending import waiting
@@ -258,3 +261,35 @@ def test_an_act_of_a_person_who_is_no_signer_is_found(site: Site) -> None:
     done = site.ctl("fleet", "check", "--json")
     assert done.status == 1
     assert "act 1 by bob" in done.out
+
+
+def test_on_a_terminal_one_question_is_asked_for_each_set(site: Site) -> None:
+    site.tells(
+        "mx2", own_decision("mx2", A, "reject"), own_decision("mx2", B, "revoke"), own_decision("mx2", C, "approve")
+    )
+    with RelayTwin(site) as relay:
+        options = ("--config", str(site.config), "--key", str(site.home.key("alice")))
+        question = "Answer (approve, revoke, later) [later]: "
+        answers = [(question, "revoke\n"), (question, "\n")]
+        shown = on_a_terminal(relay, *options, "fleet", "settle", answers=answers, HOME=str(site.home.base))
+    assert "2 fingerprints refused by relays on their own" in shown
+    assert "1 fingerprint approved by relays on their own" in shown
+    assert "Exim honours it" in shown
+    assert [(act.verb, act.fingerprints) for act in site.home.desk().acts(0, 9)] == [("reject", (A, B))]
+    assert [one.fingerprint for one in site.home.desk().own()] == [C]
+
+
+@pytest.mark.parametrize(
+    ("typed", "offered"), [(("fleet", "pen"), "pending"), (("fleet", "settle", "--ref"), "--refused")]
+)
+def test_a_shell_is_offered_the_verbs_of_a_fleet(typed: tuple[str, ...], offered: str) -> None:
+    words = ["eximcertctl", *typed]
+    completing = {
+        "_EXIMCERTCTL_COMPLETE": "bash_complete",
+        "COMP_WORDS": " ".join(words),
+        "COMP_CWORD": str(len(words) - 1),
+    }
+    done = subprocess.run(
+        [program("eximcertctl")], capture_output=True, text=True, check=False, timeout=30, env=os.environ | completing
+    )
+    assert offered in done.stdout

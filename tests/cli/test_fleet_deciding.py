@@ -340,6 +340,15 @@ def test_a_person_without_a_key_revokes_here_and_it_stays_open(site: Site, relay
     assert acts(site) == []
 
 
+def test_if_this_relays_answer_is_lost_the_fleet_still_decides(site: Site, relay: RelayTwin) -> None:
+    site.home.act("approve", A)
+    relay.see(A, certificate("CN=laptop"), standing="approved")
+    relay.hangs_up = True
+    done = site.ctl("revoke", A)
+    assert done.status == 0, "this relay follows the fleet"
+    assert acts(site)[-1].verb == "revoke"
+
+
 def test_what_the_fleet_never_approved_is_rejected_for_all(site: Site, relay: RelayTwin) -> None:
     relay.see(A, certificate("CN=laptop"), standing="approved")
     assert site.ctl("revoke", A).status == 0

@@ -7,6 +7,7 @@ done = site.ctl("fleet", "--json")
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import time
 import uuid
@@ -95,6 +96,7 @@ class RelayTwin(Twin):
         )
         self.site: Final = site
         self.follows = True
+        self.hangs_up = False
         self.held: int | None = None
         self.own: list[OwnDecision] = []
         self.taken = Head()
@@ -156,6 +158,8 @@ class RelayTwin(Twin):
         raise NoSuchFingerprintError(f"{given['fingerprint']} is the beginning of no authority's fingerprint")
 
     async def _decide(self, caller: Caller, parameters: dict[str, Any]) -> dict[str, Any]:
+        if self.hangs_up:
+            raise asyncio.CancelledError  # the connection ends without an answer
         answer = await super()._decide(caller, parameters)
         for entry in answer["decided"]:
             self.own = [one for one in self.own if one.fingerprint != entry["fingerprint"]]

@@ -103,12 +103,8 @@ def _keep_out(
     problem: EximcertdError | None = None
     try:
         answer = here_at_once()
-    except (RefusedError, NoSuchFingerprintError, NotPermittedError) as error:
-        problem = error
-    except NoAnswerError as error:
-        if type(error) is not NoAnswerError:  # its outcome is not known
-            raise
-        problem = error
+    except (RefusedError, NoSuchFingerprintError, NotPermittedError, NoAnswerError) as error:
+        problem = error  # the fleet may know it, and this relay follows the fleet
     acts: list[Act] = []
     names: list[Fingerprint] = []
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
@@ -54,13 +55,8 @@ def withdraw(context: Context, digits: str, note: str, here_at_once: Callable[[]
     here_at_once: asks the eximcertd of this machine alone.
     """
     answer: dict[str, Any] | None = None
-    try:
-        answer = here_at_once()
-    except (NoSuchFingerprintError, RefusedError, NotPermittedError):
-        pass  # the fleet may know it
-    except NoAnswerError as error:
-        if type(error) is not NoAnswerError:  # its outcome is not known
-            raise
+    with suppress(NoSuchFingerprintError, RefusedError, NotPermittedError, NoAnswerError):
+        answer = here_at_once()  # else the fleet may know it, and this relay follows the fleet
     with DeskConnection(context) as connection:
         here = connection.here
         try:
