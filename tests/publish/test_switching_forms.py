@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from lab.certificates import Identity
 
-CLIENTS = 8
+CLIENTS = 3
 LONG_SESSIONS = "smtp_accept_max_nonmail = 1000000\nsmtp_accept_max_per_connection = 1000000"
 
 

@@ -237,6 +237,18 @@ def test_a_file_that_exim_does_not_include_is_told(exim: EximServer, reloader: R
     assert f".include {exim.macro_file}" in told.message
 
 
+def test_an_included_file_that_is_missing_is_not_called_unreadable(exim: EximServer, reloader: Reloader) -> None:
+    exim.configuration.write_text(f".include {exim.directory}/none\n{exim.configuration.read_text()}")
+    told = reloader.validate(A)
+    assert told.message.startswith("Exim rejects its configuration (status 1)")
+    assert f"{exim.directory}/none" in told.exim
+
+
+def test_a_macro_of_hex_digits_that_is_in_no_fingerprint_is_no_matter() -> None:
+    with EximServer(before="FEDCBA = x\n") as exim:
+        assert Reloader(exim).validate("0123456789ABCDEF" * 4).outcome == "valid"
+
+
 @pytest.mark.parametrize("where", ["before", "after"])
 @pytest.mark.parametrize("action", ["validate", "load"])
 def test_a_macro_that_changes_fingerprints_is_named(alice: Identity, where: str, action: str) -> None:
