@@ -122,6 +122,7 @@ def test_the_lines_put_where_setup_says_make_exim_refuse_log_and_relay(
         text = added(text, addition, refusing(text))
         assert text != text_before, addition["where"]
     machine.write(CONFIGURATION, text)
+    assert "#logwrite     = Relay for the certificate: ${sha256:$tls_in_peercert}\n" in text
     assert additions(machine) == [], "the recipe that stands there is the default"
 
     machine.sh("kill $(cat /run/exim4/exim.pid); while pidof exim4 >/dev/null; do :; done")

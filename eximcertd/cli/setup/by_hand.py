@@ -126,12 +126,17 @@ def _acls(acls: str, printed: PrintedConfig, options: dict[str, str]) -> Iterato
 
 
 def _stands(statements: str, there: list[Statement], macros: dict[str, str]) -> bool:
-    """Tell whether every line of statements, with its macros replaced, occurs in statements of the configuration."""
+    """Tell whether every line of statements, with its macros replaced, occurs in statements of the configuration.
+
+    Messages may differ, and comments are no part of it.
+    """
     for macro, value in macros.items():
         statements = statements.replace(macro, value)
     found = {_squeezed(f"{name}={value}" if value else name) for one in there for name, value in one.parts}
     lines = (re.sub(r"^  (?:accept|defer|deny|drop|warn)\b", "", line) for line in statements.splitlines())
-    return {_squeezed(line) for line in lines if "=" in line and not line.lstrip().startswith("message")} <= found
+    return {
+        _squeezed(line) for line in lines if "=" in line and not line.lstrip().startswith(("message", "#"))
+    } <= found
 
 
 def _squeezed(text: str) -> str:

@@ -49,6 +49,7 @@ class Questions:
     def __init__(self, services: Services) -> None:
         self._services = services
         self._ledger = services.ledger
+        self._searching = asyncio.Lock()  # one look through the directory at a time: other work needs threads too
         self.fleet: Callable[[], dict[str, Any]] | None = None
 
     async def status(self, _: Caller, __: dict[str, Any]) -> dict[str, Any]:
@@ -204,7 +205,8 @@ class Questions:
     async def find(self, _: Caller, given: dict[str, Any]) -> dict[str, Any]:
         """Find an entry by the name of its certificate."""
         services = self._services
-        fingerprint = await named(services.ledger, services.certificates.index, given["name"], Verb(given["verb"]))
+        async with self._searching:
+            fingerprint = await named(services.ledger, services.certificates.index, given["name"], Verb(given["verb"]))
         [shown] = await services.shown([self._ledger.entries.get(fingerprint)])
         return {"entry": shown}
 
@@ -218,9 +220,10 @@ class Questions:
                 one for of in selections for one in self._ledger.entries.newest(of, _MOST_OFFERS, beginning.upper())
             ]
         if beginning:
-            search = asyncio.to_thread(index.mentioning, beginning, _MOST_OFFERS, _LONGEST_SEARCH)
-            some = self._ledger.entries.among((await search)[0])
-            found += [one.fingerprint for one in some if one.status.value in given["standings"]]
+            async with self._searching:
+                some, _all = await asyncio.to_thread(index.mentioning, beginning, _MOST_OFFERS, _LONGEST_SEARCH)
+            entries = self._ledger.entries.among(some)
+            found += [one.fingerprint for one in entries if one.status.value in given["standings"]]
         found = list(dict.fromkeys(found))[:_MOST_OFFERS]
         subjects = await services.certificates.subjects(found)
         offers = [{"fingerprint": one, "name": clean(common_name(subjects.get(one, "")))} for one in found]
