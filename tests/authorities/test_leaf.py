@@ -5,7 +5,6 @@ Each attack is a certificate that Exim alone verifies, or that names the authori
 
 from __future__ import annotations
 
-import subprocess
 import tempfile
 from dataclasses import replace
 from datetime import timedelta
@@ -16,7 +15,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed448
-from lab.authorities import ANY_PURPOSE, CLIENT, EMAIL, NOW, SERVER, Signer
+from lab.authorities import ANY_PURPOSE, CLIENT, EMAIL, NOW, SERVER, Signer, by_openssl
 from lab.certificates import DAY, new_key
 
 from eximcertd.authorities.authority import Authority
@@ -80,28 +79,8 @@ def pss(signer: Signer, digest: str) -> bytes:
 
 
 def openssl_leaf(signer: Signer, *options: str, extensions: str = "") -> bytes:
-    """Return a certificate that openssl signs, for what cryptography does not: X.509 v1, MD5, RSA-PSS."""
     with tempfile.TemporaryDirectory() as name:
-        directory = Path(name)
-        ca = signer.identity(directory)
-        run = [
-            "openssl",
-            "req",
-            "-newkey",
-            "ec",
-            "-pkeyopt",
-            "ec_paramgen_curve:P-256",
-            "-nodes",
-            "-subj",
-            "/CN=client7.example",
-        ]
-        subprocess.run([*run, "-keyout", directory / "k", "-out", directory / "r"], check=True, capture_output=True)
-        sign: list[Any] = ["openssl", "x509", "-req", "-in", directory / "r", "-CA", ca.certificate, "-CAkey", ca.key]
-        if extensions:
-            (directory / "e").write_text(extensions)
-            sign += ["-extfile", directory / "e"]
-        sign += ["-days", "30", "-outform", "DER", *options]
-        return subprocess.run(sign, check=True, capture_output=True).stdout
+        return by_openssl(signer, Path(name), *options, extensions=extensions).der
 
 
 def twin(**more: Any) -> Signer:

@@ -6,7 +6,9 @@ leaf = site.issue("client7.example")
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import ssl
+import subprocess
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
@@ -135,6 +137,21 @@ class Signer:
             )
         )
         return Identity(self.name, certificate, key, shown, self.der, self.fingerprint, self.private)
+
+
+def by_openssl(signer: Signer, directory: Path, *options: str, extensions: str = "") -> Identity:
+    """Return a client that openssl makes, for what cryptography does not: X.509 v1 (no extensions), MD5, RSA-PSS."""
+    leaf = signer.issue("client7.example").identity(directory)
+    ca, request, given = signer.identity(directory), directory / "request", directory / "extensions"
+    run: list[Any] = ["openssl", "req", "-new", "-key", leaf.key, "-subj", "/CN=client7.example", "-out", request]
+    subprocess.run(run, check=True, capture_output=True)
+    given.write_text(extensions)
+    sign: list[Any] = ["openssl", "x509", "-req", "-in", request, "-CA", ca.certificate, "-CAkey", ca.key]
+    sign += ["-days", "30", "-outform", "DER", *options, *(["-extfile", given] if extensions else [])]
+    der = subprocess.run(sign, check=True, capture_output=True).stdout
+    for file in (leaf.certificate, leaf.chain):
+        file.write_text(ssl.DER_cert_to_PEM_cert(der))
+    return replace(leaf, der=der, fingerprint=of_der(der))
 
 
 def _sign(builder: Any, key: Any, digest: hashes.HashAlgorithm) -> Any:
