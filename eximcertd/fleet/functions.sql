@@ -40,6 +40,12 @@ END $$;
 CREATE OR REPLACE VIEW fleet.open AS
   SELECT o.* FROM fleet.own o WHERE NOT EXISTS (SELECT FROM fleet.settled s WHERE s.relay = o.relay AND s.id = o.id);
 
+CREATE OR REPLACE FUNCTION fleet.becomes(verb text) RETURNS text LANGUAGE sql IMMUTABLE
+SET search_path = pg_catalog, pg_temp AS $$
+  SELECT CASE verb WHEN 'approve' THEN 'approved' WHEN 'reject' THEN 'rejected' WHEN 'revoke' THEN 'revoked'
+    WHEN 'authorize' THEN 'authorized' WHEN 'withdraw' THEN 'withdrawn' END
+$$;
+
 -- Appends an act. SQLSTATE FL001: it does not follow the head, build it again; FL002: it is refused.
 -- It writes no row that a relay could have locked.
 CREATE OR REPLACE FUNCTION fleet.decide(act jsonb) RETURNS void LANGUAGE plpgsql SECURITY DEFINER
@@ -77,6 +83,10 @@ BEGIN
   ELSIF abs(a.at - extract(epoch FROM clock_timestamp()) * 1000000) > 60000000 THEN
     RAISE 'the act is dated % s away from the database''s time',
       round(a.at / 1000000 - extract(epoch FROM clock_timestamp())) USING ERRCODE = 'FL002';
+  ELSIF a.signature = '' AND EXISTS (SELECT FROM fleet.act t WHERE t.generation = head.generation AND t.signature <> '')
+  THEN -- relays that ask for signatures would stop at it
+    RAISE 'the act is not signed, and the one before it is: set [fleet] signers on this machine too'
+      USING ERRCODE = 'FL002';
   END IF;
 
   of_authority := a.verb IN ('authorize', 'withdraw');
@@ -107,9 +117,7 @@ BEGIN
   INSERT INTO fleet.settled SELECT o.relay, o.id, a.generation FROM fleet.own o
     WHERE o.id = ANY (a.settles::uuid[]) AND o.fingerprint = ANY (names)
     ON CONFLICT DO NOTHING;
-  INSERT INTO fleet.standing SELECT f, of_authority, CASE a.verb WHEN 'approve' THEN 'approved'
-      WHEN 'reject' THEN 'rejected' WHEN 'revoke' THEN 'revoked' WHEN 'authorize' THEN 'authorized'
-      ELSE 'withdrawn' END, a.generation FROM unnest(names) f
+  INSERT INTO fleet.standing SELECT f, of_authority, fleet.becomes(a.verb), a.generation FROM unnest(names) f
     ON CONFLICT ON CONSTRAINT standing_pkey
     DO UPDATE SET status = excluded.status, generation = excluded.generation;
   UPDATE fleet.head SET generation = a.generation, hash = own_hash;

@@ -70,6 +70,26 @@ DROP ROLE {role};
 """
 
 
+def back_to(generation: int) -> str:
+    """Return what removes every act after a generation, for acts that relays refuse. Relays rebase those they have."""
+    return f"""{_FLEET}BEGIN;
+ALTER TABLE fleet.act DISABLE TRIGGER appended;
+DELETE FROM fleet.standing;
+DELETE FROM fleet.settled WHERE generation > {generation:d};
+DELETE FROM fleet.act WHERE generation > {generation:d};
+ALTER TABLE fleet.act ENABLE TRIGGER appended;
+INSERT INTO fleet.standing SELECT DISTINCT ON (name, authority) decode(name, 'hex'), authority, fleet.becomes(line[4]),
+    generation
+  FROM (SELECT generation, string_to_array(convert_from(text, 'UTF8'), E'\\n') AS line FROM fleet.act) acts,
+    unnest(trim_array(line[11:], 1)) name, LATERAL (SELECT line[4] IN ('authorize', 'withdraw') AS authority) verb
+  ORDER BY name, authority, generation DESC;
+UPDATE fleet.head SET (generation, hash) = (SELECT coalesce(max(generation), 0),
+  coalesce((array_agg(hash ORDER BY generation DESC))[1], repeat('0', 64)) FROM fleet.act);
+SELECT generation AS newest_act FROM fleet.head;
+COMMIT;
+"""
+
+
 def _role(name: str, group: str, connections: int) -> str:
     role = _quoted(name)
     limits = "".join(f"ALTER ROLE {role} SET {limit} = '{value}';\n" for limit, value in _LIMITS.items())

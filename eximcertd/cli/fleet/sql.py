@@ -45,6 +45,17 @@ def _print(text: str, *, as_json: bool) -> None:
         sys.stdout.write(text)
 
 
+@command.command("back-to")
+@click.argument("number", type=click.IntRange(min=0))
+@json_option
+def back_to(number: int, as_json: bool) -> None:
+    """Remove every act after act NUMBER, where relays refuse the next one.
+
+    What relays have of the acts that are removed becomes their own decisions.
+    """
+    _print(statements.back_to(number), as_json=as_json)
+
+
 _without_name("init", "Make the database, in a cluster without a fleet.", statements.init)
 _without_name("upgrade", "Bring the database to this version of eximcertctl.", statements.upgrade)
 _with_name("add-relay", "Let a relay in. NAME is the CN of its certificate.", statements.add_relay)

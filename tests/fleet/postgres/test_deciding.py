@@ -19,7 +19,7 @@ from lab.fleet import next_act, now
 from eximcertd.acts.act import Act, ActError, Head, checked
 from eximcertd.fingerprint import NEVER, Fingerprint
 from eximcertd.fleet.remote import ActRefusedError, MovedError, OwnDecision
-from eximcertd.fleet.statements import upgrade
+from eximcertd.fleet.statements import back_to, upgrade
 from eximcertd.status import TABLE, Refusal, Status, Verb
 
 if TYPE_CHECKING:
@@ -284,3 +284,28 @@ def test_an_upgrade_of_the_newest_version_changes_nothing(fleet: FleetDatabase) 
     decided(desk, "revoke", A)
     with pytest.raises(ActRefusedError, match="can never be approved"):
         desk.decide(Act(3, desk.head().hash, "approve", "alice", desk.now(), str(uuid.uuid4()), (next(iter(NEVER)),)))
+
+
+def test_after_a_signed_act_there_is_none_without_a_signature(fleet: FleetDatabase) -> None:
+    desk = fleet.desk()
+    desk.decide(replace(next_act(desk.head(), "approve", A), signature="c2ln"))
+    with pytest.raises(ActRefusedError, match="not signed, and the one before it is"):
+        decided(desk, "revoke", A)
+    desk.decide(replace(next_act(desk.head(), "revoke", A), signature="c2ln"))
+
+
+def test_acts_that_relays_refuse_are_removed_by_the_administrator(fleet: FleetDatabase) -> None:
+    desk, relay = fleet.desk(), fleet.relay()
+    rejected = own(MX1, B, "reject")
+    relay.tell([rejected])
+    kept = [decided(desk, "approve", A), decided(desk, "reject", B, A[:63] + "0")]
+    decided(desk, "revoke", A)
+    decided(desk, "approve", B, settles=[rejected.id])
+    fleet.cluster.psql(back_to(2))
+    assert relay.acts(0, 10) == kept
+    assert desk.head() == Head(2, kept[1].hash())
+    assert desk.newest([A, B]) == {A: kept[0], B: kept[1]}
+    assert desk.own() == [rejected]
+    decided(desk, "revoke", A)
+    fleet.cluster.psql(back_to(0))
+    assert (desk.head(), desk.newest([A, B])) == (Head(), {})
