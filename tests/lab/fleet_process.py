@@ -23,10 +23,14 @@ def fleet_of(home: Home, relay: str, **more: Any) -> dict[str, dict[str, Any]]:
 
 
 class FleetProcess:
-    """eximcertd-fleet with the configuration of an eximcertd, for the length of a ``with`` block."""
+    """eximcertd-fleet with the configuration of an eximcertd, for the length of a ``with`` block.
 
-    def __init__(self, daemon: Eximcertd) -> None:
+    user: who it runs as, by default the user of the tests.
+    """
+
+    def __init__(self, daemon: Eximcertd, user: str | None = None) -> None:
         self._daemon: Final = daemon
+        self._user: Final = user
         self._output: Final = daemon.directory / "fleet-output"
 
     def __enter__(self) -> Self:
@@ -38,6 +42,9 @@ class FleetProcess:
                 stdout=output,
                 stderr=output,
                 env=self._daemon.environment,
+                user=self._user,
+                group=self._user,
+                extra_groups=[] if self._user else None,
             )
         return self
 

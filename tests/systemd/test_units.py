@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 UNITS = (
     "eximcertd.service",
+    "eximcertd-fleet.service",
     "eximcertd-mail.socket",
     "eximcertd-mail@.service",
     "eximcertd-publish.socket",
@@ -43,7 +44,12 @@ def test_a_mistake_in_a_unit_would_be_seen(machine: Machine) -> None:
 
 @pytest.mark.parametrize(
     ("unit", "most"),
-    [("eximcertd.service", 0.4), ("eximcertd-publish@x.service", 1.0), ("eximcertd-reload@x.service", 1.5)],
+    [
+        ("eximcertd.service", 0.4),
+        ("eximcertd-fleet.service", 1.0),
+        ("eximcertd-publish@x.service", 1.0),
+        ("eximcertd-reload@x.service", 1.5),
+    ],
 )
 def test_the_service_is_exposed_by_no_more_than_its_limit(machine: Machine, unit: str, most: float) -> None:
     assert exposure(machine, unit) <= most
