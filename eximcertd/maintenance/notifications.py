@@ -35,6 +35,7 @@ SENDMAIL: Final = "/usr/sbin/sendmail"
 MAIL_SOCKET: Final = Path("/run/eximcertd-mail")
 """Takes a message and sends it outside of the service's sandbox, where there is such a unit (eximcertd(8))."""
 
+_SOCKET_MISSING: Final = "(under systemd: systemctl enable --now eximcertd-mail.socket) "
 _MOST_LISTED: Final = 20
 _MOST_GATHERED: Final = 10_000
 
@@ -182,7 +183,10 @@ def _message(to: str, host: str, sentence: str, entries: Sequence[dict[str, Any]
 
 async def _mail(message: EmailMessage) -> Ran:
     if not MAIL_SOCKET.is_socket():
-        return await run([SENDMAIL, "-i", "-t"], message.as_string(), LIMIT)
+        ran = await run([SENDMAIL, "-i", "-t"], message.as_string(), LIMIT)
+        return (
+            ran if ran.status == 0 else ran._replace(text=f"{_SOCKET_MISSING}{ran.text or f'exit status {ran.status}'}")
+        )
     try:
         async with asyncio.timeout(LIMIT):
             reader, writer = await asyncio.open_unix_connection(str(MAIL_SOCKET))

@@ -191,6 +191,22 @@ def test_of_what_a_failing_program_prints_the_beginning_is_reported(tmp_path: Pa
     assert asyncio.run(story()) == f"[notify] command: nothing was sent: {'no' * 100}"
 
 
+def test_a_mail_that_sendmail_does_not_take_is_reported_with_the_socket_that_systemd_needs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(notifications, "MAIL_SOCKET", tmp_path / "none")
+    monkeypatch.setattr(notifications, "SENDMAIL", "/bin/false")
+
+    async def story() -> str:
+        told = Told(tmp_path, mail="postmaster@example.org")
+        told.notifications.seen([ONE])
+        await told.until(told.records.events)
+        return told.records.kept[0][1]
+
+    remedy = "(under systemd: systemctl enable --now eximcertd-mail.socket)"
+    assert asyncio.run(story()) == f"[notify] mail: nothing was sent: {remedy} exit status 1"
+
+
 def test_mail_goes_to_the_socket_escaped_and_with_the_whole_fingerprint(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

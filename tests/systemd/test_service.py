@@ -311,3 +311,4 @@ def test_mail_leaves_the_sandbox_by_the_socket_and_is_delivered_at_once(relay: M
     relay.run("systemctl", "disable", "--now", "eximcertd-mail.socket")
     said = relay.run(*command, given=SEND.format(to="bob@localhost")).stdout
     assert "status=0" not in said, "the sandbox makes the setuid bit of sendmail void"
+    assert "systemctl enable --now eximcertd-mail.socket" in said
