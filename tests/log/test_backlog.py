@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bz2
 import gzip
+import json
 import lzma
 import os
 import shutil
@@ -18,14 +19,13 @@ from lab.log import FIRST, Log, Looking, fingerprint
 from eximcertd.errors import EximcertdError
 from eximcertd.log import backlog
 from eximcertd.log.backlog import Backlog
-from eximcertd.log.cursor import from_json
+from eximcertd.log.cursor import FileCursor, from_json
 from eximcertd.log.line import Grammar
+from eximcertd.settings import DEFAULT_MESSAGE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from pathlib import Path
-
-    from eximcertd.log.cursor import FileCursor
 
 
 class Scans:
@@ -142,6 +142,29 @@ def test_what_lay_there_before_the_first_start_is_added_once_and_its_late_lines_
     assert scans.scan(packed(old, packing)) == before.total()
     assert scans.added == before
     assert scans.scan(old) == 0
+    looking.kill()
+
+
+@pytest.mark.parametrize("end", [-1, 1 << 63, "1", None])
+def test_a_segment_that_no_file_can_have_is_refused(end: object) -> None:
+    known = json.loads(FileCursor().to_json())
+    assert from_json({**known, "end": (1 << 63) - 1}).end == (1 << 63) - 1
+    with pytest.raises(ValueError, match="a log file"):
+        from_json({**known, "end": end})
+
+
+@pytest.mark.parametrize("before", [b"", b"x" * 20_000], ids=["empty", "with the beginning of a huge entry"])
+def test_late_lines_to_a_file_that_was_rotated_before_the_first_start_count(tmp_path: Path, before: bytes) -> None:
+    log = Log(tmp_path / "mainlog")
+    log.raw(before)
+    log.path.rename(log.path.with_name("mainlog.1"))
+    looking = Looking(log.path)
+    looking.look()
+    if before:
+        log.raw(f"{log.stamp()} {DEFAULT_MESSAGE} {fingerprint(2)}\n".encode())  # the end of that entry
+    log.reject()
+    looking.look()
+    assert looking.twin.taken() == log.written
     looking.kill()
 
 
