@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from eximcertd.ledger.decisions import Decision
     from eximcertd.ledger.store import Store
 
-PORTION: Final = 1000
+PORTION: Final = 500
 """Fingerprints, or acts, of one transaction."""
 
 _LISTED: Final = f"SELECT count(*) FROM entry INDEXED BY entry_wanted WHERE {WANTED}"  # noqa: S608 - a constant

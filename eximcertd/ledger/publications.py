@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 WANTED: Final = "(standing = 'approved' AND withheld = 0 AND lapsed = 0)"
 _PORTION: Final = 10_000
+_MARKED: Final = 2000
 _MOST_WRITTEN: Final = 20
 
 
@@ -120,6 +121,25 @@ class Publications:
             [Fingerprint(row[0]) for row in rows if row[1]],
             [Fingerprint(row[0]) for row in rows if not row[1]],
         )
+
+    def mark(self) -> bool:
+        """Note that a portion of the wanted list is being published; return whether there is no more.
+
+        begin does the same for what is left: after many decisions, other work can be done between two portions.
+        """
+        return self._mark(f"publishing = {WANTED}", f"publishing <> {WANTED}")
+
+    def mark_live(self) -> bool:
+        """Do the same for what was published, before confirm."""
+        return self._mark("confirmed = publishing", "confirmed <> publishing")
+
+    def _mark(self, change: str, condition: str) -> bool:
+        with self._store.transaction() as db:
+            done = db.execute(
+                f"UPDATE entry SET {change} WHERE fingerprint IN"  # noqa: S608 - constants
+                f" (SELECT fingerprint FROM entry WHERE {condition} LIMIT {_MARKED})"
+            )
+        return done.rowcount < _MARKED
 
     def begin(self, form: str, now: int) -> int:
         """Note that the wanted list is being published in ``form``; return the publication's number."""

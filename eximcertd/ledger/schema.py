@@ -110,8 +110,6 @@ CREATE TABLE shown (
 CREATE INDEX shown_name ON shown (name);
 DROP INDEX entry_unmatched;
 CREATE INDEX entry_unmatched ON entry (last_seen) WHERE standing = 'pending' AND matched <> 1;
-CREATE INDEX entry_shown ON entry (fingerprint)
-  WHERE standing = 'approved' AND matched = 2 AND decision IS NOT NULL;
 CREATE INDEX identity_not_before ON identity (not_before);
 CREATE TABLE authority (
   fingerprint TEXT PRIMARY KEY,
@@ -150,6 +148,8 @@ NEW_ID: Final = "lower(hex(randomblob(4)) || '-0000-4000-8000-' || hex(randomblo
 
 _VERSION_4: Final = """
 ALTER TABLE decision ADD COLUMN generation INTEGER;
+CREATE INDEX IF NOT EXISTS entry_shown ON entry (fingerprint)
+  WHERE standing = 'approved' AND matched = 2 AND decision IS NOT NULL;
 CREATE TABLE fleet (
   relay TEXT NOT NULL,
   member INTEGER NOT NULL,

@@ -25,7 +25,7 @@ from eximcertd.publication.attempt import LIVE, Attempt, Wanted
 from eximcertd.publication.directory_sync import DirectorySync
 from eximcertd.publication.form import AUTO, DIRECTORY, LIST, choose
 from eximcertd.publication.manual_edits import ManualEdits
-from eximcertd.publication.retry import Retry
+from eximcertd.publication.retry import Retry, in_portions
 from eximcertd.publication.state import PublicationState
 from eximcertd.publish.request import CHANGED, FAILED, Request
 from eximcertd.reload.request import DIED
@@ -178,9 +178,11 @@ class Publisher:
                 if self._found is None:
                     break
             form = self._form()
+            await in_portions(self._publications.mark)
             number = self._publications.begin(form, _now())
             tried = await self._attempt(form, self._found)
             if tried.live:
+                await in_portions(self._publications.mark_live)
                 self._confirmed(number, form, tried)
                 return
             self._publications.fail(number, tried.outcome, tried.message, _now())
@@ -190,11 +192,8 @@ class Publisher:
                 continue
             if tried.rewritten_by and self.allowlist.form == AUTO and not self._rewritten:
                 self._rewritten = True
-                self._recorder.record(
-                    Event.PUBLICATION_FAILED,
-                    f"A macro of Exim's configuration, {tried.rewritten_by}, rewrites fingerprints: "
-                    "the directory form is used instead",
-                )
+                what = f"A macro of Exim's configuration, {tried.rewritten_by}, rewrites fingerprints"
+                self._recorder.record(Event.PUBLICATION_FAILED, f"{what}: the directory form is used instead")
                 continue
             if tried.retry_after is not None and tried.retry_after <= _LONGEST_PAUSE:
                 await asyncio.sleep(tried.retry_after)

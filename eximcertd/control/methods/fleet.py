@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
 _MOST_ACTS: Final = 1000
 _PATIENCE: Final = 20.0  # seconds
+_FEW: Final = 500  # fingerprints whose files are put right even if nothing of theirs is due
 _LOOK: Final = 5.0  # seconds between two looks whether the list is live
 _DENYING: Final = frozenset({Verb.REJECT, Verb.REVOKE})
 
@@ -117,7 +118,7 @@ class FleetMethods:
         return {"generation": head.generation, "hash": head.hash, "held": head.generation + 1 if held else None}
 
     async def _publish(self, changed: Sequence[Fingerprint]) -> None:
-        await self._services.publication.settle(changed)
+        await self._services.publication.settle(changed if len(changed) <= _FEW else ())
         self.reports.live()
 
     async def _valid(self, given: Sequence[dict[str, Any]]) -> tuple[list[Act], EximcertdError | None]:
