@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
 import click
 
@@ -11,7 +12,7 @@ from eximcertd.cli.decision import ask, confirmed, exit_status, say_decision, ye
 from eximcertd.cli.formatting import count, record
 from eximcertd.cli.output import print_json, say
 from eximcertd.control.caller import name_of
-from eximcertd.errors import EximcertdError, RefusedError
+from eximcertd.errors import EximcertdError, NoAnswerError, RefusedError
 
 _REVERSE = {"approve": "revoke", "revoke": "approve"}
 _MOST_SHOWN = 10
@@ -27,9 +28,19 @@ def command(ctx: click.Context, yes: bool, as_json: bool) -> None:
     A rejection is not taken back, because Exim refuses the client before and after it: approve the certificate instead.
     """
     context: Context = ctx.obj
-    with context.client() as client:
-        portions = list(client.stream("Last", {"by": name_of(os.getuid(), os.getpid())}))
+    portions: list[Any] = []
+    try:
+        with context.client() as client:
+            portions += client.stream("Last", {"by": name_of(os.getuid(), os.getpid())})
+    except NoAnswerError:
+        if context.fleet() is None:
+            raise
     decisions = [one for portion in portions for one in portion["decisions"]]
+    current = bool(portions and portions[0]["current"])
+    if context.fleet():
+        from eximcertd.cli.fleet.undoing import later  # noqa: PLC0415 - without a fleet it is not imported
+
+        decisions, current = later(context, decisions, current)
     if not decisions:
         raise EximcertdError("you have made no decision that could be taken back")
     for one in decisions[:_MOST_SHOWN]:
@@ -42,7 +53,7 @@ def command(ctx: click.Context, yes: bool, as_json: bool) -> None:
             "a decision on an authority is not taken back by undo",
             hint="use eximcertctl authority withdraw, or authority add",
         )
-    if not portions[0]["current"]:
+    if not current:
         raise RefusedError("nothing is taken back: there is a later decision on it", hint="see eximcertctl history")
     reverse = _REVERSE.get(first["verb"])
     if reverse is None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from eximcertd.acts.act import Act, Head, checked
+from eximcertd.acts.act import MOST_SETTLED, Act, Head, checked
 from eximcertd.acts.effective import BECOMES
 from eximcertd.decisions.rules import FOR_PERSONS, Case
 from eximcertd.errors import EximcertdError, Exit
@@ -175,6 +175,19 @@ def keeping_out(
         approvable = status_of(newest.get(name)) in {Status.APPROVED, Status.REVOKED} or name in approved
         verbs.setdefault(Verb.REVOKE if approvable else Verb.REJECT, []).append(name)
     return verbs
+
+
+def portions(own: Mapping[Fingerprint, Sequence[OwnDecision]]) -> list[list[Fingerprint]]:
+    """Return the fingerprints in as many portions as acts are needed: one settles at most MOST_SETTLED decisions."""
+    found: list[list[Fingerprint]] = [[]]
+    settled = 0
+    for name, ones in own.items():
+        if found[-1] and settled + len(ones) > MOST_SETTLED:
+            found.append([])
+            settled = 0
+        found[-1].append(name)
+        settled += len(ones)
+    return found
 
 
 def decide(

@@ -380,6 +380,22 @@ def test_undo_and_review_decide_for_the_fleet(site: Site, relay: RelayTwin) -> N
     assert acts(site)[-1].verb == "revoke"
 
 
+def test_undo_takes_back_the_callers_own_last_act_and_nobody_elses(
+    site: Site, relay: RelayTwin, alice: Identity, name: Fingerprint
+) -> None:
+    site.sees("mx2", name, alice.der)
+    assert site.ctl("approve", name).status == 0
+    site.home.act("approve", A, by="bob")
+    done = site.ctl("undo", "--yes")
+    assert done.status == 0, done.err
+    act = acts(site)[-1]
+    assert (act.verb, act.fingerprints, act.by) == ("revoke", (name,), "alice")
+    site.home.act("approve", name, by="bob")
+    again = site.ctl("undo", "--yes")
+    assert again.status == 7
+    assert "there is a later decision on it" in again.err
+
+
 # Authorities
 
 

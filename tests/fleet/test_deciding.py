@@ -13,7 +13,7 @@ from eximcertd.acts.act import ActError
 from eximcertd.certificates.parsing import parse
 from eximcertd.errors import Exit
 from eximcertd.fingerprint import NEVER, Fingerprint, grouped
-from eximcertd.fleet.deciding import TRIES, OutcomeUnknownError, Proposal, decide, keeping_out
+from eximcertd.fleet.deciding import TRIES, OutcomeUnknownError, Proposal, decide, keeping_out, portions
 from eximcertd.fleet.remote import ActRefusedError, MovedError, OwnDecision, RemoteError
 from eximcertd.status import Verb
 
@@ -237,6 +237,13 @@ def test_what_keeps_a_certificate_refused_depends_on_what_holds_for_it() -> None
     every = [approved, revoked, rejected, on_a_relay, here, unseen]
     verbs = keeping_out(fleet.desk(), every, [own("mx1", here, "adopt", by="by hand")])
     assert verbs == {Verb.REVOKE: [approved, revoked, on_a_relay, here], Verb.REJECT: [rejected, unseen]}
+
+
+def test_more_own_decisions_than_one_act_settles_are_several_acts() -> None:
+    names = [Fingerprint(f"{number:064X}") for number in range(3)]
+    many = {name: [own(f"mx{number}", name, "approve") for number in range(2_500)] for name in names}
+    assert portions(many) == [names[:2], names[2:]]
+    assert portions({name: [] for name in names}) == [names]
 
 
 def test_a_note_that_no_act_can_have_decides_nothing() -> None:

@@ -21,8 +21,8 @@ from eximcertd.errors import (
     RefusedError,
 )
 from eximcertd.fingerprint import Fingerprint, of_der
-from eximcertd.fleet.deciding import Proposal, decide, keeping_out, status_of
-from eximcertd.fleet.remote import RemoteError
+from eximcertd.fleet.deciding import Proposal, decide, keeping_out, portions, status_of
+from eximcertd.fleet.remote import OwnDecision, RemoteError
 from eximcertd.status import Verb
 
 if TYPE_CHECKING:
@@ -144,8 +144,12 @@ def _acts_keeping_out(
     own = here.own(names)
     acts = []
     for verb, some in keeping_out(connection.desk, names, own).items():
-        proposal = Proposal(verb, some, asked.note, here=own)
-        acts.append(decide(connection.desk, proposal, connection.signed, connection.connect))
+        every = {name: list[OwnDecision]() for name in some}
+        for one in {one.id: one for one in (*connection.desk.own(some), *own)}.values():
+            every.get(one.fingerprint, []).append(one)
+        for portion in portions(every):
+            proposal = Proposal(verb, portion, asked.note, here=own)
+            acts.append(decide(connection.desk, proposal, connection.signed, connection.connect))
     return [act for act in acts if act is not None]
 
 

@@ -41,8 +41,6 @@ _EFFECTS: Final = {
     },
 }
 _MOST_SHOWN: Final = 20
-_PORTION: Final = 2500
-"""Own decisions that one act settles; it can name 5,000."""
 
 
 @click.command("settle")
@@ -67,6 +65,7 @@ def settle(
     option gives the answer, nothing is decided.
     """
     from eximcertd.cli.fleet.connection import DeskConnection  # noqa: PLC0415 - only where it is called
+    from eximcertd.fleet.deciding import portions  # noqa: PLC0415 - the same
 
     context: Context = ctx.obj
     answers, done, status = {"refused": refused, "approved": approved}, [], 0
@@ -79,8 +78,8 @@ def settle(
             verb = answers[what] or ("later" if as_json else _asked(connection, what, own))
             if verb == "later" or not own:
                 continue
-            for portion in _portions(own):
-                answer = _decide(context, verb, portion, note, insisted(insist))
+            for names in portions(own):
+                answer = _decide(context, verb, {name: own[name] for name in names}, note, insisted(insist))
                 done.append(answer)
                 status = max(status, int(exit_status(answer)))
                 if not as_json:
@@ -165,18 +164,6 @@ def _asked(connection: DeskConnection, what: str, own: dict[Fingerprint, list[Ow
         return "later"
     answer: str = click.prompt("Answer", type=click.Choice(_ANSWERS), default="later")
     return answer
-
-
-def _portions(own: dict[Fingerprint, list[OwnDecision]]) -> list[dict[Fingerprint, list[OwnDecision]]]:
-    portions: list[dict[Fingerprint, list[OwnDecision]]] = [{}]
-    settled = 0
-    for name, ones in own.items():
-        if portions[-1] and settled + len(ones) > _PORTION:
-            portions.append({})
-            settled = 0
-        portions[-1][name] = ones
-        settled += len(ones)
-    return portions
 
 
 def _decide(
