@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 MOST_BYTES: Final = 10 << 20
 """Maximum number of bytes of certificates, in DER form, of entries without a decision."""
+MOST_ENROLLED: Final = 10_000
+"""Maximum number of certificates of entries that an authority has approved, but for those that came last."""
 _KEPT: Final = MOST_BYTES // 16 * 15
 """So many are kept where there are more, so that not every sighting removes one."""
 
@@ -111,17 +113,17 @@ class ShownCertificates:
         return fresh
 
     def _bound(self, db: sqlite3.Connection) -> None:
-        """Remove the certificates of the least recently seen undecided entries, if there are too many."""
+        """Remove the certificates of the least recently seen undecided entries, and of enrolled ones, if too many."""
+        enrolled = "SELECT s.fingerprint FROM shown s JOIN enrolment n USING (fingerprint) ORDER BY s.id DESC"
+        removed = db.execute(f"{enrolled} LIMIT -1 OFFSET ?", (MOST_ENROLLED,)).fetchall()
         rows: Sequence[tuple[str, int]] = db.execute(
             "SELECT s.fingerprint, length(s.der) FROM shown s JOIN entry e USING (fingerprint)"
             " WHERE e.standing = 'pending' ORDER BY e.last_seen"
         ).fetchall()
         self._bytes = sum(size for _, size in rows)
-        if self._bytes <= MOST_BYTES:
-            return
-        removed = []
+        kept = MOST_BYTES if self._bytes <= MOST_BYTES else _KEPT
         for fingerprint, size in rows:
-            if self._bytes <= _KEPT:
+            if self._bytes <= kept:
                 break
             removed.append((fingerprint,))
             self._bytes -= size

@@ -82,3 +82,14 @@ def test_a_directory_that_exims_user_cannot_read_is_bad(mode: int) -> None:
         status, found = check(daemon)
     assert status == 1
     assert any("every verified client gets 451" in line for line in found["error"])
+
+
+@as_root
+def test_names_of_authorities_that_exims_user_cannot_read_are_bad() -> None:
+    with looked_at() as (_, daemon):
+        names = daemon.state / "authorities"
+        names.mkdir(exist_ok=True)
+        names.chmod(0o755)
+        assert any(f"can read {names}" in line for line in check(daemon)[1]["ok"])
+        names.chmod(0o700)
+        assert any("each new client gets 451" in line for line in check(daemon)[1]["error"])

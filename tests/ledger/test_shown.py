@@ -10,10 +10,11 @@ from lab.deciding import decide
 
 from eximcertd.fingerprint import Fingerprint, of_der
 from eximcertd.ledger import Ledger
+from eximcertd.ledger.authorities import Enrolment
 from eximcertd.ledger.identities import Identity
-from eximcertd.ledger.shown import MOST_BYTES
+from eximcertd.ledger.shown import MOST_BYTES, MOST_ENROLLED
 from eximcertd.log.sighting import ShownCertificate, Sighting
-from eximcertd.status import Verb
+from eximcertd.status import Status, Verb
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -120,6 +121,21 @@ def test_the_least_recently_seen_lose_their_certificates_first_and_none_with_a_d
     assert (counts.pending, counts.unmatched) == (len(kept), len(others) - len(kept)), "the entries stay"
     assert see(ledger, others[0]) == [others[0].fingerprint], "it comes again with the next attempt"
     assert see(ledger, Sighting(decided[0].fingerprint, 1, 1, 1)) == []
+    ledger.close()
+
+
+def test_of_certificates_that_an_authority_has_approved_the_latest_are_kept(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path, unmatched_limit=2 * MOST_ENROLLED)
+    some = [shown(number, size=100) for number in range(MOST_ENROLLED + 10)]
+    see(ledger, *some)
+    authority = Fingerprint("AB" * 32)
+    rows = [Identity(one.fingerprint, "", "", "", 1 << 44, 1) for one in some]
+    ledger.authorities.enrol([Enrolment(authority, 1, (), row) for row in rows], 1)
+    ledger.close()
+    ledger = Ledger(tmp_path, unmatched_limit=2 * MOST_ENROLLED)  # it is counted at the first certificate that comes
+    see(ledger, shown(1 << 30))
+    assert set(ledger.shown.of([one.fingerprint for one in some])) == {one.fingerprint for one in some[10:]}
+    assert {entry.status for entry in ledger.entries.among([one.fingerprint for one in some])} == {Status.APPROVED}
     ledger.close()
 
 

@@ -65,16 +65,20 @@ def state(config: Config, service: User | None, exim: User | None) -> Iterator[C
     if os.geteuid() != 0:
         yield unknown(f"who can read {allowed}")
         return
-    if exim is not None:
-        if exim.may("r", allowed) and exim.may("x", allowed):
-            yield ok(f"Exim's user {exim.name} can read {allowed}")
-        else:
-            yield error(
-                f"Exim's user {exim.name} cannot read {allowed}: in the directory form every verified client gets 451",
-                f"chmod 0755 {allowed}, and 0711 or more for each directory above it",
-            )
-    if service is not None and not service.may("w", allowed):
-        yield error(f"eximcertd's user {service.name} cannot write {allowed}", f"chown {service.name} {allowed}")
+    for made, who in (
+        (allowed, "in the directory form every verified client"),
+        (directory / "authorities", "where the ACL looks twice, each new client"),
+    ):
+        if exim is not None and made.is_dir():
+            if exim.may("r", made) and exim.may("x", made):
+                yield ok(f"Exim's user {exim.name} can read {made}")
+            else:
+                yield error(
+                    f"Exim's user {exim.name} cannot read {made}: {who} gets 451",
+                    f"chmod 0755 {made}, and 0711 or more for each directory above it",
+                )
+        if service is not None and made.is_dir() and not service.may("w", made):
+            yield error(f"eximcertd's user {service.name} cannot write {made}", f"chown {service.name} {made}")
 
 
 def certificates(directory: Path, exim: User | None) -> Iterator[CheckLine]:
