@@ -6,14 +6,15 @@ import os
 import re
 import subprocess
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from lab.authorities import Signer
 from lab.ctl import ctl
 from lab.daemon import program
 from lab.desk import RelayTwin, Site, own_decision
 from lab.fleet import next_act
+from lab.snapshots import BEGIN, NAMES, check
 from lab.terminal import on_a_terminal
 
 from eximcertd.acts.act import Head
@@ -24,11 +25,10 @@ from eximcertd.text import columns
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from lab.certificates import Identity
 
-SNAPSHOTS = Path(__file__).with_name("snapshots")
-WRITE = os.environ.get("SNAPSHOTS") == "write"
 A, B, C = (Fingerprint(letter * 64) for letter in "ABC")
 NASTY = "\x1b[2Jevil\u202e"
 
@@ -47,14 +47,6 @@ def utc(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def site(tmp_path: Path) -> Site:
     """Make a fleet by files, whose machine is mx1."""
     return Site(tmp_path)
-
-
-def check(name: str, text: str) -> None:
-    """Compare a text with its snapshot; SNAPSHOTS=write writes it anew."""
-    file = SNAPSHOTS / f"{name}.txt"
-    if WRITE:
-        file.write_text(text, encoding="utf-8")
-    assert text == file.read_text(encoding="utf-8")
 
 
 # The relays
@@ -164,16 +156,31 @@ def test_what_is_decided_does_not_wait_whatever_a_relay_reports(site: Site, alic
 
 
 @pytest.mark.parametrize("width", [80, 120])
-def test_the_queue_fits_the_terminal(
-    site: Site, alice: Identity, mallory: Identity, monkeypatch: pytest.MonkeyPatch, width: int
-) -> None:
+def test_the_queue_fits_the_terminal(site: Site, monkeypatch: pytest.MonkeyPatch, width: int) -> None:
     monkeypatch.setenv("COLUMNS", str(width))
-    for number in range(5):
-        site.sees(f"mx{number}.a-long-name.example.org", of_der(alice.der), alice.der, attempts=10_000 * number + 1)
-    site.sees("mx2", of_der(mallory.der), mallory.der)
-    table = site.ctl("fleet", "pending").out.splitlines()[:3]
-    assert all(columns(line) <= width for line in table)
-    assert all(line.endswith("?") for line in table[1:])
+    for number, subject in enumerate(NAMES):
+        der = Signer(subject[:60]).der
+        at = (int(BEGIN.timestamp()) - 60 * number) * 1000
+        for relay in [f"mx{one}.a-long-name.example.org" for one in range(3)][: number % 3 + 1]:
+            site.sees(relay, of_der(der), der, attempts=10_000 * number + 1, at=at)
+    done = site.ctl("fleet", "pending")
+    assert all(columns(line) <= width for line in done.out.splitlines()[:8])
+    assert all(line.endswith("?") for line in done.out.splitlines()[1:8])
+    # The digits of made certificates are others each time.
+    check(f"fleet-pending-{width}", re.sub(r"^[0-9A-F]{16}", "0" * 16, done.out, flags=re.MULTILINE))
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_what_relays_decided_fits_the_terminal(site: Site, monkeypatch: pytest.MonkeyPatch, width: int) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    for number, name in enumerate(NAMES):
+        verb = ("approve", "reject", "revoke", "adopt")[number % 4]
+        about = Fingerprint(f"{number % 4:064X}")
+        told = own_decision(f"mx{number}", about, verb, by=name, note=name, at=int(BEGIN.timestamp()) * 1000)
+        site.tells(f"mx{number}", told)
+    done = site.ctl("fleet", "settle")
+    assert all(columns(line) <= width for line in done.out.splitlines())
+    check(f"fleet-settle-{width}", done.out)
 
 
 # What relays have decided on their own

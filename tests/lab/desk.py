@@ -61,10 +61,18 @@ class Site:
         """Return a relay's side, always the same one."""
         return self.relays.setdefault(name, self.home.relay(name))
 
-    def sees(self, name: str, fingerprint: Fingerprint, der: bytes | None = None, attempts: int = 1) -> None:
-        """Have a relay refuse a client."""
+    def sees(
+        self,
+        name: str,
+        fingerprint: Fingerprint,
+        der: bytes | None = None,
+        attempts: int = 1,
+        at: int | None = None,
+    ) -> None:
+        """Have a relay refuse a client. at: milliseconds since the epoch, or now."""
+        at = at or now()
         peer = ("[192.0.2.17]", "laptop", "a@x.example", "b@y.example")
-        seen = Sighted(name, fingerprint, attempts, now() - 60_000, now(), *peer, der)
+        seen = Sighted(name, fingerprint, attempts, at - 60_000, at, *peer, der)
         self.relay(name).sight([seen])
         self.reports(name)
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from eximcertd.fleet.remote import Sighted
 
 _EVERY: Final = 10_000
+_LONGEST: Final = 30
 
 
 @click.command("pending")
@@ -129,4 +130,6 @@ def _columns(entries: Sequence[dict[str, Any]]) -> Sequence[table.Column]:
 def _row(entry: dict[str, Any]) -> Sequence[str]:
     fingerprint, last = entry["fingerprint"][: table.SHORT], local(entry["last_seen"])
     marks = table.marks(entry)
-    return fingerprint, table.name(entry), last, table.attempts(entry["attempts"]), _relays(entry), marks
+    each = _relays(entry)
+    where = f"{len(entry['relays'])} relays" if len(entry["relays"]) > 1 and len(each) > _LONGEST else each
+    return fingerprint, table.name(entry), last, table.attempts(entry["attempts"]), where, marks

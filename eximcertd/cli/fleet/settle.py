@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 _ANSWERS: Final = ("approve", "revoke", "later")
 _EFFECTS: Final = {
     "refused": {
-        "approve": "every relay approves them, also those that have rejected or revoked them",
+        "approve": "every relay approves them, also those that refuse them now",
         "revoke": "every relay keeps them refused",
         "later": "they stay refused on those relays only, until somebody decides",
     },
