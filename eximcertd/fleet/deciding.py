@@ -239,6 +239,6 @@ def _facts(desk: Desk, proposal: Proposal, head: Head, base: int) -> Facts:
         return Facts(head, {}, (), desk.who(), desk.now(), base)
     names = set(proposal.fingerprints)
     newest = desk.newest(names)
-    own = {one.id: one for one in desk.own(names)}
-    own |= {one.id: one for one in proposal.here if one.fingerprint in names}
+    own = {one.id: one for one in proposal.here if one.fingerprint in names}
+    own |= {one.id: one for one in desk.own(names)}  # what the fleet knows of an id is not this relay's to change
     return Facts(head, newest, list(own.values()), desk.who(), desk.now(), base)

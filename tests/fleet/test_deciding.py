@@ -189,6 +189,15 @@ def test_an_own_decision_of_this_relay_counts_before_it_is_told() -> None:
     assert again is not None, "it changes no status, and settles what is open"
 
 
+def test_this_relay_cannot_pass_anothers_revocation_for_an_approval_of_its_own() -> None:
+    fleet = Fleet()
+    theirs = own("mx2", A, "revoke")
+    fleet.own = {"mx2": [theirs]}
+    with pytest.raises(ActRefusedError, match="is revoked on mx2"):
+        asked(fleet, approve(A, here=[own("mx1", A, "approve", id=theirs.id)]))
+    assert fleet.acts == []
+
+
 def test_a_lost_act_is_told_as_lost() -> None:
     fleet = Fleet()
     fleet.own = {"mx2": [own("mx2", A, "revoke", lost=True)]}
