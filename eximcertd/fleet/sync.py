@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final, NoReturn
 
 from eximcertd import __version__
 from eximcertd.errors import EximcertdError, NoAnswerError
-from eximcertd.fleet.remote import RemoteError, Report
+from eximcertd.fleet.remote import ActRefusedError, RemoteError, Report
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -40,6 +40,8 @@ _LARGEST_PORTION: Final = 900_000
 """What is handed over at once, the last in bytes of the acts' texts: a call of the control socket takes 1 MiB."""
 _MOST_PORTIONS: Final = 200
 _MOST_OFFERED: Final = 100_000
+_FROM_FLEET: Final = (RemoteError, ActRefusedError)
+"""The errors of a transport, the second for a role without the right. Others are this relay's."""
 
 
 class Sync:
@@ -77,7 +79,7 @@ class Sync:
             try:
                 with closing(self._connect()) as remote:
                     self._follow(remote)
-            except RemoteError as error:
+            except _FROM_FLEET as error:
                 self._answered()  # it has not hung: whoever was asked has refused, or a time limit has passed
                 self._tell("away", error.line())
             except EximcertdError as error:
@@ -91,38 +93,47 @@ class Sync:
         reported: object = None
         report_at = look_at = looked = took = 0.0
         while True:
-            try:
-                news = self._upload(remote)
-            except RemoteError:
-                raise
-            except EximcertdError as error:  # the fleet is to know that it is this relay which is silent
-                self._report(remote, replace(self._last, problem=error.line()))
-                raise
+            news = self._news(remote)
             now = time.monotonic()
+            failed: EximcertdError | None = None
+            if now >= look_at:  # before anything is told: what the fleet does not take from here keeps no act back
+                try:
+                    taken = self._look(remote, news.head)
+                except _FROM_FLEET as error:
+                    failed, self._problem = error, error.line()
+                else:
+                    self._pause = 1.0
+                    looked = time.monotonic()
+                    look_at = now + self._poll
+                    if taken:
+                        took = looked
+                        continue
+            news = self._upload(remote, news)
             state = (news.head, news.live, news.open, self._problem or news.problem)
-            if state != reported or now >= report_at:
+            if failed or state != reported or now >= report_at:
                 numbers = (news.head.generation, news.live, news.open)
                 self._report(remote, Report(__version__, *numbers, 0, self._problem or news.problem, news.dropped))
+                if failed:
+                    raise failed
                 self._tell("in-step", self._problem)
                 reported, report_at = state, now + self._report_every
-            if now >= look_at:
-                problem, self._problem = self._problem, ""
-                taken = self._look(remote, news.head)
-                self._pause = 1.0
-                looked = time.monotonic()
-                took, look_at = looked if taken else took, now + self._poll
-                if taken or self._problem != problem:
-                    continue
             left = min(_LOCAL_EVERY, look_at - now, report_at - now)
             until_live = news.live < news.head.generation and now - took < _PATIENCE
             if remote.wait(max(0.0, min(left, _UNTIL_LIVE) if until_live else left)):
                 time.sleep(max(0.0, looked + _BETWEEN_HINTS - time.monotonic()))
                 look_at = 0.0
 
-    def _upload(self, remote: RelaySide) -> News:
+    def _news(self, remote: RelaySide) -> News:
+        """Ask this relay; if it does not answer, the fleet is to know that it is this relay which is silent."""
+        try:
+            return self._local.news(self._revision, self._cursor)
+        except EximcertdError as error:
+            self._report(remote, replace(self._last, problem=error.line()))
+            raise
+
+    def _upload(self, remote: RelaySide, news: News) -> News:
         """Tell what is open on this relay if it has changed, and what it has seen since the last time."""
         for _ in range(_MOST_PORTIONS):
-            news = self._local.news(self._revision, self._cursor)
             if news.own is not None:
                 remote.tell(news.own)
                 self._answered()
@@ -135,6 +146,7 @@ class Sync:
             self._revision, self._cursor = news.revision, news.cursor
             if not news.sighted:
                 break
+            news = self._news(remote)
         return news
 
     def _report(self, remote: RelaySide, report: Report) -> None:
@@ -144,6 +156,7 @@ class Sync:
 
     def _look(self, remote: RelaySide, ours: Head) -> bool:
         """Hand the relay the acts that it lacks; return whether there were any. Sets the problem."""
+        self._problem = ""
         theirs = remote.head()
         self._answered()
         both = self._both_have(remote, theirs, ours)
@@ -198,7 +211,7 @@ class Sync:
                 if answer.generation <= after:
                     break
                 after, taken = answer.generation, True
-        except (NoAnswerError, RemoteError):
+        except (NoAnswerError, *_FROM_FLEET):
             raise
         except EximcertdError as error:
             self._problem = f"this relay refuses what follows act {after}: {error.line()}"

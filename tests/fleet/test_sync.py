@@ -18,7 +18,7 @@ from eximcertd.config import FleetSettings
 from eximcertd.errors import EximcertdError, NoAnswerError, NotPermittedError
 from eximcertd.fingerprint import Fingerprint
 from eximcertd.fleet.local import News, Taken
-from eximcertd.fleet.remote import OwnDecision, RemoteError, Report, Sighted
+from eximcertd.fleet.remote import ActRefusedError, OwnDecision, RemoteError, Report, Sighted
 from eximcertd.fleet.sync import Sync
 
 if TYPE_CHECKING:
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from eximcertd.fleet.remote import RelaySide
 
 A, B, C = (Fingerprint(digit * 64) for digit in "ABC")
+
+OFTEN = timedelta(seconds=0.05)
 
 
 class Relay:
@@ -103,8 +105,7 @@ class Syncing:
         self.said: list[str] = []
         self._stopped = False
         self._connect = connect
-        often = timedelta(seconds=0.05)
-        settings = settings or FleetSettings("mx1", service="x", poll=often, report=often)
+        settings = settings or FleetSettings("mx1", service="x", poll=OFTEN, report=OFTEN)
         self._sync = Sync(relay, self._connected, settings, self._answered, self._say)
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
@@ -160,6 +161,10 @@ def start() -> Iterator[Callable[..., Syncing]]:
 
 def fleet_to(fleet: Fleet) -> Callable[[], RelaySide]:
     return lambda: fleet.relay("mx1")
+
+
+def quick(home: Home) -> FleetSettings:
+    return home.settings()._replace(poll=OFTEN, report=OFTEN)
 
 
 def reported(fleet: Fleet) -> Report:
@@ -265,8 +270,7 @@ def test_a_directory_that_is_not_up_to_date_is_no_loss(tmp_path: Path, start: Ca
     relay.acts = [home.act("approve", A), home.act("approve", B)]
     aside = tmp_path / "aside"
     acts = home.directory / "acts"
-    often = timedelta(seconds=0.05)
-    start(relay, lambda: home.relay("mx1"), home.settings()._replace(poll=often, report=often))
+    start(relay, lambda: home.relay("mx1"), quick(home))
     until(lambda: relay.states and relay.states[-1] == ("in-step", ""), "it is in step")
     home.file(2).rename(aside)
     told = "the directory is not up to date: it ends with act 1, and this relay has act 2"
@@ -288,7 +292,7 @@ def test_other_acts_in_a_restored_directory_are_followed(tmp_path: Path, start: 
     relay.acts = [home.act("approve", A), home.act("approve", B)]
     home.file(2).unlink()
     other = home.act("reject", B)
-    start(relay, lambda: home.relay("mx1"), home.settings())
+    start(relay, lambda: home.relay("mx1"), quick(home))
     until(lambda: relay.acts[1:] == [other], "the relay has the other act")
     assert relay.backs == [1]
 
@@ -376,3 +380,43 @@ def test_a_fleet_that_does_not_give_what_it_says_it_has_is_not_believed(
     start(relay, lambda: Liar(fleet, "mx1"))
     until(lambda: ("away", "the fleet has acts up to 3, and does not give act 1") in relay.states, "it is told")
     assert relay.backs == []
+
+
+def test_a_fleet_that_takes_no_report_keeps_no_act_back(tmp_path: Path, start: Callable[..., Syncing]) -> None:
+    home, relay = Home(tmp_path), Relay()
+    home.act("approve", A)
+    (home.directory / "relays/mx1.json").mkdir(parents=True)  # in the place of the file
+    start(relay, lambda: home.relay("mx1"), quick(home))
+    until(lambda: len(relay.acts) == 1, "the relay has the act")
+    until(lambda: relay.states and relay.states[-1][0] == "away", "it is told")
+    home.act("revoke", A)
+    until(lambda: len(relay.acts) == 2, "the relay has the next act", limit=20)
+    assert relay.states[-1][1].endswith("Is a directory")
+
+
+def test_an_act_that_cannot_be_read_keeps_no_report_back(tmp_path: Path, start: Callable[..., Syncing]) -> None:
+    home, relay = Home(tmp_path), Relay()
+    home.act("approve", A)
+    home.file(1).write_text("torn")
+    relay.own = [own := OwnDecision("mx1", str(uuid.uuid4()), A, "revoke", "carol", 5, "", 0)]
+    syncing = start(relay, lambda: home.relay("mx1"), quick(home))
+    until(lambda: relay.states, "it is told")
+    assert relay.states[0][0] == "away"
+    desk = home.desk()
+    home.file(1).unlink()
+    (state,) = desk.relays()
+    assert state.report is not None
+    assert "00000001.act: an act is malformed" in state.report.problem
+    assert list(desk.own()) == [own]
+    assert len(syncing.said) == 1
+
+
+def test_a_role_without_the_right_is_told(fleet: Fleet, start: Callable[..., Syncing]) -> None:
+    class Powerless(type(fleet.relay("mx1"))):  # type: ignore[misc]
+        def report(self, _: Report) -> None:
+            raise ActRefusedError("permission denied for function report")
+
+    relay = Relay()
+    start(relay, lambda: Powerless(fleet, "mx1"))
+    until(lambda: ("away", "permission denied for function report") in relay.states, "it is told")
+    assert relay.acts == fleet.acts
