@@ -28,19 +28,7 @@ def command(ctx: click.Context, yes: bool, as_json: bool) -> None:
     A rejection is not taken back, because Exim refuses the client before and after it: approve the certificate instead.
     """
     context: Context = ctx.obj
-    portions: list[Any] = []
-    try:
-        with context.client() as client:
-            portions += client.stream("Last", {"by": name_of(os.getuid(), os.getpid())})
-    except NoAnswerError:
-        if context.fleet() is None:
-            raise
-    decisions = [one for portion in portions for one in portion["decisions"]]
-    current = bool(portions and portions[0]["current"])
-    if context.fleet():
-        from eximcertd.cli.fleet.undoing import later  # noqa: PLC0415 - without a fleet it is not imported
-
-        decisions, current = later(context, decisions, current)
+    decisions, current = _last(context)
     if not decisions:
         raise EximcertdError("you have made no decision that could be taken back")
     for one in decisions[:_MOST_SHOWN]:
@@ -65,3 +53,25 @@ def command(ctx: click.Context, yes: bool, as_json: bool) -> None:
     answer = ask(context, reverse, fingerprints, f"takes back the decision of {first['at']}")
     (print_json if as_json else say_decision)(answer)
     ctx.exit(int(exit_status(answer)))
+
+
+def _last(context: Context) -> tuple[list[dict[str, Any]], bool]:
+    """Return the last decision of the caller, in a fleet the last act if that is later, and whether it still counts."""
+    portions: list[Any] = []
+    try:
+        with context.client() as client:
+            portions += client.stream("Last", {"by": name_of(os.getuid(), os.getpid())})
+    except NoAnswerError:
+        if context.fleet() is None:
+            raise
+    decisions = [one for portion in portions for one in portion["decisions"]]
+    current = bool(portions and portions[0]["current"])
+    if context.fleet():
+        from eximcertd.cli.fleet.undoing import later  # noqa: PLC0415 - without a fleet it is not imported
+
+        try:
+            decisions, current = later(context, decisions, current)
+        except EximcertdError:
+            if not decisions:  # else this relay's own last decision is shown, and can be taken back
+                raise
+    return decisions, current

@@ -396,6 +396,14 @@ def test_undo_takes_back_the_callers_own_last_act_and_nobody_elses(
     assert "there is a later decision on it" in again.err
 
 
+def test_without_the_fleet_undo_takes_back_what_was_decided_here(site: Site, relay: RelayTwin) -> None:
+    relay.see(A, certificate("CN=laptop"))
+    assert site.ctl("approve", A, "--here").status == 0
+    shutil.rmtree(site.home.directory)
+    assert site.ctl("undo", "--yes").status == 6, "the fleet does not know it"
+    assert relay.entries[A]["standing"] == "revoked"
+
+
 # Authorities
 
 
