@@ -59,12 +59,13 @@ class Cluster:
     of: another cluster; this one is a streaming standby of it. host: the host of a Network that it runs on.
     """
 
-    def __init__(self, *, of: Cluster | None = None, host: Host | None = None) -> None:
+    def __init__(self, *, of: Cluster | None = None, host: Host | None = None, connections: int = 100) -> None:
         self.directory = Path(tempfile.mkdtemp(prefix="fleet-", dir="/tmp"))
         self.directory.chmod(0o755)
         self.data = self.directory / "data"
         self.port = _free_port()
         self._of = of
+        self._connections = connections
         self._prefix = host.enter if host else []
         self.address = host.address if host else "127.0.0.1"
         self._people: dict[str, Identity] = of._people if of else {}
@@ -110,6 +111,7 @@ class Cluster:
             "ssl_ca_file": "ca.crt",
             "fsync": "off",
             "shared_buffers": "32MB",
+            "max_connections": self._connections,
             "tcp_keepalives_idle": 5,
             "tcp_user_timeout": 20000,
         }
@@ -142,6 +144,12 @@ class Cluster:
             self._process.send_signal(how)
             self._process.wait(60)
             self._process = None
+
+    def processes(self) -> list[int]:
+        """Return the process ids of the server and its backends."""
+        assert self._process is not None
+        children = Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children").read_text()
+        return [self._process.pid, *map(int, children.split())]
 
     @property
     def running(self) -> bool:
