@@ -37,7 +37,7 @@ _CONNECTION: Final[dict[str, Any]] = {
     "gssencmode": "disable",  # else a Kerberos ticket is enough for a connection without TLS
     "target_session_attrs": "read-write",
     "keepalives_count": 3,
-    "options": "-c statement_timeout=15s -c lock_timeout=10s -c idle_in_transaction_session_timeout=60s",
+    "options": "-c jit=off -c statement_timeout=15s -c lock_timeout=10s -c idle_in_transaction_session_timeout=60s",
 }
 _MOVED: Final = "FL001"
 _REFUSED: Final = "FL002"

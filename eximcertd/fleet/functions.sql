@@ -123,14 +123,15 @@ BEGIN
   UPDATE fleet.head SET generation = a.generation, hash = own_hash;
 END $$;
 
--- Locks the caller's own row; what a relay writes waits for no standby.
+-- Locks the caller's own row; what a relay writes waits for no standby. Its name is used in place of session_user, whose
+-- type, name, would keep the indexes from being used.
 CREATE OR REPLACE FUNCTION fleet.as_relay() RETURNS fleet.relay LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
   r fleet.relay;
 BEGIN
   PERFORM set_config('synchronous_commit', 'local', true);
-  SELECT * INTO r FROM fleet.relay WHERE name = session_user FOR UPDATE;
+  SELECT * INTO r FROM fleet.relay WHERE name = session_user::text FOR UPDATE;
   IF NOT FOUND THEN
     RAISE '% is no relay of this fleet', session_user USING ERRCODE = '42501';
   END IF;
@@ -143,12 +144,13 @@ SET search_path = pg_catalog, pg_temp AS $$ SELECT (extract(epoch FROM clock_tim
 -- Replaces what is known of the caller's own decisions: at most 10,000, those that reject or revoke first.
 CREATE OR REPLACE FUNCTION fleet.tell(own jsonb) RETURNS void LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  r fleet.relay := fleet.as_relay();
 BEGIN
-  PERFORM fleet.as_relay();
-  DELETE FROM fleet.own WHERE relay = session_user;
-  INSERT INTO fleet.own SELECT session_user, id, decode(fingerprint, 'hex'), verb, left(by, 100),
+  DELETE FROM fleet.own WHERE relay = r.name;
+  INSERT INTO fleet.own SELECT r.name, id, decode(fingerprint, 'hex'), verb, left(by, 100),
       least(at, fleet.now_ms()), left(note, 1000), greatest(base, 0), lost
-    FROM jsonb_to_recordset(own) AS r(id uuid, fingerprint text, verb text, by text, at bigint, note text, base bigint,
+    FROM jsonb_to_recordset(own) AS n(id uuid, fingerprint text, verb text, by text, at bigint, note text, base bigint,
       lost boolean)
     ORDER BY verb IN ('approve', 'adopt'), at LIMIT 10000
     ON CONFLICT DO NOTHING;
@@ -168,7 +170,7 @@ BEGIN
     RAISE 'at most 500 clients at once' USING ERRCODE = '22023';
   END IF;
   INSERT INTO fleet.sighting AS s (relay, fingerprint, attempts, first_seen, last_seen, host, helo, sender, recipient, der)
-    SELECT DISTINCT ON (fingerprint) session_user, decode(fingerprint, 'hex'), attempts, least(first_seen, present),
+    SELECT DISTINCT ON (fingerprint) r.name, decode(fingerprint, 'hex'), attempts, least(first_seen, present),
       least(last_seen, present), left(host, 255), left(helo, 255), left(sender, 320), left(recipient, 320),
       decode(der, 'base64')
     FROM jsonb_to_recordset(seen) AS n(fingerprint text, attempts bigint, first_seen bigint, last_seen bigint, host text,
@@ -179,30 +181,31 @@ BEGIN
       recipient = excluded.recipient, der = coalesce(excluded.der, s.der);
   FOREACH with_certificate IN ARRAY ARRAY[false, true] LOOP
     SELECT count(*) - r.quota INTO excess FROM fleet.sighting
-      WHERE relay = session_user AND matched = with_certificate;
+      WHERE relay = r.name AND matched = with_certificate;
     IF excess > 0 THEN
-      DELETE FROM fleet.sighting WHERE relay = session_user AND fingerprint IN (SELECT fingerprint FROM fleet.sighting
-        WHERE relay = session_user AND matched = with_certificate ORDER BY last_seen, fingerprint LIMIT excess);
-      UPDATE fleet.relay SET dropped = dropped + excess WHERE name = session_user;
+      DELETE FROM fleet.sighting WHERE relay = r.name AND fingerprint IN (SELECT fingerprint FROM fleet.sighting
+        WHERE relay = r.name AND matched = with_certificate ORDER BY last_seen, fingerprint LIMIT excess);
+      UPDATE fleet.relay SET dropped = dropped + excess WHERE name = r.name;
     END IF;
   END LOOP;
 END $$;
 
 CREATE OR REPLACE FUNCTION fleet.report(report jsonb) RETURNS void LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  r fleet.relay := fleet.as_relay();
 BEGIN
-  PERFORM fleet.as_relay();
-  UPDATE fleet.relay r SET seen_at = clock_timestamp(), version = left(n.version, 40), received = n.received,
+  UPDATE fleet.relay SET seen_at = clock_timestamp(), version = left(n.version, 40), received = n.received,
       live = n.live, own = n.own, problem = left(n.problem, 500),
       left_out = n.dropped, skew = n.clock - fleet.now_ms()
     FROM jsonb_to_record(report.report) AS n(version text, received bigint, live bigint, own integer, problem text,
-      dropped bigint, clock bigint) WHERE r.name = session_user;
+      dropped bigint, clock bigint) WHERE name = r.name;
 END $$;
 
 -- What waits: no act has decided on it. Of what is without a certificate, the 20,000 newest rows are looked at. The
 -- certificate comes in one row of each fingerprint.
 CREATE OR REPLACE FUNCTION fleet.pending(most integer) RETURNS TABLE (fingerprint bytea, place bigint)
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE sql STABLE ROWS 50 SET search_path = pg_catalog, pg_temp AS $$
   WITH waiting AS (
     SELECT s.fingerprint, s.matched, s.last_seen FROM fleet.sighting s WHERE s.matched
     UNION ALL

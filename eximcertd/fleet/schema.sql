@@ -55,7 +55,9 @@ CREATE TABLE fleet.sighting (relay text REFERENCES fleet.relay ON DELETE CASCADE
   matched boolean NOT NULL GENERATED ALWAYS AS (der IS NOT NULL) STORED, PRIMARY KEY (relay, fingerprint));
 CREATE INDEX ON fleet.sighting (fingerprint);
 CREATE INDEX ON fleet.sighting (relay, matched, last_seen);
-CREATE INDEX ON fleet.sighting (matched, last_seen);
+-- Partial, so that no plan for one relay's rows goes through those of all.
+CREATE INDEX ON fleet.sighting (last_seen) WHERE NOT matched;
+CREATE INDEX ON fleet.sighting (fingerprint, last_seen) WHERE matched;
 
 CREATE FUNCTION fleet.unchanged() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
