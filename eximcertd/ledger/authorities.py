@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from eximcertd.fingerprint import Fingerprint
-from eximcertd.ledger.identities import KEEP, Identity
+from eximcertd.ledger.identities import KEEP, Identity, bound
 from eximcertd.ledger.store import in_portions
 from eximcertd.status import Status
 
@@ -180,11 +180,19 @@ class Authorities:
         with self._store.reading() as db:
             return [Fingerprint(row[0]) for row in in_portions(db, statement, [str(one) for one in serials])]
 
-    def names(self, fingerprint: Fingerprint) -> tuple[str, ...]:
-        """Return the alternative names of an enrolled certificate."""
+    def bound_by(self, fingerprint: Fingerprint) -> list[Denial]:
+        """Return what a denial of an enrolled certificate binds; nothing for one that is not enrolled."""
+        query = (
+            "SELECT n.authority, i.subject, n.names, i.spki FROM enrolment n JOIN identity i USING (fingerprint)"
+            " WHERE n.fingerprint = ?"
+        )
         with self._store.reading() as db:
-            row = db.execute("SELECT names FROM enrolment WHERE fingerprint = ?", (fingerprint,)).fetchone()
-        return tuple(json.loads(row[0])) if row else ()
+            rows = db.execute(query, (fingerprint,)).fetchall()
+        return [
+            Denial(fingerprint, Fingerprint(authority), kind, value)
+            for authority, subject, names, key in rows
+            for kind, value in bound(subject, json.loads(names), key)
+        ]
 
     def each(self, portion: int) -> Iterator[list[tuple[Fingerprint, str, tuple[str, ...], str]]]:
         """Yield fingerprint, subject, alternative names and key (as Identity) of all that is enrolled, in portions."""

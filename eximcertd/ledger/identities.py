@@ -111,5 +111,11 @@ class Identities:
         return [Identity(Fingerprint(row[0]), *row[1:]) for row in rows]
 
 
+def bound(subject: str, names: Iterable[str], key: str) -> list[tuple[str, str]]:
+    """Return what a denial of a certificate binds, and what a new one must not have: (kind, value)."""
+    values = [("subject", subject.lower()), *(("name", name.lower()) for name in names), ("key", key)]
+    return [(kind, value) for kind, value in values if value]
+
+
 def _milliseconds(at: datetime | None) -> int | None:
     return None if at is None else int(at.timestamp() * 1000)

@@ -21,7 +21,7 @@ from eximcertd.errors import EximcertdError, RefusedError
 from eximcertd.events import Event
 from eximcertd.fingerprint import Fingerprint
 from eximcertd.ledger.authorities import Denial, Enrolment
-from eximcertd.ledger.identities import Identity
+from eximcertd.ledger.identities import Identity, bound
 from eximcertd.publication.allowed_directory import AllowedDirectory, DirectoryError
 from eximcertd.publication.ending import end_withdrawn
 from eximcertd.status import Status, Verb
@@ -177,7 +177,7 @@ class Enrolling:
         if isinstance(found, str):
             return found
         of = parse(der)
-        denial = self._ledger.authorities.denied(_bound(of.subject, of.names, of.spki))
+        denial = self._ledger.authorities.denied(bound(of.subject, of.names, of.spki))
         return f"its {denial.kind} is that of {denial.fingerprint}, which was denied" if denial else ""
 
     def _vouched(self, name: Fingerprint, der: bytes) -> Enrolment | None:
@@ -185,7 +185,7 @@ class Enrolling:
         if isinstance(found, str):
             return None
         certificate = parse(der)
-        if self._ledger.authorities.denied(_bound(certificate.subject, certificate.names, certificate.spki)):
+        if self._ledger.authorities.denied(bound(certificate.subject, certificate.names, certificate.spki)):
             return None
         begins, ends = (int(at.timestamp() * 1000) for at in (found.not_before, found.not_after))
         identity = Identity(name, certificate.spki, certificate.subject, certificate.issuer, ends, begins)
@@ -198,11 +198,8 @@ class Enrolling:
 
         what: "name", "key", "certificate" (neither), or "" for both. It counts once that is denied.
         """
-        authority = self._ledger.authorities.among([fingerprint]).get(fingerprint)
-        if authority is not None:
-            of = self._ledger.identities.among([fingerprint])[fingerprint]
-            values = _bound(of.subject, self._ledger.authorities.names(fingerprint), of.spki)
-        elif certificate is not None and der is not None and self.approved:
+        denials = self._ledger.authorities.bound_by(fingerprint)
+        if not denials and certificate is not None and der is not None and self.approved:
             from eximcertd.authorities.leaf import verify  # noqa: PLC0415 - see reload
 
             # a CRL that cannot be read, and patterns, concern what is enrolled and not what is denied
@@ -210,14 +207,12 @@ class Enrolling:
             found = verify(der, unlimited, datetime.now(UTC), {})
             if isinstance(found, str):
                 return []
-            authority = found.authority.fingerprint
-            values = _bound(certificate.subject, certificate.names, certificate.spki)
-        else:
-            return []
+            values = bound(certificate.subject, certificate.names, certificate.spki)
+            denials = [Denial(fingerprint, found.authority.fingerprint, *value) for value in values]
         kinds = {"name": {"subject", "name"}, "key": {"key"}, "certificate": set()}.get(
             what, {"subject", "name", "key"}
         )
-        denials = [Denial(fingerprint, authority, kind, value) for kind, value in values if kind in kinds]
+        denials = [one for one in denials if one.kind in kinds]
         self._ledger.authorities.deny(denials)
         return denials
 
@@ -227,11 +222,11 @@ class Enrolling:
         The subject counts for a certificate without other names only: many clients can have one.
         """
         named = {one.fingerprint for one in denials if one.kind == "name"}
-        bound = {(one.kind, one.value) for one in denials if one.kind != "subject" or one.fingerprint not in named}
+        values = {(one.kind, one.value) for one in denials if one.kind != "subject" or one.fingerprint not in named}
         found: list[Fingerprint] = []
-        for portion in self._ledger.authorities.each(_PORTION) if bound else ():
+        for portion in self._ledger.authorities.each(_PORTION) if values else ():
             found += [
-                name for name, subject, names, key in portion if not bound.isdisjoint(_bound(subject, names, key))
+                name for name, subject, names, key in portion if not values.isdisjoint(bound(subject, names, key))
             ]
             await asyncio.sleep(0)
         if found:
@@ -291,9 +286,3 @@ class Enrolling:
                 SUBJECT=one.name,
             )
         self._told = problems
-
-
-def _bound(subject: str, names: Iterable[str], key: str) -> list[tuple[str, str]]:
-    """Return what a denial of a certificate binds, and what a new one must not have: (kind, value)."""
-    values = [("subject", subject.lower()), *(("name", name.lower()) for name in names), ("key", key)]
-    return [(kind, value) for kind, value in values if value]

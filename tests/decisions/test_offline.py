@@ -18,7 +18,10 @@ from eximcertd.errors import LedgerError
 from eximcertd.events import Event
 from eximcertd.fingerprint import Fingerprint
 from eximcertd.ledger import Ledger
+from eximcertd.ledger.authorities import Enrolment
 from eximcertd.ledger.decisions import Decision
+from eximcertd.ledger.identities import Identity
+from eximcertd.log.sighting import Sighting
 from eximcertd.status import Status, Verb
 
 if TYPE_CHECKING:
@@ -62,6 +65,19 @@ def offline(tmp_path: Path) -> Iterator[Offline]:
     offline = Offline(tmp_path)
     yield offline
     offline.ledger.close()
+
+
+def test_the_next_certificate_of_a_client_that_an_authority_had_approved_stays_refused_too(offline: Offline) -> None:
+    ledger, authority = offline.ledger, Fingerprint("AB" * 32)
+    ledger.sightings.record("f", "1", [Sighting(ONE, 1, 1, 1)], lambda _: True)
+    row = Identity(ONE, "key", "CN=laptop", "CN=Site CA", 1 << 44, 1)
+    ledger.authorities.enrol([Enrolment(authority, 1, ("Laptop.example",), row)], 1)
+    offline.write(ONE)
+    for _ in range(2):  # at each start
+        offline.take()
+    assert offline.status(ONE) == [Status.REVOKED]
+    for value in (("key", "key"), ("name", "laptop.example"), ("subject", "cn=laptop")):
+        assert ledger.authorities.denied([value])
 
 
 def test_a_decision_is_kept_with_who_when_and_why(offline: Offline) -> None:
