@@ -56,6 +56,8 @@ def decided(entry: dict[str, Any]) -> Iterator[str]:
     decision = entry["decision"]
     if decision is not None:
         yield _cut(_INDENT + _decision(decision))
+    if entry.get("here"):
+        yield f"{_INDENT}decided here, and not settled in the fleet"
     if entry["revoke_at"]:
         yield f"{_INDENT}will be revoked on {local(entry['revoke_at'])}"
     yield from _warnings(entry)
@@ -87,6 +89,8 @@ def whole(entry: dict[str, Any], history: Iterable[dict[str, Any]]) -> Iterator[
     if entry["from"]:
         for key in ("host", "helo", "sender", "recipient"):
             yield from _field(key, entry["from"][key] or "(none)")
+    if entry.get("here"):
+        yield from _field("fleet", "decided here: this relay's own decision, which the fleet has not settled")
     if entry["revoke_at"]:
         yield from _field("revoked", f"automatically on {local(entry['revoke_at'])}")
     yield from _warnings(entry)
@@ -169,7 +173,8 @@ def _decision(decision: dict[str, Any]) -> str:
     }  # fmt: skip
     verb = past.get(decision["verb"] or "", decision["verb"] or "")
     note = f": {decision['note']}" if decision["note"] else ""
-    return f"{local(decision['at'])}  {verb} by {decision['by'].removeprefix('by ')}{note}"
+    fleet = f" (fleet, {decision['generation']})" if decision.get("generation") else ""
+    return f"{local(decision['at'])}  {verb} by {decision['by'].removeprefix('by ')}{fleet}{note}"
 
 
 def _field(name: str, value: str) -> Iterator[str]:

@@ -58,6 +58,8 @@ def _lines(status: dict[str, Any]) -> Iterator[tuple[str, str, bool]]:
     yield "rejected", f"{counts['rejected']:,}", False
     yield "revoked", f"{counts['revoked']:,}", False
     yield from _allowlist(status["allowlist"])
+    if status.get("fleet"):
+        yield from _fleet(status["fleet"])
 
 
 def _log(log: dict[str, Any]) -> Iterator[tuple[str, str, bool]]:
@@ -83,6 +85,24 @@ def _allowlist(allowlist: dict[str, Any]) -> Iterator[tuple[str, str, bool]]:
     for fingerprint in allowlist["removed_by_hand"]:
         yield "", digits(fingerprint), False
         yield "", "was removed by hand, from the macro file or the directory: approve or revoke it", True
+
+
+def _fleet(fleet: dict[str, Any]) -> Iterator[tuple[str, str, bool]]:
+    link = fleet["link"] or {"state": "", "problem": "", "since": None}
+    acts = f"generation {fleet['generation']:,}, live {fleet['live']:,}"
+    if link["state"] == "in-step":
+        yield "fleet", f"{clean(fleet['relay'])}: in step with {acts}, {local(link['heard'])}", False
+    elif link["state"]:
+        yield "fleet", f"{clean(fleet['relay'])}: AWAY since {local(link['since'])}; it has {acts}", True
+    else:
+        yield "fleet", f"{clean(fleet['relay'])}: eximcertd-fleet has not reported; this relay has {acts}", True
+    if fleet["open"]:
+        yield "", f"{count(fleet['open'], 'decision')} of this relay to be settled: eximcertctl fleet settle", False
+    if fleet["held"]:
+        yield "", f"act {fleet['held']} waits: eximcertctl fleet accept {fleet['held']}", True
+    for problem in (fleet["problem"], link["problem"]):
+        if problem:
+            yield "", clean(problem), True
 
 
 def _form(allowlist: dict[str, Any]) -> str:

@@ -26,6 +26,7 @@ _MEANINGS: Final = {
     "+": "renews an approved certificate",
     "?": "only the client has shown it, and its name is a claim: ask its owner for the fingerprint",
     "=": "another entry has the same name",
+    "@": "decided here: this relay's own decision, which the fleet has not settled",
 }
 _LONGEST_COUNT: Final = 99_999
 _LONGEST_IPV4: Final = 15
@@ -127,6 +128,7 @@ def marks(entry: dict[str, Any]) -> str:
         "+": entry["renews"],
         "?": (entry["certificate"] or {}).get("source") == "attempt",
         "=": entry.get("same_name"),
+        "@": entry.get("here"),
     }
     return "".join(mark for mark, condition in there.items() if condition)
 

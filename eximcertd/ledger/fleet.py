@@ -33,9 +33,11 @@ PORTION: Final = 500
 """Fingerprints, or acts, of one transaction."""
 
 _LISTED: Final = f"SELECT count(*) FROM entry INDEXED BY entry_wanted WHERE {WANTED}"  # noqa: S608 - a constant
-_GOING: Final = f"SELECT count(*) FROM entry WHERE confirmed = 1 AND {WANTED} AND fingerprint IN (%s)"  # noqa: S608 - a constant
+_GOING: Final = (
+    f"SELECT count(*) FROM entry INDEXED BY entry_wanted WHERE confirmed = 1 AND {WANTED} AND fingerprint IN (%s)"  # noqa: S608 - a constant
+)
 _ENDING: Final = (
-    "SELECT count(*) FROM enrolment n JOIN entry e USING (fingerprint)"  # noqa: S608 - a constant
+    "SELECT count(*) FROM enrolment n CROSS JOIN entry e USING (fingerprint)"  # noqa: S608 - a constant
     f" WHERE n.authority = ? AND e.confirmed = 1 AND {WANTED}"
 )
 _JOIN: Final = (

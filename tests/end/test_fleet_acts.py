@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import sqlite3
+import subprocess
 import threading
 from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from lab.authorities import Signer
 from lab.callers import as_nobody
 from lab.control import CallError, Control
 from lab.daemon import Eximcertd
@@ -18,10 +21,14 @@ from lab.smtp import ask
 from lab.wait import until
 
 from eximcertd.acts.act import Act, Head
-from eximcertd.fingerprint import NEVER
+from eximcertd.acts.signature import sign
+from eximcertd.authorities.system_bundle import BUNDLES
+from eximcertd.certificates.reading import certificates
+from eximcertd.fingerprint import NEVER, of_der
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from lab.certificates import Identity
     from lab.exim import EximServer
@@ -91,6 +98,15 @@ def test_a_revocation_on_the_relay_holds_against_the_fleet_and_is_told_to_it(rel
     take(relay, next_act(head(relay), "approve", alice.fingerprint))
     assert ask(relay.exim.port, alice).refused
     assert call(relay, "FleetStatus", fingerprints=[alice.fingerprint])["own"] == [own]
+    call(relay, "FleetState", state="in-step", since=0, problem="")
+    said = relay.ctl("status").stdout
+    assert "mx1: in step with generation 2, live 2" in said
+    assert "1 decision of this relay to be settled: eximcertctl fleet settle" in said
+    assert "@ decided here" in relay.ctl("list", "--standing", "revoked").stdout
+    assert "approved by alice (fleet, 2)" in relay.ctl("history").stdout
+    call(relay, "FleetState", state="away", since=0, problem="no route to host")
+    assert "AWAY since" in (said := relay.ctl("status").stdout)
+    assert "no route to host" in said
     take(relay, next_act(head(relay), "approve", alice.fingerprint, settles=[own["id"]]))
     assert ask(relay.exim.port, alice).accepted
     assert call(relay, "FleetNews")["open"] == 0
@@ -170,6 +186,62 @@ def test_acts_that_the_fleet_has_lost_stay_in_force_here_and_are_told(relay: Exi
     assert call(relay, "FleetNews")["own"] == [own]
     with pytest.raises(CallError, match="cannot go back to 7"):
         take(relay, back_to=7)
+
+
+def test_where_signers_is_set_an_act_counts_only_with_the_signature_of_who_decided(
+    exim: EximServer, alice: Identity, tmp_path: Path
+) -> None:
+    keys = {who: key(tmp_path / who) for who in ("alice", "mallory")}
+    signers = exim.directory / "signers"
+    signers.write_text(f"alice {keys['alice'].with_suffix('.pub').read_text()}")
+    with Eximcertd(exim, {"fleet": FLEET["fleet"] | {"signers": str(signers)}}) as daemon:
+        act = next_act(Head(), "approve", alice.fingerprint)
+        for wrong in (act, signed(act, keys["mallory"]), replace(signed(act, keys["alice"]), note="another")):
+            with pytest.raises(CallError, match=r"is not signed|is not valid"):
+                take(daemon, wrong)
+            assert head(daemon).generation == 0
+        assert "act 1 by alice" in call(daemon, "FleetNews")["problem"]
+        take(daemon, signed(act, keys["alice"]))
+        assert ask(exim.port, alice).accepted
+        following = next_act(head(daemon), "reject", MANY[0])
+        with pytest.raises(CallError, match="is not valid"):
+            take(daemon, replace(following, signature=signed(act, keys["alice"]).signature))
+
+
+def key(file: Path) -> Path:
+    subprocess.run(["/usr/bin/ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", file], check=True)
+    return file
+
+
+def signed(act: Act, key: Path) -> Act:
+    return replace(act, signature=sign(act.text(), key))
+
+
+def test_the_fleet_approves_an_authority_and_withdraws_it_and_a_public_ca_is_refused_here(
+    exim: EximServer,
+) -> None:
+    site = Signer("Site CA")
+    public = next(der for _, der in certificates(bytes(BUNDLES[0])))
+    with Eximcertd(exim, FLEET) as daemon:
+        take(daemon, next_act(head(daemon), "authorize", site.fingerprint, detail=detail(site.der)))
+        [shown] = daemon.json("authority", "list")
+        assert (shown["standing"], shown["by"], shown["names"]) == ("approved", "alice", ["*.example"])
+        take(daemon, next_act(head(daemon), "withdraw", site.fingerprint))
+        assert [one["standing"] for one in daemon.json("authority", "list")] == ["withdrawn"]
+        take(daemon, next_act(head(daemon), "authorize", site.fingerprint, detail=detail(site.der)))
+        assert call(daemon, "FleetNews")["problem"] == ""
+        withdrawn = {"fingerprint": site.fingerprint, "note": "", "request": "1"}
+        call(daemon, "WithdrawAuthority", **withdrawn)
+        take(daemon, next_act(head(daemon), "authorize", site.fingerprint, detail=detail(site.der)))
+        assert [one["standing"] for one in daemon.json("authority", "list")] == ["withdrawn"]
+        assert "withdrawn on this relay by" in call(daemon, "FleetNews")["problem"]
+        take(daemon, next_act(head(daemon), "authorize", of_der(public), detail=detail(public)))
+        assert len(daemon.json("authority", "list")) == 1
+        assert "belongs to the public CA" in call(daemon, "FleetNews")["problem"]
+
+
+def detail(der: bytes) -> str:
+    return f"{base64.b64encode(der).decode()} *.example"
 
 
 def test_an_act_that_empties_the_list_waits_until_a_person_accepts_it(relay: Eximcertd) -> None:
