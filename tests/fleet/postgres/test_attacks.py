@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 import psycopg
 import pytest
 from lab.fleet import next_act
+from lab.wait import until
 from psycopg.types.json import Jsonb
 
 from eximcertd.acts.act import ActError, Head
@@ -277,3 +278,28 @@ def test_text_of_strangers_is_taken_whatever_it_is(fleet: FleetDatabase) -> None
     relay.sight([Sighted(MX1, A, 1, 1, 1, helo="a\x00b\udc80\x1b[31m", sender="x" * 5000)])
     (one,) = fleet.desk().sighted([A])
     assert (one.helo, len(one.sender or "")) == ("a\\x00b\\udc80\\x1b[31m", 320)
+
+
+def test_a_report_of_clients_does_not_read_those_of_other_relays(fleet: FleetDatabase) -> None:
+    def counted() -> tuple[int, int]:
+        with fleet.cluster.superuser() as superuser:
+            row = superuser.execute(
+                "SELECT n_tup_ins, seq_tup_read FROM pg_stat_user_tables WHERE relname = 'sighting'"
+            ).fetchone()
+        assert row is not None
+        return row[0], row[1]
+
+    before, _ = counted()
+    with fleet.cluster.superuser() as superuser:
+        superuser.execute(
+            "INSERT INTO fleet.sighting (relay, fingerprint, attempts, first_seen, last_seen)"
+            " SELECT %s, sha256(number::text::bytea), 1, 1, 1 FROM generate_series(1, 20000) number",
+            [MX2],
+        )
+    until(lambda: counted()[0] >= before + 20_000, "they are counted")
+    inserted, read = counted()
+    relay = fleet.relay(MX1)
+    relay.sight(strangers(1, 5))
+    relay.close()  # a session's counters are there at its end
+    until(lambda: counted()[0] >= inserted + 5, "they are counted")
+    assert counted()[1] == read
