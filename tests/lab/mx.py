@@ -1,16 +1,18 @@
 """Relays of a fleet: a real Exim, eximcertd and eximcertd-fleet each, on a host with a network of its own.
 
-    with Relays(home=tmp_path) as relays:                  # mx1, mx2, mx3; the acts lie on mx1, as files
+    with OverFiles(tmp_path, [alice]) as relays:           # mx1, mx2, mx3; the acts lie on mx1
         mx1, mx2, mx3 = relays
-        relays.ctl(mx1, "approve", digits)
+        relays.ctl(mx1, "approve", alice.fingerprint)
         until(lambda: mx3.relays(alice), "it relays there")
 
 The files' transport is the one of docs/fleet.md: each relay fetches the acts from mx1, and mx1 what the relays report,
 by rsync over ssh, with a key that may read this and nothing else. mx1 does that each second, and not each minute.
+OnPostgres has a database on a fourth host.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import threading
@@ -18,16 +20,21 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 
+from eximcertd.fleet.postgres import PostgresDesk
 from lab.daemon import Eximcertd, program
 from lab.exim import EximServer
+from lab.fleet import next_act
 from lab.home import Home
 from lab.network import Network
+from lab.postgres import Cluster
 from lab.smtp import ask
 from lab.wait import until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from eximcertd.acts.act import Act
+    from eximcertd.fleet.remote import Desk
     from lab.certificates import Identity
     from lab.network import Host
 
@@ -57,6 +64,26 @@ while sleep 1; do
   wait
 done
 """
+
+
+_AHEAD: Final = """\
+import datetime, time
+def ahead(clock, by):
+    return lambda: clock() + by
+time.time, time.time_ns = ahead(time.time, 3600), ahead(time.time_ns, 3600 * 10**9)
+class Ahead(datetime.datetime):
+    @classmethod
+    def now(cls, tz=None):
+        return cls.fromtimestamp(time.time(), tz)
+datetime.datetime = Ahead
+"""
+
+
+def an_hour_ahead(directory: Path) -> dict[str, str]:
+    """Return the environment in which the clock of a Python program is an hour ahead."""
+    directory.mkdir()
+    (directory / "sitecustomize.py").write_text(_AHEAD)
+    return {"PYTHONPATH": str(directory)}
 
 
 class Process:
@@ -105,6 +132,14 @@ class Mx:
         )
         self.output: Final = self.exim.directory / "fleet-output"
         self._fleet: Process | None = None
+        if (
+            environment
+        ):  # they compare the times of processes and files, which a wrong clock of one program does not move
+            for key, name in ("via", "eximcertd-publish"), ("reload_via", "eximcertd-reload"):
+                script = self.daemon.directory / name
+                script.write_text(f'#!/bin/sh\nexec env -u PYTHONPATH {program(name)} "$@"\n')
+                script.chmod(0o755)
+                self.daemon.configure({"publish": {key: f"command:{script}"}})
 
     def __enter__(self) -> Self:
         try:
@@ -157,23 +192,25 @@ class Mx:
         return None if entry is None else str(entry["standing"])
 
     def ctl(
-        self, *arguments: str | Path, environment: Mapping[str, str] | None = None, limit: float = 60.0
+        self, *arguments: str, config: Path | None = None, limit: float = 180.0
     ) -> subprocess.CompletedProcess[str]:
-        """Run eximcertctl on this host."""
-        command = [*self.host.enter, program("eximcertctl"), "--config", str(self.daemon.config), *arguments]
-        env = {**self.daemon.environment, **(environment or {})}
-        return subprocess.run(command, capture_output=True, text=True, timeout=limit, check=False, env=env)
+        """Run eximcertctl on this host. config: another file than the daemon's."""
+        command = [*self.host.enter, program("eximcertctl"), "--config", str(config or self.daemon.config), *arguments]
+        return subprocess.run(
+            command, capture_output=True, text=True, timeout=limit, check=False, env=self.daemon.environment
+        )
 
 
 class Relays:
-    """Three relays, and the acts on mx1. people: who has an SSH key and may decide. others: more hosts."""
+    """Three relays. hosts: more hosts than theirs. environments: more variables for the programs of a relay."""
+
+    hosts: tuple[str, ...] = ()
 
     def __init__(
         self,
         base: Path,
         trusted: Sequence[Identity],
         *,
-        people: Sequence[str] = ("alice", "bob"),
         form: str = "list",
         environments: Mapping[str, Mapping[str, str]] | None = None,
     ) -> None:
@@ -182,21 +219,17 @@ class Relays:
         self._form = form
         self._environments = environments or {}
         self._stack = ExitStack()
-        self.home: Final = Home(base, people)
         self.all: Final[dict[str, Mx]] = {}
+        self.clients: Final = iter(trusted)
 
     def __enter__(self) -> Self:
         try:
-            self.network = self._stack.enter_context(Network(*NAMES))
-            self._ssh()
+            self.network = self._stack.enter_context(Network(*NAMES, *self.hosts))
+            self.prepare()
             for name in NAMES:
                 mx = Mx(
                     self.network[name],
-                    {
-                        "directory": str(self.directory(name)),
-                        "signers": str(self.home.signers),
-                        "pull": [str(self.base / name / "pull")] if name != NAMES[0] else None,
-                    },
+                    self.settings(name),
                     self._trusted,
                     form=self._form,
                     environment=self._environments.get(name),
@@ -214,13 +247,120 @@ class Relays:
     def __iter__(self) -> Iterator[Mx]:
         return iter(self.all.values())
 
+    def prepare(self) -> None:
+        """Set up what the relays share."""
+        raise NotImplementedError
+
+    def settings(self, name: str) -> Mapping[str, Any]:
+        """Return what a relay's [fleet] says of the transport."""
+        raise NotImplementedError
+
+    def desk(self) -> Desk:
+        """Return alice's desk, in this process."""
+        raise NotImplementedError
+
+    def lose(self, generation: int) -> None:
+        """Restore an older copy, which ends with this act."""
+        raise NotImplementedError
+
+    def signed(self, act: Act) -> Act:
+        """Return an act as alice hands it over."""
+        raise NotImplementedError
+
+    def ctl(self, mx: Mx, *arguments: str, limit: float = 180.0) -> subprocess.CompletedProcess[str]:
+        """Run eximcertctl on a relay's host, as alice."""
+        raise NotImplementedError
+
+    def act(self, verb: str, *fingerprints: str) -> None:
+        """Have alice decide, without eximcertctl."""
+        desk = self.desk()
+        desk.decide(self.signed(next_act(desk.head(), verb, *fingerprints)))
+
+    def json(self, mx: Mx, *arguments: str) -> Any:
+        """Return what eximcertctl prints with --json."""
+        done = self.ctl(mx, *arguments, "--json")
+        assert done.returncode == 0, done.stdout + done.stderr
+        return json.loads(done.stdout)
+
+    def in_step(self) -> bool:
+        """Tell whether every relay has, and honours, the newest act, and has reported so."""
+        return all(one["lag"] == 0 and not one["problem"] for one in self.json(self.all[NAMES[0]], "fleet")["relays"])
+
+
+class OnPostgres(Relays):
+    """Relays on a database, which is on a host of its own."""
+
+    hosts = ("db",)
+
+    def prepare(self) -> None:
+        """Start the database."""
+        self.cluster = self._stack.enter_context(Cluster(host=self.network["db"]))
+        for name in NAMES:
+            self.cluster.add_relay(name)
+        self.cluster.add_approver("alice")
+        self._desk: PostgresDesk | None = None
+
+    def settings(self, name: str) -> Mapping[str, Any]:
+        """See Relays."""
+        return {"service": self.cluster.service(name)}
+
+    def desk(self) -> Desk:
+        """See Relays."""
+        if self._desk is None:
+            self._desk = self.network["db"].inside(lambda: PostgresDesk(self.cluster.settings("alice")))
+            self._stack.callback(self._desk.close)
+        return self._desk
+
+    def signed(self, act: Act) -> Act:
+        """See Relays."""
+        return act
+
+    def lose(self, generation: int) -> None:
+        """See Relays."""
+        self.cluster.back_to(generation)
+
+    def ctl(self, mx: Mx, *arguments: str, limit: float = 180.0) -> subprocess.CompletedProcess[str]:
+        """See Relays."""
+        person = mx.daemon.config.with_name("person.toml")
+        own, theirs = (self.cluster.service(name) for name in ("alice", mx.name))
+        person.write_text(mx.daemon.config.read_text().replace(theirs, own))
+        return mx.ctl(*arguments, config=person, limit=limit)
+
+
+class OverFiles(Relays):
+    """Relays that share a directory of mx1. people: who has an SSH key and may decide."""
+
+    def prepare(self) -> None:
+        """Let each host serve by ssh what the others may read."""
+        self.home = Home(self.base, ("alice", "bob"))
+        self._ssh()
+
+    def settings(self, name: str) -> Mapping[str, Any]:
+        """See Relays."""
+        of = {"directory": str(self.directory(name)), "signers": str(self.home.signers)}
+        return of if name == NAMES[0] else {**of, "pull": [str(self.base / name / "pull")]}
+
     def directory(self, name: str) -> Path:
         """Return a relay's directory of the fleet; mx1's is the source."""
         return self.home.directory if name == NAMES[0] else self.base / name / "fleet"
 
-    def ctl(self, mx: Mx, *arguments: str, who: str = "alice", limit: float = 60.0) -> subprocess.CompletedProcess[str]:
-        """Run eximcertctl on a relay's host, with a person's key. The acts are mx1's, wherever the person sits."""
-        return mx.ctl("--key", self.home.key(who), *arguments, limit=limit)
+    def desk(self) -> Desk:
+        """See Relays."""
+        return self.home.desk()
+
+    def signed(self, act: Act) -> Act:
+        """See Relays."""
+        return self.home.signed(act)
+
+    def lose(self, generation: int) -> None:
+        """See Relays."""
+        for file in (self.home.directory / "acts").iterdir():
+            if int(file.name.partition(".")[0]) > generation:
+                file.unlink()
+
+    def ctl(self, mx: Mx, *arguments: str, limit: float = 180.0) -> subprocess.CompletedProcess[str]:
+        """See Relays."""
+        return mx.ctl("--key", str(self.home.key("alice")), *arguments, limit=limit)
 
     def _ssh(self) -> None:
         """Let each host serve what the others may read."""

@@ -28,10 +28,12 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 import psycopg
 
+from eximcertd.acts.act import parse
 from eximcertd.config import FleetSettings
 from eximcertd.fleet import statements
 from eximcertd.fleet.postgres import PostgresDesk, PostgresRelaySide
 from lab.certificates import Identity, make, make_ca
+from lab.merging import newest_of
 from lab.wait import until
 
 if TYPE_CHECKING:
@@ -234,6 +236,21 @@ class Cluster:
     def settings(self, name: str, *, hint: bool = True, **changed: Any) -> FleetSettings:
         """Return the configuration of a relay or a person."""
         return FleetSettings(relay=name, service=self.service(name, **changed), hint=hint)
+
+    def back_to(self, generation: int) -> None:
+        """Lose the acts after a generation, as a restored backup does."""
+        with self.superuser() as connection, connection.transaction():
+            connection.execute("SET LOCAL session_replication_role = replica")
+            for table in ("act", "settled"):
+                connection.execute(f"DELETE FROM fleet.{table} WHERE generation > %s", [generation])  # noqa: S608 - constants
+            connection.execute("DELETE FROM fleet.standing")
+            texts = connection.execute("SELECT text FROM fleet.act ORDER BY generation").fetchall()
+            acts = [parse(bytes(text)) for (text,) in texts]
+            for name, newest in newest_of(acts).items():
+                row = [bytes.fromhex(name), newest.status, newest.generation]
+                connection.execute("INSERT INTO fleet.standing VALUES (%s, false, %s, %s)", row)
+            head = (acts[-1].generation, acts[-1].hash()) if acts else (0, "0" * 64)
+            connection.execute("UPDATE fleet.head SET generation = %s, hash = %s", head)
 
     def fresh(self) -> None:
         """Empty the fleet's tables; roles and relays stay."""

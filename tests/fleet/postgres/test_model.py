@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from lab.merging import Database, drawn, newest_of, play
+from lab.merging import Database, drawn, play
 
 from eximcertd.fleet.remote import ActRefusedError
 
@@ -47,16 +47,7 @@ class RealDatabase(Database):
     def back(self, generation: int) -> None:
         """Restore an older copy."""
         super().back(generation)
-        head = (self.acts[-1].generation, self.acts[-1].hash()) if self.acts else (0, "0" * 64)
-        with self._cluster.superuser() as connection, connection.transaction():
-            connection.execute("SET LOCAL session_replication_role = replica")
-            for table in ("act", "settled"):
-                connection.execute(f"DELETE FROM fleet.{table} WHERE generation > %s", [generation])  # noqa: S608 - constants
-            connection.execute("DELETE FROM fleet.standing")
-            for name, newest in newest_of(self.acts).items():
-                row = [bytes.fromhex(name), newest.status, newest.generation]
-                connection.execute("INSERT INTO fleet.standing VALUES (%s, false, %s, %s)", row)
-            connection.execute("UPDATE fleet.head SET generation = %s, hash = %s", head)
+        self._cluster.back_to(generation)
 
 
 def test_every_promise_holds_with_the_real_database(fleet: FleetDatabase, cluster: Cluster) -> None:
