@@ -47,6 +47,28 @@ def test_lines_are_counted_at_events_one_by_one_and_after_a_storm_of_them(path: 
         assert following.follower.progress().problem is None
 
 
+def test_while_the_log_grows_without_a_pause_nothing_is_watched_and_afterwards_the_log_is_again(path: Path) -> None:
+    def watches() -> int:
+        found = 0
+        for link in Path("/proc/self/fd").iterdir():
+            with contextlib.suppress(FileNotFoundError):  # closed meanwhile
+                found += "inotify" in str(link.readlink())
+        return found
+
+    log = Log(path)
+    until(lambda: not watches(), "no other test watches any more")
+    with Following(path, floor=SLOW):
+        until(watches, "the log is watched")
+
+        def grown() -> bool:
+            log.noise(5)
+            return not watches()
+
+        until(grown, "nothing is watched")
+        until(watches, "the log is watched again")
+    until(lambda: not watches(), "it watches no more")
+
+
 def test_events_of_other_files_do_not_keep_it_from_the_log(path: Path) -> None:
     log = Log(path)
     other = path.with_name("mainlog.lock")

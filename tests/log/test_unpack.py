@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from lab.log import Log, Looking
 
 from eximcertd.log import unpack
 from eximcertd.log.unpack import UnpackError, kind, text
@@ -145,6 +146,22 @@ def test_a_dictionary_that_takes_too_much_memory_is_refused(tmp_path: Path) -> N
     path.write_bytes(lzma.compress(LOG[:1000], filters=filters))
     with pytest.raises(UnpackError, match="damaged"):
         read(path)
+
+
+def test_a_damaged_copy_is_told_until_it_is_removed(tmp_path: Path) -> None:
+    log = Log(tmp_path / "mainlog")
+    log.reject()
+    looking = Looking(log.path)
+    looking.look()
+    damaged = tmp_path / "mainlog.2.gz"
+    damaged.write_bytes(gzip.compress(os.urandom(5000))[:-100])
+    looking.look()
+    assert looking.follower is not None
+    assert str(damaged) in (looking.follower.progress().problem or "")
+    damaged.unlink()
+    looking.look()
+    assert looking.follower.progress().problem is None
+    looking.kill()
 
 
 def test_without_the_library_for_zstd_it_says_what_to_install(tmp_path: Path) -> None:
