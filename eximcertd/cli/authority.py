@@ -13,7 +13,15 @@ import click
 
 from eximcertd.cli.arguments import fingerprint_argument, names, prefix
 from eximcertd.cli.context import Context, json_option, pass_context
-from eximcertd.cli.decision import exit_status, here_option, note_option, say_fleet, say_publication
+from eximcertd.cli.decision import (
+    check_root,
+    exit_status,
+    here_option,
+    note_option,
+    override_shrink,
+    say_fleet,
+    say_publication,
+)
 from eximcertd.cli.formatting import WIDTH, count, digits, wrapped
 from eximcertd.cli.output import print_json, print_json_array, say
 from eximcertd.cli.times import local
@@ -88,14 +96,19 @@ def add(  # noqa: PLR0917 - an argument for each option
 @command.command("withdraw")
 @fingerprint_argument
 @here_option
+@click.option("--allow-shrink", is_flag=True, help="As root: override [publish] max_shrink.")
 @note_option
 @json_option
 @click.pass_context
-def withdraw(ctx: click.Context, fingerprint: tuple[str, ...], here: bool, note: str, as_json: bool) -> None:
+def withdraw(  # noqa: PLR0917 - an argument for each option
+    ctx: click.Context, fingerprint: tuple[str, ...], here: bool, allow_shrink: bool, note: str, as_json: bool
+) -> None:
     """Withdraw an authority, and every approval that came through it.
 
     Certificates that a person has approved one by one stay approved.
     """
+    if allow_shrink:
+        check_root("--allow-shrink")
     given = prefix(fingerprint)
     withdrawn_here = partial(_ask, ctx.obj, "WithdrawAuthority", fingerprint=given, note=note)
     if here or not ctx.obj.fleet():
@@ -104,6 +117,8 @@ def withdraw(ctx: click.Context, fingerprint: tuple[str, ...], here: bool, note:
         from eximcertd.cli.fleet import authorities  # noqa: PLC0415 - without a fleet it is not imported
 
         answer = authorities.withdraw(ctx.obj, given, note, withdrawn_here)
+    if allow_shrink and answer.get("publication"):
+        override_shrink(ctx.obj, answer, None)
     if as_json:
         print_json(answer)
     elif "fleet" in answer:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from eximcertd.cli.arguments import names, prefixes
+from eximcertd.cli.connection import each
 from eximcertd.cli.formatting import count, decided, pending, wrapped
 from eximcertd.cli.output import say
 from eximcertd.control.caller import name_of
@@ -156,12 +157,20 @@ def check_root(option: str) -> None:
         raise NotPermittedError(f"{option} is for root", hint="sudo eximcertctl ...")
 
 
-def override_shrink(context: Context, answer: dict[str, Any], asked: Sequence[str]) -> None:
-    """As root: write the list that max_shrink forbids, and have eximcertd publish again. Changes the answer."""
+def override_shrink(context: Context, answer: dict[str, Any], asked: Sequence[str] | None) -> None:
+    """As root: write the list that max_shrink forbids, and have eximcertd publish again. Changes the answer.
+
+    asked: what goes; None: all that is not approved.
+    """
     from eximcertd.cli import offline  # noqa: PLC0415 - only where it is needed
 
     if not answer["publication"]["live"]:
-        offline.override_shrink(context, asked)
+        approved = None
+        if asked is None:
+            with context.client() as client:
+                listed = each(client, "List", "entries", standings=["approved"], prefixes=[])
+                approved = {one["fingerprint"] for one in listed}
+        offline.override_shrink(context, asked or (), approved)
         with context.client() as client:
             answer["publication"] = client.call("Retry", timeout=PUBLISH_TIMEOUT)["publication"]
 

@@ -1,6 +1,7 @@
 """The actions of eximcertctl as root without eximcertd: revoke while it is down, and override max_shrink.
 
-They depend on what root typed and on the macro file, never on an answer of eximcertd.
+They depend on what root typed and on the macro file, never on an answer of eximcertd; but for a withdrawn authority, of
+which eximcertd alone knows the fingerprints.
 
 A revocation is first written to STATE/offline, from which the ledger takes it at the next start; then the list is
 published without it, and then the files in STATE/allowed are removed.
@@ -50,10 +51,11 @@ def _programs(config: Config) -> Programs:
     return Programs(config._replace(publish=run), _TIME_LIMIT, ["--allow-shrink"])
 
 
-def override_shrink(context: Context, asked: Sequence[str]) -> bool:
+def override_shrink(context: Context, asked: Sequence[str], approved: Collection[str] | None = None) -> bool:
     """Write the present list without the given fingerprints, without max_shrink; tell whether it was written.
 
-    To be called once eximcertd has decided and could not publish. Raises EximcertdError.
+    approved: without all but these, and not without ``asked``. To be called once eximcertd has decided and could not
+    publish. Raises EximcertdError.
     """
 
     async def write() -> Answer:
@@ -62,7 +64,9 @@ def override_shrink(context: Context, asked: Sequence[str]) -> bool:
         for _ in range(_TRIES):
             if answer.found is None or answer.found.form != "list":
                 break
-            left = _without(answer.found, _resolve(asked, answer.found.fingerprints, absent=True))
+            listed = set(answer.found.fingerprints)
+            gone = _resolve(asked, listed, absent=True) if approved is None else listed.difference(approved)
+            left = _without(answer.found, gone)
             answer = await programs.publish(Request("write list", answer.found.digest, left))
             if answer.outcome != CHANGED:
                 break

@@ -12,6 +12,7 @@ import pytest
 from lab.authorities import NOW, SERVER, Signer, by_openssl
 from lab.authority import relay
 from lab.certificates import DAY
+from lab.checking import as_root
 from lab.smtp import ask, session
 from lab.wait import until
 
@@ -64,7 +65,7 @@ def test_with_eximcertd_away_a_new_client_is_to_try_again_and_a_strangers_is_ref
 ) -> None:
     with relay(recipe, SITE.identity(tmp_path)) as (exim, daemon):
         daemon.start()
-        add(daemon, tmp_path, SITE)
+        daemon.json("authority", "add", SITE.fingerprint[:8])  # its file lies in the directory that Exim trusts
         daemon.kill()
         leaf = SITE.issue("client7.example").identity(tmp_path)
         assert ask(exim.port, leaf).deferred
@@ -126,6 +127,24 @@ def test_in_the_list_form_the_first_try_is_answered_with_try_again(tmp_path: Pat
         leaf = SITE.issue("client7.example").identity(tmp_path)
         assert ask(exim.port, leaf).deferred
         until(lambda: ask(exim.port, leaf).accepted, "it relays at a later try")
+
+
+@as_root
+def test_in_the_list_form_root_says_that_a_withdrawal_may_end_them_all(tmp_path: Path) -> None:
+    with relay("pinned", form="list") as (exim, daemon):
+        daemon.start()
+        add(daemon, tmp_path, SITE)
+        leaves = [SITE.issue(f"client{number}.example").identity(tmp_path) for number in range(4)]
+        with concurrent.futures.ThreadPoolExecutor(4) as pool:
+            until(
+                lambda: all(one.accepted for one in pool.map(lambda leaf: ask(exim.port, leaf), leaves)), "they relay"
+            )
+        refused = daemon.ctl("authority", "withdraw", SITE.fingerprint[:16])
+        assert (refused.returncode, "--allow-shrink" in refused.stderr) == (6, True)
+        assert ask(exim.port, leaves[0]).accepted
+        assert daemon.ctl("authority", "withdraw", SITE.fingerprint[:16], "--allow-shrink").returncode == 0
+        assert not ask(exim.port, leaves[0]).accepted
+        assert daemon.status()["allowlist"]["live"]
 
 
 def test_every_recipient_of_one_session_is_accepted(tmp_path: Path) -> None:
