@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from eximcertd.intake import Intake
     from eximcertd.journal import Recorder
     from eximcertd.ledger import Ledger
+    from eximcertd.ledger.fleet import FleetActs
     from eximcertd.maintenance.expiry import Expiry
     from eximcertd.publication.publisher import Publisher
 
@@ -101,6 +102,8 @@ class Metrics:
         yield Measured("expired", "Approved certificates that have expired.", _one(len(self._expiry.expired())))
         expiring = {f"{days}d": float(len(self._expiry.expiring(timedelta(days=days)))) for days in (7, 30)}
         yield Measured("expiring", "Approved certificates that expire within this time.", expiring, "within")
+        if ledger.fleet is not None:
+            yield from _of_fleet(ledger.fleet)
         yield Measured("written_timestamp_seconds", "When these metrics were written.", _one(time.time()))
 
     def _tell(self, problem: str) -> None:
@@ -139,6 +142,13 @@ def write(file: Path, metrics: Iterable[Measured]) -> str:
     except OSError as error:
         return f"[metrics] file: {file} cannot be written: {error.strerror or error}"
     return ""
+
+
+def _of_fleet(fleet: FleetActs) -> Iterator[Measured]:
+    acts = {"taken": fleet.head().generation, "live": int(fleet.fact("live") or 0)}
+    yield Measured("fleet_generation", "Last act of the fleet that was taken, and that is live.", acts, "state")
+    yield Measured("fleet_open", "Decisions of this relay that no act has settled.", _one(fleet.news.own_count()))
+    yield Measured("fleet_held", "1 if an act waits for a person.", _one(bool(fleet.fact("held"))))
 
 
 def _one(value: float) -> dict[str, float]:

@@ -62,6 +62,19 @@ def test_the_daemon_writes_what_it_knows(exim: EximServer, alice: Identity, metr
     assert named <= set(re.findall(r"^(eximcertd_[a-z_]+)", first + text, re.MULTILINE))
 
 
+def test_a_relay_of_a_fleet_tells_how_far_it_follows(exim: EximServer, tmp_path: Path) -> None:
+    file = tmp_path / "fleet.prom"
+    with Eximcertd(exim, {"metrics": {"file": str(file)}, "fleet": {"relay": "mx1", "service": "away"}}):
+        until(file.exists, "the first metrics")
+    for line in (
+        'fleet_generation{state="taken"} 0.0',
+        'fleet_generation{state="live"} 0.0',
+        "fleet_open 0.0",
+        "fleet_held 0.0",
+    ):
+        assert f"\neximcertd_{line}\n" in file.read_text()
+
+
 def test_a_file_that_cannot_be_written_is_a_sentence(tmp_path: Path) -> None:
     problem = write(tmp_path / "none" / "eximcertd.prom", [Measured("live", "Live.", {"": 1.0})])
     assert "cannot be written: No such file or directory" in problem
