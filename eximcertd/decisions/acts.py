@@ -7,7 +7,7 @@ approved were checked before (control/methods/fleet.py); an act that takes too m
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from eximcertd.events import Event
 from eximcertd.publish.limits import FEW
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from eximcertd.fingerprint import Fingerprint
     from eximcertd.journal import Recorder
     from eximcertd.ledger.fleet import FleetActs
+
+_BREATH: Final = 0.005  # seconds between two portions, for the calls of others
 
 
 class ActTaker:
@@ -62,7 +64,7 @@ class ActTaker:
                 self._decider.taken(step.decisions, step.changed)
                 changed += step.changed
                 held, taken = step.held, taken + step.acts
-            await asyncio.sleep(0)
+            await asyncio.sleep(_BREATH if taken < len(acts) else 0)
         if held:
             self._hold(acts[taken])
         return changed, held
@@ -80,7 +82,7 @@ class ActTaker:
         before = self._fleet.head().generation
         for _ in range(before - last + 1):
             self._fleet.go_back(last)
-            await asyncio.sleep(0)
+            await asyncio.sleep(_BREATH)
         if before > last:
             what = f"the acts {last + 1} to {before}" if before > last + 1 else f"act {before}"
             self._recorder.record(

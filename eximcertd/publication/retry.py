@@ -20,6 +20,7 @@ _LOOK_EVERY: Final = 5.0
 
 
 _MOST_PORTIONS: Final = 10_000
+_BREATH: Final = 0.005  # seconds between two portions, for the calls of others
 
 
 class Retry:
@@ -87,4 +88,4 @@ async def in_portions(portion: Callable[[], bool]) -> None:
     for _ in range(_MOST_PORTIONS):
         if portion():
             break
-        await asyncio.sleep(0)
+        await asyncio.sleep(_BREATH)
