@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import subprocess
 import sys
@@ -152,3 +153,37 @@ def test_a_request_larger_than_the_limits_costs_no_memory(tmp_path: Path) -> Non
             done = subprocess.run([sys.executable, "-c", script], stdin=stdin, capture_output=True, check=True)
         assert done.stderr
         assert int(done.stdout) < 2048, f"{int(done.stdout)} KiB"
+
+
+@pytest.mark.parametrize(
+    ("fault", "step", "message", "printed"),
+    [
+        ("", "request", "standard input: Bad file descriptor", ""),
+        (
+            "program.receive = None; ",
+            "",
+            "a fault in eximcertd-publish: TypeError(",
+            "Traceback (most recent call last)",
+        ),
+    ],
+)
+def test_whatever_happens_there_is_an_answer(tmp_path: Path, fault: str, step: str, message: str, printed: str) -> None:
+    config = tmp_path / "eximcertd.toml"
+    config.touch()
+    code = f"from eximcertd.publish import program; {fault}program.main()"
+    command = [sys.executable, "-c", code, "--config", str(config)]
+    unreadable = os.open(tmp_path / "written", os.O_WRONLY | os.O_CREAT)
+    done = subprocess.run(command, stdin=unreadable, capture_output=True, text=True, check=True)
+    os.close(unreadable)
+    told = json.loads(done.stdout)
+    assert (told["outcome"], told["step"]) == ("failed", step)
+    assert told["message"].startswith(message)
+    assert done.stderr.startswith(printed)
+    assert bool(done.stderr) == bool(printed)
+
+
+def test_as_many_fingerprints_as_are_allowed_are_taken() -> None:
+    raw = encode(FIRST_LINE, Request("write list", None, (A, B)))
+    assert received(raw, most=2).fingerprints == (A, B)
+    with pytest.raises(RequestError, match="2 fingerprints are more than"):
+        received(raw, most=1)
