@@ -122,6 +122,8 @@ def test_what_is_no_act_of_this_chain_is_refused_and_told_and_what_is_before_it_
     assert head(relay).generation == 2, "a forged act is one that the fleet has, until its chain is compared"
     assert "the chain is broken" in call(relay, "FleetNews")["problem"]
     assert call(relay, "FleetHashes", generations=[1, 2, 3, 0]) == {"hashes": [first.hash(), forged.hash(), ""]}
+    call(relay, "FleetState", state="in-step", since=0, problem="")
+    assert call(relay, "FleetNews")["problem"] == "", "the fleet offers that act no more"
     with pytest.raises(CallError, match="malformed: by"):
         take(relay, replace(next_act(head(relay), "approve", MANY[0]), by="by hand"))
     assert ask(relay.exim.port, alice).accepted

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 from typing import TYPE_CHECKING, Any, Final
 
 from eximcertd.acts.act import MOST_FINGERPRINTS, of_json
@@ -64,7 +65,7 @@ class FleetMethods:
             fleet, services.decider, recorder, self._authority, lambda: services.config().publish.max_shrink
         )
         self._lock = asyncio.Lock()
-        self._publishing: asyncio.Task[None] | None = None
+        self._publishing: set[asyncio.Task[None]] = set()
         self.reports: Final = FleetReports(fleet, services)
 
     def handlers(self) -> dict[str, Handler]:
@@ -81,14 +82,12 @@ class FleetMethods:
     async def run(self) -> None:
         """Finish what a crash has interrupted; then keep which act is live, until cancelled."""
         while True:
-            try:
+            with contextlib.suppress(EximcertdError):  # a full disk: the scheduler's rounds report it
                 async with self._lock:
                     changed = await self._taker.finish()
                 if changed:
                     await self._publish(changed)
                 self.reports.live()
-            except EximcertdError as error:  # a full disk: the scheduler's rounds report it
-                self.reports.refused = error.line()
             await asyncio.sleep(_LOOK)
 
     # Taking acts
@@ -100,7 +99,7 @@ class FleetMethods:
             raise UsageError(f"more than {_MOST_ACTS} acts or {MOST_FINGERPRINTS} fingerprints at once")
         async with self._lock:
             if self._publishing:  # so that a publication has not too much to do at once
-                await asyncio.wait({self._publishing}, timeout=_PATIENCE)
+                await asyncio.wait(self._publishing, timeout=_PATIENCE)
             changed = await self._taker.finish()
             if given.get("back_to") is not None:
                 await self._back_to(given["back_to"])
@@ -112,7 +111,8 @@ class FleetMethods:
                 if denials:
                     changed += await self._services.maintenance.enrolling.revoke_others(denials)
             finally:  # a decision is published, whatever else fails
-                self._publishing = asyncio.create_task(self._publish(changed))
+                self._publishing.add(task := asyncio.create_task(self._publish(changed)))
+                task.add_done_callback(self._publishing.discard)
             self._refuse(refused)
         head = self._fleet.head()
         return {"generation": head.generation, "hash": head.hash, "held": head.generation + 1 if held else None}

@@ -46,6 +46,8 @@ class FleetReports:
 
     async def state(self, _: Caller, given: dict[str, Any]) -> dict[str, Any]:
         """Keep what eximcertd-fleet reports of its connection."""
+        if given["state"] == "in-step" and not given["problem"]:
+            self.refused = ""  # the act that was refused is there no more
         self._link = {
             "state": clean(given["state"])[:_LONGEST],
             "since": views.rfc3339(given.get("since")),
