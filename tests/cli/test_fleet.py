@@ -128,7 +128,7 @@ def test_the_queue_is_one_over_all_relays_with_the_attempts_at_each(site: Site, 
     site.sees("mx2", B)
     done = site.ctl("fleet", "pending")
     row = done.out.splitlines()[1]
-    assert row.startswith(f"{name[:16]}  laptop.alice.example")
+    assert row.startswith(f"{name[:16]}  laptop.alice.exam")
     assert "mx1 3, mx2 4" in row
     assert "1 fingerprint without a certificate: --all shows them." in done.out
     one, other = site.ctl("fleet", "pending", "--json").json
