@@ -235,9 +235,13 @@ class Machine:
         return int(self.run("python3", "-", *arguments, given=CLIENT).stdout)
 
     def sink(self) -> None:
-        """Start the server that the machine relays to, in a network of its own: Exim sends nothing to itself."""
+        """Start the server that the machine relays to, in a network of its own: Exim sends nothing to itself.
+
+        If it runs, nothing is done; a boot of the machine ends it.
+        """
         self.write("/root/sink.py", SINK)
         self.sh("""
+            if systemctl --quiet is-active sink; then exit; fi
             ip netns add beyond
             ip link add here type veth peer name there netns beyond
             ip address add 192.0.2.1/24 dev here; ip link set here up
