@@ -57,7 +57,7 @@ def verify(act: Act, signers: Path) -> None:
     """
     what = f"act {act.generation} by {act.by}"
     if not act.signature:
-        raise ActSignatureError(f"{what} is not signed, and {signers} is set: acts without a signature are not taken")
+        raise ActSignatureError(f"{what} is not signed: with [fleet] signers, every act must be signed")
     if not os.access(signers, os.R_OK):
         raise SigningError(
             f"the signers' file {signers} cannot be read", hint="It is named by [fleet] signers; see eximcertd.toml(5)."
@@ -113,11 +113,13 @@ def _chosen(key: Path | None, signers: Path | None) -> tuple[Path | None, str, s
             return path, line, names.get(kind_and_key, "")
     if seen or key:
         raise SigningError(
-            f"{f'the key {key} is not' if key else 'none of your SSH keys is'} in {signers}: it may not decide",
-            hint="Give the key that may with --key FILE (FILE.pub must be beside it), or have it added to the file.",
+            f"the key {key} is not in {signers}: it may not decide"
+            if key
+            else f"none of your SSH keys is in {signers}: you may not decide for the fleet",
+            hint="Give another key with --key FILE (FILE.pub must be beside it), or have your key added to that file.",
         )
     raise SigningError(
-        "you have no SSH key: there is none in ~/.ssh, and no agent that has one",
+        "you have no SSH key: ~/.ssh has none, and no agent has one",
         hint="Give one with --key FILE, or load it into an agent with ssh-add.",
     )
 

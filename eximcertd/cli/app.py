@@ -116,7 +116,7 @@ class Verbs(click.Group):
     "--key",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="SSH key that signs decisions for a fleet, instead of your first one that may.",
+    help="SSH key that signs decisions for a fleet, instead of your first one in [fleet] signers.",
 )
 @click.version_option(__version__, prog_name="eximcertctl")
 @click.pass_context

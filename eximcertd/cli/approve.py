@@ -37,13 +37,13 @@ if TYPE_CHECKING:
 @click.option("--replace", is_flag=True, help="Revoke the certificate that it renews: at --at, else when that expires.")
 @click.option("--at", metavar="DATE", help="With --replace: a date (00:00 local time) or a time.")
 @here_option
-@click.option("--wait", metavar="all|quorum|N", help="In a fleet: return when so many relays' Exims honour it.")
+@click.option("--wait", metavar="all|quorum|N", help="In a fleet: return when the Exims of so many relays honour it.")
 @click.option(
     "--timeout",
     type=click.FloatRange(0.1, 86400),
     default=120.0,
     metavar="SECONDS",
-    help="In a fleet: wait so long at most; 120 by default.",
+    help="In a fleet: the longest time to wait; 120 by default.",
 )
 @yes_option
 @json_option

@@ -87,8 +87,8 @@ class ActTaker:
             what = f"the acts {last + 1} to {before}" if before > last + 1 else f"act {before}"
             self._recorder.record(
                 Event.FLEET_LOST_ACTS,
-                f"The fleet has lost {what}, which this relay has: they are decisions of this relay now, until an act"
-                " settles them",
+                f"The fleet has lost {what}, which this relay has: what was decided there is now this relay's own"
+                " decision, until an act settles it",
                 GENERATION=str(last),
             )
 
@@ -103,7 +103,7 @@ class ActTaker:
             self._recorder.record(
                 Event.FLEET_ACT_HELD,
                 f"Act {act.generation} of the fleet ({act.verb} by {act.by}) would take more fingerprints off the list"
-                " than [publish] max_shrink allows: it waits for eximcertctl fleet accept",
+                f" than [publish] max_shrink allows: it waits for eximcertctl fleet accept {act.generation}",
                 GENERATION=str(act.generation),
                 BY=act.by,
             )

@@ -62,7 +62,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="eximcertd-fleet", description="Connect this relay's eximcertd to a fleet.")
     parser.add_argument("--config", type=Path, default=DEFAULT_FILE, help=f"configuration file ({DEFAULT_FILE})")
     parser.add_argument(
-        "--configured", action="store_true", help="only tell, by the exit status, whether this relay is in a fleet"
+        "--configured", action="store_true", help="tell by the exit status whether this relay is in a fleet, and exit"
     )
     parser.add_argument("--version", action="version", version=f"eximcertd-fleet {__version__}")
     arguments = parser.parse_args()

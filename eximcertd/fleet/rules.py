@@ -1,6 +1,6 @@
 """The rules for an act, where no database holds them: the desk of the files' transport asks. Pure.
 
-The functions of the database have the same rules (fleet/schema.sql).
+The functions of the database have the same rules (fleet/functions.sql).
 """
 
 from __future__ import annotations

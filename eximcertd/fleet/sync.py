@@ -184,7 +184,7 @@ class Sync:
             acts = remote.acts(generation - 1, 1)
             self._answered()
             if [act.generation for act in acts] != [generation]:
-                raise RemoteError(f"the fleet has acts up to {theirs.generation}, and does not give act {generation}")
+                raise RemoteError(f"the fleet has acts up to {theirs.generation}, but does not return act {generation}")
             return mine == acts[0].hash()
 
         high = min(theirs.generation, ours.generation)
@@ -206,8 +206,8 @@ class Sync:
                     break
                 answer = self._local.take(acts, back_to)
                 back_to = None
-                if answer.held is not None:
-                    self._problem = f'act {answer.held} waits for "eximcertctl fleet accept" on this relay'
+                if (held := answer.held) is not None:
+                    self._problem = f'act {held} waits for "eximcertctl fleet accept {held}" on this relay'
                 if answer.generation <= after:
                     break
                 after, taken = answer.generation, True

@@ -235,7 +235,7 @@ def test_who_has_no_key_or_none_that_may_decide_is_told(signers: Path, key: Keys
     with pytest.raises(SigningError, match="you have no SSH key"):
         sign(b"", signers=signers)
     load(key("mallory"))
-    with pytest.raises(SigningError, match=f"none of your SSH keys is in {signers}: it may not decide"):
+    with pytest.raises(SigningError, match=f"none of your SSH keys is in {signers}: you may not decide"):
         signer(signers)
     with pytest.raises(SigningError, match=f"the key {key('mallory')} is not in {signers}"):
         signer(signers, key("mallory"))

@@ -261,7 +261,7 @@ def test_relays_that_do_not_honour_it_in_time_are_named_and_it_is_6(
         site.reports(other, live=1)
     done = site.ctl("approve", name, "--wait", "all", "--timeout", "0.1")
     assert done.status == 6
-    assert "2 of 3 relays honour it, 3 were to. Not yet: mx2." in done.err
+    assert "2 of 3 relays honour it; 3 were asked for. Not yet: mx2." in done.err
     quorum = site.ctl("approve", name, "--wait", "quorum", "--timeout", "0.1", "--json")
     assert quorum.status == 0
     assert quorum.json["publication"]["relays"] == {"live": ["mx3", "mx4"], "waiting": ["mx2"]}
@@ -325,7 +325,7 @@ def test_without_the_fleet_a_revocation_stays_open_and_that_is_said(site: Site, 
     assert done.status == 6
     assert relay.entries[A]["standing"] == "revoked"
     assert "THE FLEET DOES NOT KNOW IT" in done.err
-    assert "It stays open, as this relay's own decision: eximcertctl fleet settle" in done.err
+    assert "It stays open as this relay's own decision: see eximcertctl fleet settle" in done.err
     assert "fleet settle" in site.ctl("revoke", A, "--json").json["fleet"]["problem"]
 
 

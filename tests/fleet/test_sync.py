@@ -303,7 +303,7 @@ def test_an_act_that_the_relay_holds_or_refuses_is_the_problem_that_is_reported(
     relay = Relay()
     relay.held = 3
     start(relay, fleet_to(fleet))
-    told = 'act 3 waits for "eximcertctl fleet accept" on this relay'
+    told = 'act 3 waits for "eximcertctl fleet accept 3" on this relay'
     until(lambda: "mx1" in fleet.reports and reported(fleet).problem == told, "it is reported")
     assert reported(fleet).received == 2
     relay.held, relay.refused = None, "act 3 by mallory is not signed"
@@ -378,7 +378,7 @@ def test_a_fleet_that_does_not_give_what_it_says_it_has_is_not_believed(
     relay = Relay()
     relay.acts = [next_act(Head(), "approve", B)]
     start(relay, lambda: Liar(fleet, "mx1"))
-    until(lambda: ("away", "the fleet has acts up to 3, and does not give act 1") in relay.states, "it is told")
+    until(lambda: ("away", "the fleet has acts up to 3, but does not return act 1") in relay.states, "it is told")
     assert relay.backs == []
 
 

@@ -10,15 +10,15 @@ from eximcertd.control.client import PUBLISH_TIMEOUT
 
 
 @click.command("accept")
-@click.argument("generation", type=click.IntRange(1, 1 << 62), metavar="GENERATION")
+@click.argument("generation", type=click.IntRange(1, 1 << 62), metavar="NUMBER")
 @json_option
 @pass_context
 def accept(context: Context, generation: int, as_json: bool) -> None:
-    """Have this relay do an act that it holds back, because it would remove more than [publish] max_shrink percent."""
+    """Have this relay take an act that waits, because it would remove more than [publish] max_shrink percent."""
     with context.client() as client:
         client.call("FleetAccept", {"generation": generation}, timeout=PUBLISH_TIMEOUT)
         report = client.call("FleetStatus", {"fingerprints": []})["report"]
     if as_json:
         print_json(report)
     else:
-        say(f"Act {generation} is accepted: this relay takes it when it looks at the fleet next.")
+        say(f"Act {generation} is accepted: this relay takes it when it next looks at the fleet.")

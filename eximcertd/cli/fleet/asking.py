@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from eximcertd.cli.context import Context
 
 _HERE = "--here decides for this relay alone"
-_OPEN = "It stays open, as this relay's own decision: eximcertctl fleet settle"
+_OPEN = "It stays open as this relay's own decision: see eximcertctl fleet settle"
 _MOST_ENTRIES = 500
 
 

@@ -135,6 +135,7 @@ def _known(connection: DeskConnection, digits: str) -> Fingerprint:
         found |= {act.fingerprints[0] for act in acts if act.verb == Verb.AUTHORIZE}
     matching = sorted(one for one in found if one.startswith(digits))
     if len(matching) != 1:
-        what = "is ambiguous" if matching else "is the beginning of no authority's fingerprint, here and in the fleet"
+        none = "is the beginning of no authority's fingerprint, neither here nor in the fleet"
+        what = "is ambiguous" if matching else none
         raise NoSuchFingerprintError(f"{grouped(digits)} {what}", candidates=matching)
     return matching[0]

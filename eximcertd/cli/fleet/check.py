@@ -36,7 +36,7 @@ def check(ctx: click.Context, as_json: bool) -> None:
     hashes = found.pop("hashes")
     if here and here["generation"] and not found["problem"] and hashes.get(here["generation"]) != here["hash"]:
         found["problem"] = (
-            f"act {here['generation']} of this relay is another one than the fleet's, or the fleet lacks it"
+            f"act {here['generation']} of this relay differs from the fleet's, or the fleet does not have it"
         )
     if as_json:
         print_json(found)
@@ -71,7 +71,7 @@ def checked_chain(desk: Desk, signers: Path | None, *, in_files: bool) -> dict[s
                 hashes[head.generation] = head.hash
                 fingerprints.update(act.fingerprints)
         if head.generation < end.generation or hashes.get(end.generation, end.hash) != end.hash:
-            problem = f"the fleet says that it is at act {end.generation}, and has others"
+            problem = f"the fleet says that its last act is {end.generation}, and its acts do not end with that one"
     except ActError as error:
         problem = error.message
     except RemoteError as error:

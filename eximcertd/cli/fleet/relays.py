@@ -105,13 +105,13 @@ def _sentences(found: Sequence[dict[str, Any]]) -> Iterator[tuple[str, bool]]:
             wrong = one["clock"] == "wrong"
             yield from _lines(
                 "! ",
-                f"{said}: set it, for certificates begin and end at a wrong time there" if wrong else said,
+                f"{said}: set it, since certificates begin and end at a wrong time there" if wrong else said,
                 alarm=wrong,
             )
         if one["problem"]:
             yield from _lines("! ", f"{name}: {one['problem']}", alarm=True)
     if never := [one["relay"] for one in found if one["version"] is None]:
-        yield from _lines("! ", f"not heard of yet: {', '.join(never)}", alarm=False)
+        yield from _lines("! ", f"no report yet from: {', '.join(never)}", alarm=False)
     if own := sum(one["own"] or 0 for one in found):
         yield f"Open own decisions of relays: {own:,}. To decide for all: eximcertctl fleet settle", False
 

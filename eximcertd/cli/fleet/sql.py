@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @click.group("sql")
 def command() -> None:
-    """Print what the database's administrator runs, as input of psql.
+    """Print the SQL that the administrator of the fleet's database runs, as input of psql.
 
     Run it as a superuser of PostgreSQL 15 or newer: eximcertctl fleet sql init | psql postgres
     """
@@ -49,18 +49,16 @@ def _print(text: str, *, as_json: bool) -> None:
 @click.argument("number", type=click.IntRange(min=0))
 @json_option
 def back_to(number: int, as_json: bool) -> None:
-    """Remove every act after act NUMBER, where relays refuse the next one.
+    """Remove every act after act NUMBER, if the relays refuse the next one.
 
-    What relays have of the acts that are removed becomes their own decisions.
+    A relay that has taken some of the removed acts keeps them as its own decisions.
     """
     _print(statements.back_to(number), as_json=as_json)
 
 
-_without_name("init", "Make the database, in a cluster without a fleet.", statements.init)
-_without_name("upgrade", "Bring the database to this version of eximcertctl.", statements.upgrade)
-_with_name("add-relay", "Let a relay in. NAME is the CN of its certificate.", statements.add_relay)
-_with_name(
-    "add-approver", "Let a person in who decides.", lambda name: statements.add_person(name, decides=True)
-)  # fmt: skip
-_with_name("add-reader", "Let a person in who reads only.", lambda name: statements.add_person(name, decides=False))
-_with_name("remove", "Shut a relay or a person out, and end its connections.", statements.remove)
+_without_name("init", "Make the database, in a cluster that has no fleet.", statements.init)
+_without_name("upgrade", "Bring the database to the version of this eximcertctl.", statements.upgrade)
+_with_name("add-relay", "Add a relay. NAME is the CN of its certificate.", statements.add_relay)
+_with_name("add-approver", "Add a person who decides.", lambda name: statements.add_person(name, decides=True))
+_with_name("add-reader", "Add a person who only reads.", lambda name: statements.add_person(name, decides=False))
+_with_name("remove", "Remove a relay or a person, and end the connections.", statements.remove)

@@ -59,8 +59,8 @@ def _by_this(here: ThisRelay, generation: int, end: float) -> dict[str, Any]:
         if status["held"] is not None and status["held"] <= generation:
             return publication(
                 live=False,
-                message=f"This relay holds act {status['held']} back: it would remove more than [publish] max_shrink.",
-                retry=f"To have it done: eximcertctl fleet accept {status['held']}",
+                message=f"Act {status['held']} waits on this relay: it removes more than [publish] max_shrink allows.",
+                retry=f"To have it taken: eximcertctl fleet accept {status['held']}",
             )
         left = end - time.monotonic()
         if status["generation"] >= generation:
@@ -75,7 +75,7 @@ def _by_this(here: ThisRelay, generation: int, end: float) -> dict[str, Any]:
             return publication(
                 live=False,
                 message=f"This relay is at act {status['generation']} of {generation}{problem}.",
-                retry="It follows by itself.",
+                retry="It takes the acts by itself when it can.",
             )
         time.sleep(_LOOK_HERE)
 
@@ -102,9 +102,8 @@ def _by_relays(connection: DeskConnection, act: Act, wait: Wait) -> dict[str, An
     named = ", ".join(without[:_MOST_NAMED]) + (
         f" and {len(without) - _MOST_NAMED} more" if without[_MOST_NAMED:] else ""
     )
-    said = (
-        f"{len(relays) - len(without)} of {len(relays)} relays honour it, {enough} were to. Not yet: {named}.{problem}"
-    )
+    counted = f"{len(relays) - len(without)} of {len(relays)} relays honour it; {enough} were asked for."
+    said = f"{counted} Not yet: {named}.{problem}"
     return publication(
         live=False, message=said, retry="eximcertctl fleet shows each.", relays=_names(relays, act.generation)
     )
