@@ -189,6 +189,16 @@ def test_an_own_decision_of_this_relay_counts_before_it_is_told() -> None:
     assert again is not None, "it changes no status, and settles what is open"
 
 
+def test_an_own_decision_that_the_newest_act_settles_is_not_open_though_this_relay_has_not_taken_the_act() -> None:
+    fleet = Fleet()
+    mine = own("mx1", A, "revoke")
+    settling = asked(fleet, Proposal(Verb.REJECT, [A], here=[mine]))
+    act = asked(fleet, approve(A, here=[mine]))
+    assert settling is not None
+    assert act is not None
+    assert (settling.settles, act.verb, act.settles) == ((mine.id,), "approve", ())
+
+
 def test_this_relay_cannot_pass_anothers_revocation_for_an_approval_of_its_own() -> None:
     fleet = Fleet()
     theirs = own("mx2", A, "revoke")
