@@ -104,7 +104,7 @@ class Sync:
                 else:
                     self._pause = 1.0
                     looked = time.monotonic()
-                    look_at = now + self._poll
+                    look_at = looked + _BETWEEN_HINTS if taken >= _MOST_PORTIONS else now + self._poll
                     if taken:
                         took = looked
                         continue
@@ -154,8 +154,8 @@ class Sync:
         remote.report(self._last)
         self._answered()
 
-    def _look(self, remote: RelaySide, ours: Head) -> bool:
-        """Hand the relay the acts that it lacks; return whether there were any. Sets the problem."""
+    def _look(self, remote: RelaySide, ours: Head) -> int:
+        """Hand the relay the acts that it lacks; return in how many portions. Sets the problem."""
         self._problem = ""
         theirs = remote.head()
         self._answered()
@@ -167,7 +167,7 @@ class Sync:
             self._problem = (
                 f"the directory {what}: it ends with act {theirs.generation}, and this relay has act {ours.generation}"
             )
-            return False
+            return 0
         self._cursor = None  # what was seen is told again: the fleet may have lost that too
         self._offered.clear()
         return self._take(remote, both, back_to=both)
@@ -196,8 +196,8 @@ class Sync:
             low, high = (middle, high) if same(middle) else (low, middle)
         return low
 
-    def _take(self, remote: RelaySide, after: int, back_to: int | None) -> bool:
-        taken = back_to is not None
+    def _take(self, remote: RelaySide, after: int, back_to: int | None) -> int:
+        taken = 0 if back_to is None else 1
         try:
             for _ in range(_MOST_PORTIONS):
                 acts = _portion(remote.acts(after, _ACTS))
@@ -210,7 +210,7 @@ class Sync:
                     self._problem = f'act {held} waits for "eximcertctl fleet accept {held}" on this relay'
                 if answer.generation <= after:
                     break
-                after, taken = answer.generation, True
+                after, taken = answer.generation, taken + 1
         except (NoAnswerError, *_FROM_FLEET):
             raise
         except EximcertdError as error:

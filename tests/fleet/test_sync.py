@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
+import time
 import uuid
 from contextlib import suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from lab.fleet import Fleet, next_act
+from lab.fleet import Fleet, TwinRelaySide, next_act
 from lab.home import Home
 from lab.wait import until
 
@@ -322,6 +324,18 @@ def test_many_acts_are_handed_over_in_portions_of_ten_thousand_fingerprints(star
     assert relay.portions == [2, 1, 1, 2, 1]
 
 
+def test_a_relay_that_lacks_thousands_of_acts_takes_them_without_waiting_for_the_next_poll(
+    start: Callable[..., Syncing],
+) -> None:
+    fleet, relay = Fleet(), Relay()
+    for number in range(6000):
+        fleet.acts.append(next_act(fleet.head(), "approve", f"{number:064X}"))
+    relay.acts = fleet.acts[:10]
+    start(relay, fleet_to(fleet), FleetSettings("mx1", service="x", poll=timedelta(hours=1), report=OFTEN))
+    until(lambda: relay.acts == fleet.acts, "the relay has all acts", limit=60)
+    until(lambda: "mx1" in fleet.reports and reported(fleet).live == 6000, "they are reported")
+
+
 @pytest.mark.parametrize(
     "error",
     [NoAnswerError("eximcertd does not answer: no process listens there"), NotPermittedError("only eximcertd-fleet")],
@@ -339,6 +353,25 @@ def test_the_fleet_is_told_that_this_relay_does_not_answer(
     relay.away = None
     fleet.act("revoke", A)
     until(lambda: reported(fleet).received == 4 and not reported(fleet).problem, "it is followed again", limit=20)
+
+
+def test_however_often_a_fleet_notifies_it_is_looked_at_once_a_second_at_most(
+    fleet: Fleet, start: Callable[..., Syncing]
+) -> None:
+    looks: list[float] = []
+
+    class Loud(TwinRelaySide):
+        def head(self) -> Head:
+            looks.append(time.monotonic())
+            return super().head()
+
+        def wait(self, _: float) -> bool:
+            return True
+
+    hour = timedelta(hours=1)
+    start(Relay(), lambda: Loud(fleet, "mx1"), FleetSettings("mx1", service="x", poll=hour, report=hour))
+    until(lambda: len(looks) > 3, "it has looked four times", limit=30)
+    assert min(later - earlier for earlier, later in itertools.pairwise(looks)) >= 1
 
 
 class Deaf:
