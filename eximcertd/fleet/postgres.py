@@ -137,8 +137,9 @@ class PostgresDesk:
         acts = acts_of(
             self._database.ask("SELECT text, signature FROM fleet.act WHERE generation = ANY(%s::bigint[])", wanted)
         )
-        by_generation = {act.generation: act for act in acts}
-        return {_fingerprint(name): by_generation[generation] for name, generation in rows}
+        of = {act.generation: (act, frozenset(act.fingerprints)) for act in acts}
+        found = ((_fingerprint(octets), *of[generation]) for octets, generation in rows)
+        return {name: act for name, act, names in found if name in names}  # a row alone is no decision
 
     def of_request(self, request: str) -> Act | None:
         """Return the act with this request, if there is one."""

@@ -91,6 +91,41 @@ def test_a_role_has_its_own_verbs_alone(fleet: FleetDatabase, role: str, stateme
     assert refused.value.sqlstate == ATTACKS[role, statement], refused.value
 
 
+@pytest.mark.parametrize("role", [MX1, "rita", "alice"])
+def test_no_role_may_write_to_any_table_itself(fleet: FleetDatabase, role: str) -> None:
+    with fleet.cluster.superuser() as superuser:
+        tables = superuser.execute(
+            "SELECT relname, has_table_privilege(%s, oid, 'INSERT, UPDATE, DELETE, TRUNCATE, REFERENCES, TRIGGER')"
+            " OR has_any_column_privilege(%s, oid, 'INSERT, UPDATE, REFERENCES')"
+            " FROM pg_class WHERE relnamespace = 'fleet'::regnamespace AND relkind IN ('r', 'v')",
+            [role, role],
+        ).fetchall()
+    assert {name for name, _ in tables} >= {"act", "head", "standing", "settled", "own", "sighting", "relay", "rule"}
+    assert [name for name, writes in tables if writes] == []
+
+
+@pytest.mark.parametrize(
+    ("role", "may"), [(MX1, {"tell", "sight", "report"}), ("rita", {"pending"}), ("alice", {"pending", "decide"})]
+)
+def test_a_role_may_run_its_own_functions_and_no_others(fleet: FleetDatabase, role: str, may: set[str]) -> None:
+    with fleet.cluster.superuser() as superuser:
+        functions = superuser.execute(
+            "SELECT proname, has_function_privilege(%s, oid, 'EXECUTE') FROM pg_proc"
+            " WHERE pronamespace = 'fleet'::regnamespace",
+            [role],
+        ).fetchall()
+    assert {name for name, runs in functions if runs} == may
+
+
+def test_what_runs_with_the_owners_rights_finds_nothing_that_a_caller_has_made(fleet: FleetDatabase) -> None:
+    with fleet.cluster.superuser() as superuser:
+        paths = superuser.execute(
+            "SELECT proname, proconfig FROM pg_proc WHERE pronamespace = 'fleet'::regnamespace AND prosecdef"
+        ).fetchall()
+    assert {name for name, _ in paths} == {"decide", "tell", "sight", "report"}
+    assert {tuple(path) for _, path in paths} == {("search_path=pg_catalog, pg_temp",)}
+
+
 def test_a_relay_does_not_end_the_sessions_of_others(fleet: FleetDatabase) -> None:
     alice = fleet.as_role("alice")
     with pytest.raises(psycopg.Error) as refused:
@@ -212,6 +247,17 @@ def test_a_row_that_a_superuser_has_inserted_and_that_is_no_act_is_refused(fleet
         superuser.execute("INSERT INTO fleet.act VALUES (1, '', gen_random_uuid(), 'approve everybody', '')")
     with pytest.raises(ActError, match="malformed"):
         fleet.relay(MX1).acts(0, 10)
+
+
+def test_a_status_that_a_superuser_has_inserted_is_no_decision(fleet: FleetDatabase) -> None:
+    desk, relay = fleet.desk(), fleet.relay()
+    act = next_act(desk.head(), "reject", "B" * 64)
+    desk.decide(act)
+    with fleet.cluster.superuser() as superuser:
+        superuser.execute("INSERT INTO fleet.standing VALUES (decode(%s, 'hex'), false, 'rejected', 1)", [A])
+    assert relay.acts(0, 10) == [act]
+    assert relay.head() == Head(1, act.hash())
+    assert desk.newest([A]) == {}, "a person is not told that it was decided"
 
 
 def strangers(first: int, number: int, *, der: bool = False) -> list[Sighted]:
