@@ -112,6 +112,34 @@ def test_a_revocation_on_the_relay_holds_against_the_fleet_and_is_told_to_it(rel
     assert call(relay, "FleetNews")["open"] == 0
 
 
+def test_what_is_revoked_while_eximcertd_is_down_holds_against_the_fleet(relay: Eximcertd, alice: Identity) -> None:
+    take(relay, next_act(head(relay), "approve", alice.fingerprint))
+    relay.stop()
+    done = relay.ctl("revoke", "--offline", alice.fingerprint)
+    assert done.returncode == 0, done.stderr
+    relay.start()
+    [own] = call(relay, "FleetNews")["own"]
+    assert (own["fingerprint"], own["verb"], own["base"]) == (alice.fingerprint, "revoke", 1)
+    take(relay, next_act(head(relay), "approve", alice.fingerprint))
+    assert ask(relay.exim.port, alice).refused
+
+
+def test_what_a_hand_adds_is_told_to_the_fleet_and_what_the_fleet_revoked_is_refused_to_it(
+    relay: Eximcertd, alice: Identity
+) -> None:
+    added, file = MANY[0], relay.exim.macro_file
+    take(relay, next_act(head(relay), "approve", alice.fingerprint, MANY[1]))
+    take(relay, next_act(head(relay), "revoke", alice.fingerprint))
+    text = file.read_text()
+    file.write_text(text.replace("RELAY_FROM_CERTS =", f"RELAY_FROM_CERTS = {added} : {alice.fingerprint} :", 1))
+    until(lambda: relay.status() and call(relay, "FleetNews")["own"], "the manual edit is told")
+    [own] = call(relay, "FleetNews")["own"]
+    assert (own["fingerprint"], own["verb"], own["by"]) == (added, "adopt", "by hand")
+    until(lambda: alice.fingerprint not in file.read_text(), "the list is published again", limit=30)
+    assert added in file.read_text()
+    assert ask(relay.exim.port, alice).refused
+
+
 def test_what_is_no_act_of_this_chain_is_refused_and_told_and_what_is_before_it_is_taken(
     relay: Eximcertd, alice: Identity
 ) -> None:
