@@ -414,6 +414,26 @@ def test_a_relay_fetches_the_directory_before_it_looks(two: Home) -> None:
     assert not relay.wait(0)
 
 
+def test_a_relay_follows_a_repository_of_git(two: Home) -> None:
+    there = two.base / "copy"
+    git = ["/usr/bin/git", "-c", "user.name=alice", "-c", "user.email=alice@example.org", "-C", str(two.directory)]
+
+    def commit() -> None:
+        for command in ["add", "acts"], ["commit", "-q", "-m", "acts"]:
+            subprocess.run([*git, *command], check=True)
+
+    subprocess.run([*git, "init", "-q"], check=True, capture_output=True)
+    commit()
+    subprocess.run(["/usr/bin/git", "clone", "-q", two.directory, there], check=True)
+    pull = ["/usr/bin/git", "-C", str(there), "pull", "-q", "--ff-only"]
+    relay = DirectoryRelaySide(two.settings("mx2", pull=pull, directory=there))
+    assert relay.head().generation == 2
+    two.act("approve", B)
+    commit()
+    assert relay.head() == two.desk().head()
+    assert relay.acts(0, 10) == two.desk().acts(0, 10)
+
+
 @pytest.mark.parametrize(
     ("command", "told"),
     [
