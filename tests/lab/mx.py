@@ -302,12 +302,17 @@ class OnPostgres(Relays):
 
     def settings(self, name: str) -> Mapping[str, Any]:
         """See Relays."""
-        return {"service": self.cluster.service(name)}
+        return {"service": self.cluster.service(name, **self.way(name))}
+
+    def way(self, name: str) -> Mapping[str, Any]:  # noqa: ARG002 - for all the same
+        """Return what the service of a role has other than the cluster's."""
+        return {}
 
     def desk(self) -> Desk:
         """See Relays."""
         if self._desk is None:
-            self._desk = self.network["db"].inside(lambda: PostgresDesk(self.cluster.settings("alice")))
+            settings = self.cluster.settings("alice", **self.way("alice"))
+            self._desk = self.network["db"].inside(lambda: PostgresDesk(settings))
             self._stack.callback(self._desk.close)
         return self._desk
 
@@ -322,7 +327,7 @@ class OnPostgres(Relays):
     def ctl(self, mx: Mx, *arguments: str, limit: float = 180.0) -> subprocess.CompletedProcess[str]:
         """See Relays."""
         person = mx.daemon.config.with_name("person.toml")
-        own, theirs = (self.cluster.service(name) for name in ("alice", mx.name))
+        own, theirs = (self.cluster.service(name, **self.way(name)) for name in ("alice", mx.name))
         person.write_text(mx.daemon.config.read_text().replace(theirs, own))
         return mx.ctl(*arguments, config=person, limit=limit)
 
@@ -399,3 +404,32 @@ class OverFiles(Relays):
             if name == NAMES[0]:
                 collecting = Process([*host.enter, pull], own / "pull-output", os.environ)
                 self._stack.callback(collecting.stop)
+
+
+def where(relays: Relays, who: Identity) -> list[str]:
+    """Return the names of the relays at which a client may relay."""
+    return [mx.name for mx in relays if mx.relays(who)]
+
+
+def approve(relays: Relays, who: Identity, *options: str) -> None:
+    """Approve a client on mx1, and wait for the Exims of all relays, or for those that options name."""
+    done = relays.ctl(relays.all["mx1"], "approve", who.fingerprint, "--without-certificate", "--wait", "all", *options)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def away(mx: Mx) -> bool:
+    """Tell whether eximcertd-fleet has said last that it does not reach the fleet."""
+    return "eximcertd-fleet: away" in mx.output.read_text().splitlines()[-1]
+
+
+def open_ones(relays: Relays, who: Identity) -> list[tuple[str, str]]:
+    """Return the own decisions on a client that are open: relay and verb."""
+    sets = relays.json(relays.all["mx1"], "fleet", "settle")
+    found = [
+        own
+        for entries in sets.values()
+        for one in entries
+        if one["fingerprint"] == who.fingerprint
+        for own in one["own"]
+    ]
+    return sorted((own["relay"], own["verb"]) for own in found)

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import signal
-from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 from lab.fleet import next_act
 from lab.postgres import Cluster
+from lab.standby import Pair
 from lab.wait import until
 from psycopg.errors import InsufficientPrivilege as RefusedStatement
-from psycopg.sql import SQL
 
 from eximcertd.acts.act import Act, Head
 from eximcertd.acts.effective import Lost, rebased
@@ -23,8 +22,6 @@ from eximcertd.status import Verb
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from psycopg import Connection
-
 MX1 = "mx1.example.org"
 A, B = Fingerprint("A" * 64), Fingerprint("B" * 64)
 FORBIDDEN = (
@@ -34,54 +31,6 @@ FORBIDDEN = (
     "CREATE TEMPORARY TABLE mine ()",
     "DELETE FROM fleet.act",
 )
-
-
-class Pair:
-    """A primary with a streaming standby, and a service that names both."""
-
-    def __init__(self, primary: Cluster, standby: Cluster) -> None:
-        self.primary, self.standby = primary, standby
-        self.stack = ExitStack()
-        self.both: dict[str, Any] = {"host": "localhost,localhost", "hostaddr": "127.0.0.1,127.0.0.1",
-                     "port": f"{primary.port},{standby.port}"}  # fmt: skip
-
-    def desk(self, limit: float = 10) -> PostgresDesk:
-        desk = PostgresDesk(self.primary.settings("alice", **self.both), limit)
-        self.stack.callback(desk.close)
-        return desk
-
-    def relay(self) -> PostgresRelaySide:
-        relay = PostgresRelaySide(self.primary.settings(MX1, **self.both))
-        self.stack.callback(relay.close)
-        return relay
-
-    def in_step(self) -> None:
-        """Wait until the standby has all that the primary has."""
-        with self.primary.superuser() as here, self.standby.superuser() as there:
-            ((position,),) = here.execute("SELECT pg_current_wal_lsn()").fetchall()
-            behind = "SELECT pg_last_wal_replay_lsn() >= %s"
-            until(lambda: there.execute(behind, [position]).fetchall() == [(True,)], "the standby is in step", limit=30)
-
-    @contextmanager
-    def held(self) -> Iterator[None]:
-        """Cut the standby off from the primary."""
-        with self.standby.superuser() as there:
-            ((source,),) = there.execute("SHOW primary_conninfo").fetchall()
-            for value in ("", source):
-                there.execute(SQL("ALTER SYSTEM SET primary_conninfo = {}").format(value))
-                there.execute("SELECT pg_reload_conf()")
-                if not value:
-                    until(lambda: not _receivers(there), "the standby receives nothing", limit=30)
-                    yield
-
-    def fail_over(self) -> None:
-        """Cut the primary's power, and promote the standby."""
-        self.primary.stop(signal.SIGQUIT)
-        self.standby.promote()
-
-
-def _receivers(standby: Connection[Any]) -> list[Any]:
-    return standby.execute("SELECT FROM pg_stat_wal_receiver").fetchall()
 
 
 @pytest.fixture
@@ -102,7 +51,7 @@ def decided(desk: PostgresDesk, verb: str, name: str) -> Act:
 
 
 def test_what_an_asynchronous_standby_lost_is_told_by_the_hash_and_becomes_the_relays_own(pair: Pair) -> None:
-    desk, relay = pair.desk(), pair.relay()
+    desk, relay = pair.desk(), pair.relay(MX1)
     decided(desk, "approve", A)
     pair.in_step()
     with pair.held():
@@ -113,7 +62,7 @@ def test_what_an_asynchronous_standby_lost_is_told_by_the_hash_and_becomes_the_r
     with pytest.raises(RemoteError):
         relay.head()
 
-    relay, desk = pair.relay(), pair.desk()
+    relay, desk = pair.relay(MX1), pair.desk()
     assert relay.head().generation == 1 < lost[-1].generation
     newer = [decided(desk, "approve", name) for name in ("C" * 64, "D" * 64)]
     assert relay.head().generation == lost[-1].generation, "the generation alone tells nothing"
@@ -142,7 +91,7 @@ def test_with_a_synchronous_standby_nothing_that_was_acknowledged_is_lost(pair: 
         superuser.execute("SELECT pg_reload_conf()")
         state = "SELECT sync_state FROM pg_stat_replication"
         until(lambda: superuser.execute(state).fetchall() == [("sync",)], "the standby is synchronous", limit=30)
-    desk, relay = pair.desk(), pair.relay()
+    desk, relay = pair.desk(), pair.relay(MX1)
     first = decided(desk, "approve", A)
     impatient = pair.desk(limit=1)
     unknown = next_act(first_head(first), "approve", B)
@@ -155,7 +104,7 @@ def test_with_a_synchronous_standby_nothing_that_was_acknowledged_is_lost(pair: 
     until(lambda: desk.of_request(unknown.request), "the standby has confirmed it", limit=30)
     desk.decide(unknown)
     pair.fail_over()
-    assert pair.relay().acts(0, 10) == [first, unknown]
+    assert pair.relay(MX1).acts(0, 10) == [first, unknown]
     pair.desk().decide(unknown)
 
 

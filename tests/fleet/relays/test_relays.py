@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 from lab.certificates import make
-from lab.mx import OnPostgres, OverFiles, an_hour_ahead
+from lab.mx import OnPostgres, OverFiles, an_hour_ahead, approve, away, open_ones, where
 from lab.wait import until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from lab.certificates import Identity
-    from lab.mx import Mx, Relays
+    from lab.mx import Relays
 
 CLIENTS: Final = 9
 
@@ -34,33 +34,6 @@ def client(relays: Relays) -> Identity:
 
 
 another = client
-
-
-def where(relays: Relays, who: Identity) -> list[str]:
-    """Return the names of the relays at which a client may relay."""
-    return [mx.name for mx in relays if mx.relays(who)]
-
-
-def approve(relays: Relays, who: Identity, *options: str) -> None:
-    done = relays.ctl(relays.all["mx1"], "approve", who.fingerprint, "--without-certificate", "--wait", "all", *options)
-    assert done.returncode == 0, done.stdout + done.stderr
-
-
-def away(mx: Mx) -> bool:
-    return "eximcertd-fleet: away" in mx.output.read_text().splitlines()[-1]
-
-
-def open_ones(relays: Relays, who: Identity) -> list[tuple[str, str]]:
-    """Return the own decisions on a client that are open: relay and verb."""
-    sets = relays.json(relays.all["mx1"], "fleet", "settle")
-    found = [
-        own
-        for entries in sets.values()
-        for one in entries
-        if one["fingerprint"] == who.fingerprint
-        for own in one["own"]
-    ]
-    return sorted((own["relay"], own["verb"]) for own in found)
 
 
 def test_a_line_is_cut_and_decisions_are_made_on_both_sides(
