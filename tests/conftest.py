@@ -17,8 +17,12 @@ if TYPE_CHECKING:
 
 
 def pytest_configure() -> None:
-    """Start every program with SIGHUP's default, also under nohup: one that ignores it looks like a starting Exim."""
+    """Start every program with the defaults of SIGHUP and SIGINT, also under nohup and in a shell's background.
+
+    One that ignores SIGHUP looks like a starting Exim.
+    """
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 settings.register_profile("lab", deadline=None)  # a busy machine is no failure
