@@ -62,7 +62,7 @@ def verify(act: Act, signers: Path) -> None:
         raise SigningError(
             f"the signers' file {signers} cannot be read", hint="It is named by [fleet] signers; see eximcertd.toml(5)."
         )
-    at = datetime.fromtimestamp(act.at / 1_000_000, UTC)
+    at = datetime.fromtimestamp(act.at // 1_000_000, UTC)  # a float is rounded up, at the end into the year 10000
     environment = {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C", "TZ": "UTC"}
     options = ["-n", NAMESPACE, "-I", act.by, "-f", str(signers), f"-Overify-time={at:%Y%m%d%H%M%S}"]
     with _file(armored(act.signature)) as (path, descriptor):

@@ -189,7 +189,10 @@ def name(der: bytes, part: Element) -> Name:
 
 
 def _attribute(der: bytes, part: Element) -> Attribute:
-    kind, value = list(elements(der, part))[:2] or (part, part)
+    found = list(elements(der, part))
+    if len(found) < 2:  # noqa: PLR2004 - its type and its value
+        raise DerError("an attribute of a name has a type and a value")
+    kind, value = found[:2]
     encoding = _TEXT_ENCODINGS.get(value.tag, "utf-8" if contents(der, value).isascii() else "latin-1")
     return oid(der, kind), contents(der, value).decode(encoding, "backslashreplace")
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from eximcertd.cli.times import local, moment
+from eximcertd.cli.times import date, local
 from eximcertd.errors import EximcertdError, NoSuchFingerprintError
 from eximcertd.fingerprint import grouped
 from eximcertd.text import clean, columns, shown
@@ -76,7 +76,7 @@ def whole(entry: dict[str, Any], history: Iterable[dict[str, Any]]) -> Iterator[
         issuer = certificate["issuer"]
         yield from _field("issuer", "itself" if issuer == certificate["subject"] else issuer or "(none)")
         yield from _field("serial", certificate["serial"])
-        yield from _field("valid", f"{_date(certificate['not_before'])} to {_date(certificate['not_after'])}")
+        yield from _field("valid", f"{date(certificate['not_before'])} to {date(certificate['not_after'])}")
         yield from _field("key", certificate["key"] + (", basic constraints CA:TRUE" if certificate["ca"] else ""))
         files = certificate["files"]
         if certificate["source"] == "attempt":
@@ -140,7 +140,7 @@ def _certificate(certificate: dict[str, Any] | None) -> Iterator[str]:
     name = certificate["subject"] or ", ".join(certificate["names"]) or "(no name)"
     issuer = "itself" if certificate["issuer"] == certificate["subject"] else certificate["issuer"] or "(no name)"
     yield _cut(_INDENT + name)
-    yield _cut(f"{_INDENT}until {_date(certificate['not_after'])}, {certificate['key']}, issued by {issuer}")
+    yield _cut(f"{_INDENT}until {date(certificate['not_after'])}, {certificate['key']}, issued by {issuer}")
     if certificate["source"] == "attempt":
         yield f"{_INDENT}{_SHOWN}"
 
@@ -158,7 +158,7 @@ def _warnings(entry: dict[str, Any]) -> Iterator[str]:
     if renews is not None:
         what = "same key" if renews["same_key"] else "same name, NEW key"
         yield f"{_INDENT}renews {clean(renews['fingerprint'][:16])} ({what}),"
-        yield _cut(f"{_INDENT}  approved by {renews['by']} on {_date(renews['at'])}")
+        yield _cut(f"{_INDENT}  approved by {renews['by']} on {date(renews['at'])}")
     if entry["same_name"]:
         others = ", ".join(clean(other[:16]) for other in entry["same_name"])
         yield from wrapped(f"{_INDENT}! ", f"claims the same name as {others}: compare the fingerprints")
@@ -179,11 +179,6 @@ def _decision(decision: dict[str, Any]) -> str:
 
 def _field(name: str, value: str) -> Iterator[str]:
     yield from wrapped(f"{_INDENT}{name:<12}", value)
-
-
-def _date(time: str | None) -> str:
-    at = moment(time)
-    return "-" if at is None else f"{at.astimezone():%Y-%m-%d}"
 
 
 def _cut(text: str) -> str:

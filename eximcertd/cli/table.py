@@ -10,7 +10,7 @@ import re
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from eximcertd.certificates.names import common_name
-from eximcertd.cli.times import EXACT, RELATIVE, ago, local, moment
+from eximcertd.cli.times import EXACT, RELATIVE, ago, date, local
 from eximcertd.text import columns, shown
 
 if TYPE_CHECKING:
@@ -162,5 +162,4 @@ def attempts(number: int) -> str:
 def _decision(decision: dict[str, Any] | None) -> tuple[str, str, str]:
     if decision is None:
         return "-", "", ""
-    at = moment(decision["at"])
-    return f"{at.astimezone():%Y-%m-%d}" if at else "-", decision["by"].removeprefix("by "), decision["note"]
+    return date(decision["at"]), decision["by"].removeprefix("by "), decision["note"]

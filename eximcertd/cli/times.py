@@ -29,7 +29,24 @@ def moment(time: str | None) -> datetime | None:
 def local(time: str | None) -> str:
     """Return an RFC 3339 time as local time, to the minute; "-" for None."""
     at = moment(time)
-    return "-" if at is None else f"{at.astimezone():%Y-%m-%d %H:%M}"
+    return "-" if at is None else f"{_here(at):%Y-%m-%d %H:%M}"
+
+
+def date(time: str | None) -> str:
+    """Return the local date of an RFC 3339 time; "-" for None."""
+    at = moment(time)
+    return "-" if at is None else f"{_here(at):%Y-%m-%d}"
+
+
+def _here(at: datetime) -> datetime:
+    """Return the time in the local zone; in its own if the calendar has no such time.
+
+    A certificate that has no end says 99991231235959Z (RFC 5280, section 4.1.2.5): east of Greenwich, the year 10000.
+    """
+    try:
+        return at.astimezone()
+    except OverflowError:
+        return at
 
 
 def ago(time: str | None, now: datetime) -> str:
@@ -39,7 +56,7 @@ def ago(time: str | None, now: datetime) -> str:
         return "-"
     seconds = (now - at).total_seconds()
     if not -60 < seconds < _LONG_AGO:  # noqa: PLR2004 - a minute: the clocks of two machines differ
-        return f"{at.astimezone():%Y-%m-%d}"
+        return date(time)
     for least, unit, name in _STEPS:
         if seconds >= least:
             return f"{int(seconds // unit)} {name} ago"

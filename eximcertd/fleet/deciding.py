@@ -241,7 +241,7 @@ def _facts(desk: Desk, proposal: Proposal, head: Head, base: int) -> Facts:
     newest = desk.newest(names)
     # What the newest act settles is not open, though this relay may not have taken that act yet.
     settled = {(one, name) for name, act in newest.items() for one in act.settles}
-    open_here = (one for one in proposal.here if (one.id, one.fingerprint) not in settled)
-    own = {one.id: one for one in open_here if one.fingerprint in names}
-    own |= {one.id: one for one in desk.own(names)}  # what the fleet knows of an id is not this relay's to change
+    here = (one for one in proposal.here if one.fingerprint in names and (one.id, one.fingerprint) not in settled)
+    # A relay chooses the ids that it tells: a decision that has another one's id does not hide the other one.
+    own = {(one.relay, one.id, one.verb): one for one in (*here, *desk.own(names))}
     return Facts(head, newest, list(own.values()), desk.who(), desk.now(), base)

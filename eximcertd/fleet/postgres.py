@@ -175,15 +175,17 @@ class PostgresDesk:
     def relays(self) -> Sequence[RelayState]:
         """Return the relays, by name."""
         rows = self._database.ask(
-            "SELECT name, (extract(epoch FROM seen_at) * 1000)::bigint, skew, dropped, version, received, live, own,"
-            " problem, left_out FROM fleet.relay ORDER BY name"
+            # A relay can report nothing but nulls.
+            "SELECT name, (extract(epoch FROM seen_at) * 1000)::bigint, coalesce(skew, 0), dropped,"
+            " coalesce(version, ''), coalesce(received, 0), coalesce(live, 0), coalesce(own, 0), coalesce(problem, ''),"
+            " coalesce(left_out, 0) FROM fleet.relay ORDER BY name"
         )
         return [
             RelayState(
                 name,
                 None if seen is None else Report(version, received, live, own, seen + skew, problem, left_out),
                 seen,
-                skew or 0,
+                skew,
                 dropped,
             )
             for name, seen, skew, dropped, version, received, live, own, problem, left_out in rows

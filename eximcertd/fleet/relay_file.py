@@ -131,7 +131,9 @@ def _list(value: Any, most: int) -> list[Any]:
 
 
 def _without(record: Report | OwnDecision | Sighted, *names: str) -> dict[str, Any]:
-    return {name: getattr(record, name) for name in record.__slots__ if name not in names}
+    """Return the other fields; texts are cut, since a file with a longer one is not read: clients choose some."""
+    values = {name: getattr(record, name) for name in record.__slots__ if name not in names}
+    return {name: value[:_LONGEST] if isinstance(value, str) else value for name, value in values.items()}
 
 
 def _text(value: dict[str, Any]) -> str:

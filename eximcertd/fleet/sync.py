@@ -14,6 +14,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final, NoReturn
 
 from eximcertd import __version__
+from eximcertd.acts.act import ActError
 from eximcertd.errors import EximcertdError, NoAnswerError
 from eximcertd.fleet.remote import ActRefusedError, RemoteError, Report
 
@@ -181,7 +182,10 @@ class Sync:
             mine = ours.hash if generation == ours.generation else self._local.hashes([generation])[0]
             if generation == theirs.generation:
                 return mine == theirs.hash
-            acts = remote.acts(generation - 1, 1)
+            try:
+                acts = remote.acts(generation - 1, 1)
+            except ActError as error:
+                raise RemoteError(f"act {generation} is not the one that this relay has: {error.line()}") from None
             self._answered()
             if [act.generation for act in acts] != [generation]:
                 raise RemoteError(f"the fleet has acts up to {theirs.generation}, but does not return act {generation}")

@@ -12,7 +12,7 @@ from lab.acts import FIRST, REQUEST
 from lab.wait import until
 
 from eximcertd.acts import signature
-from eximcertd.acts.act import LONGEST_SIGNATURE, Act, checked
+from eximcertd.acts.act import END_OF_TIME, LONGEST_SIGNATURE, Act, checked
 from eximcertd.acts.signature import ActSignatureError, SigningError, armored, of_armor, sign, signer, verify
 
 if TYPE_CHECKING:
@@ -69,6 +69,12 @@ def test_a_signature_of_somebody_else_is_refused_also_if_he_may_decide(signed: A
     by_bob = replace(signed, signature=sign(signed.text(), key("bob")))
     assert "act 1 by alice is not valid: ssh-keygen says" in refusal(by_bob, signers)
     verify(replace(signed, by="bob", signature=sign(replace(signed, by="bob").text(), key("bob"))), signers)
+
+
+def test_an_act_of_the_last_moment_of_the_calendar_is_an_act_like_any_other(signers: Path, key: Keys) -> None:
+    last = replace(FIRST, at=END_OF_TIME - 1)
+    verify(checked(replace(last, signature=sign(last.text(), key("alice")))), signers)
+    assert "is not valid" in refusal(replace(last, signature=sign(FIRST.text(), key("alice"))), signers)
 
 
 def test_a_key_that_is_not_in_the_file_is_refused(signed: Act, signers: Path, key: Keys) -> None:

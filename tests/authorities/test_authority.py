@@ -67,6 +67,11 @@ def test_bytes_that_are_no_certificate_are_refused(cut: int) -> None:
         Authority.of(SITE.der[:cut])
 
 
+def test_a_name_with_a_part_that_has_no_value_is_refused() -> None:
+    with pytest.raises(RefusedError, match="an attribute of a name has a type and a value"):
+        Authority.of(SITE.without_a_value())
+
+
 def test_the_time_of_an_authority_is_told() -> None:
     over = Authority.of(Signer("Site CA", not_before=NOW - 9 * DAY, not_after=NOW - DAY).der)
     assert "expired" in over.problem(NOW)

@@ -229,6 +229,16 @@ def test_what_only_relays_have_approved_is_approved_for_all(site: Site) -> None:
     assert site.home.desk().own() == []
 
 
+def test_a_revocation_that_a_relay_tells_as_an_approval_is_not_settled_unseen(site: Site) -> None:
+    with RelayTwin(site) as relay:
+        mine = relay.decides("revoke", A, note="stolen")
+        site.tells("mx1", own_decision("mx1", A, "approve", id=mine.id))
+        done = site.ctl("fleet", "settle", "--approved", "approve", "--without-certificate")
+        assert done.status == 7
+        assert "is revoked on mx1 by carol: stolen" in done.err
+    assert site.home.desk().head().generation == 0
+
+
 def test_a_rule_refuses_an_approval_in_settle_too(site: Site) -> None:
     site.tells("mx2", own_decision("mx2", A, "approve"))
     done = site.ctl("fleet", "settle", "--approved", "approve")

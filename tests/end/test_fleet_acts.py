@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from lab.authorities import Signer
+from lab.authority import relay as relay_of_authorities
 from lab.callers import as_nobody
 from lab.control import CallError, Control
 from lab.daemon import Eximcertd
 from lab.fleet import next_act
-from lab.smtp import ask
+from lab.smtp import ask, session
 from lab.wait import until
 
 from eximcertd.acts.act import Act, Head
@@ -88,6 +89,13 @@ def test_the_fleet_approves_and_the_client_relays_and_revokes_and_it_does_not(
     }  # fmt: skip
     take(relay, next_act(head(relay), "revoke", alice.fingerprint))
     assert ask(relay.exim.port, alice).refused
+
+
+def test_of_a_long_helo_the_fleet_is_told_the_beginning(relay: Eximcertd, alice: Identity) -> None:
+    with session(relay.exim.port, alice, helo="x" * 1500) as client:
+        assert client.rcpt().refused
+    told = "x" * 320
+    until(lambda: [one["helo"] for one in call(relay, "FleetNews")["sighted"]] == [told], "its beginning is told")
 
 
 def test_a_revocation_on_the_relay_holds_against_the_fleet_and_is_told_to_it(relay: Eximcertd, alice: Identity) -> None:
@@ -268,6 +276,9 @@ def test_the_fleet_approves_an_authority_and_withdraws_it_and_a_public_ca_is_ref
         take(daemon, next_act(head(daemon), "authorize", of_der(public), detail=detail(public)))
         assert len(daemon.json("authority", "list")) == 1
         assert "belongs to the public CA" in call(daemon, "FleetNews")["problem"]
+        malformed = site.without_a_value()
+        take(daemon, next_act(head(daemon), "authorize", of_der(malformed), detail=detail(malformed)))
+        assert "cannot be an authority" in call(daemon, "FleetNews")["problem"]
 
 
 def detail(der: bytes) -> str:
@@ -291,6 +302,24 @@ def test_an_act_that_empties_the_list_waits_until_a_person_accepts_it(relay: Exi
     call(relay, "FleetAccept", generation=2)
     assert take(relay, other)["held"] is None
     assert relay.status()["counts"]["approved"] == 1
+
+
+def test_an_act_that_is_held_ends_nothing_that_an_authority_has_approved(tmp_path: Path) -> None:
+    site = Signer("Site CA")
+    settings = {**FLEET, "publish": {"max_shrink": 20}}
+    with relay_of_authorities("pinned", form="directory", settings=settings) as (exim, daemon):
+        daemon.start()
+        take(daemon, next_act(head(daemon), "authorize", site.fingerprint, detail=detail(site.der)))
+        leaves = [site.issue(f"client{number}.example") for number in range(5)]
+        assert all(ask(exim.port, leaf.identity(tmp_path)).accepted for leaf in leaves)
+        until(lambda: daemon.status()["allowlist"]["live"], "they are on the list")
+        act = next_act(head(daemon), "revoke", *(leaf.fingerprint for leaf in leaves))
+        assert take(daemon, act)["held"] == 2
+        assert {entry["standing"] for entry in daemon.entries().values()} == {"approved"}
+        assert all(ask(exim.port, leaf.identity(tmp_path)).accepted for leaf in leaves)
+        call(daemon, "FleetAccept", generation=2)
+        take(daemon, act)
+        assert not ask(exim.port, leaves[0].identity(tmp_path)).accepted
 
 
 def test_a_relay_without_the_section_has_no_fleet_imports_none_and_stores_nothing(

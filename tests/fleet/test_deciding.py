@@ -208,6 +208,19 @@ def test_this_relay_cannot_pass_anothers_revocation_for_an_approval_of_its_own()
     assert fleet.acts == []
 
 
+@pytest.mark.parametrize("liar", ["mx1", "mx2"])
+def test_what_another_word_for_the_same_id_says_does_not_hide_a_revocation(liar: str) -> None:
+    fleet = Fleet()
+    mine = own("mx1", A, "revoke")
+    fleet.own = {liar: [own(liar, A, "approve", id=mine.id)]}
+    with pytest.raises(ActRefusedError, match="is revoked on mx1"):
+        asked(fleet, approve(A, here=[mine]))
+    fleet.own = {"mx1": [mine], "mx2": [own("mx2", A, "approve", id=mine.id)]}
+    with pytest.raises(ActRefusedError, match="is revoked on mx1"):
+        asked(fleet, approve(A))
+    assert fleet.acts == []
+
+
 def test_a_lost_act_is_told_as_lost() -> None:
     fleet = Fleet()
     fleet.own = {"mx2": [own("mx2", A, "revoke", lost=True)]}

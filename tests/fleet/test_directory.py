@@ -375,6 +375,16 @@ def test_what_a_hostile_relay_says_is_cut_to_what_can_be(two: Home) -> None:
     assert two.desk().pending(1)[0].last_seen <= time.time() * 1000
 
 
+def test_a_client_with_a_long_name_or_a_long_error_does_not_keep_the_relays_file_from_being_read(two: Home) -> None:
+    relay = two.relay("mx2")
+    relay.sight([Sighted("mx2", B, 1, 1, 2, "[192.0.2.1]", "x" * 5000, "s" * 5000, "r" * 5000)])
+    relay.report(replace(REPORT, problem="rsync: " * 500))
+    (state,) = two.desk().relays()
+    assert state.report is not None
+    assert (state.report.received, state.report.problem[:13]) == (REPORT.received, "rsync: rsync:")
+    assert [one.helo for one in two.desk().pending(9)] == ["x" * 1000]
+
+
 def test_a_certificate_counts_under_its_own_fingerprint_only(two: Home) -> None:
     two.relay("mx2").report(REPORT)
     text = hostile(sighted__der="bm90IGxvb2tlZCBpbnRvIGhlcmU=")

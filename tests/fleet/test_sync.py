@@ -254,6 +254,27 @@ def test_a_database_that_has_other_acts_since_is_followed_from_the_last_that_bot
     until(lambda: "mx1" in fleet.reports and reported(fleet).received == lost_to + then, "it is reported")
 
 
+class Overwritten(TwinRelaySide):
+    """Somebody has written over its second act in the database."""
+
+    def acts(self, after: int, most: int) -> Sequence[Act]:
+        if after == 1:
+            raise ActError("an act is malformed: its text is not the canonical one")
+        return super().acts(after, most)
+
+
+def test_an_act_that_is_overwritten_is_no_loss_and_the_relay_is_told_that_it_is_away(
+    fleet: Fleet, start: Callable[..., Syncing]
+) -> None:
+    relay = Relay()
+    relay.acts = fleet.acts[:2]
+    start(relay, lambda: Overwritten(fleet, "mx1"))
+    told = "act 2 is not the one that this relay has: an act is malformed: its text is not the canonical one"
+    until(lambda: ("away", told) in relay.states, "it is told")
+    assert reported(fleet).problem == told
+    assert (relay.acts, relay.backs) == (fleet.acts[:2], [])
+
+
 def test_after_a_loss_the_fleet_is_told_again_what_the_relay_has_seen(
     fleet: Fleet, start: Callable[..., Syncing]
 ) -> None:

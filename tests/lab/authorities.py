@@ -94,6 +94,11 @@ class Signer:
     def pem(self) -> bytes:
         return x509.load_der_x509_certificate(self.der).public_bytes(serialization.Encoding.PEM)
 
+    def without_a_value(self) -> bytes:
+        """Return the certificate in DER form, but the type of the last part of its name has swallowed the value."""
+        at = self.der.rindex(b"\x06\x03\x55\x04\x03") + 1
+        return self.der[:at] + bytes([self.der[at - 2] - 2]) + self.der[at + 1 :]
+
     def issue(self, name: str, **more: Any) -> Signer:
         """Sign a client's certificate: CA:FALSE, its name as the DNS name, unless ``more`` says otherwise."""
         return Signer(name, self, **{"ca": False, "names": [x509.DNSName(name)] if name else [], **more})

@@ -170,6 +170,7 @@ def _decide(
     context: Context, verb: str, own: dict[Fingerprint, list[OwnDecision]], note: str, insist: Collection[str]
 ) -> dict[str, Any]:
     from eximcertd.cli.fleet.asking import FleetRequest, settled  # noqa: PLC0415 - only where it is called
+    from eximcertd.fleet.deciding import refused_here  # noqa: PLC0415 - the same
 
-    seen = [one.id for ones in own.values() for one in ones]
+    seen = [one.id for ones in own.values() for one in ones if refused_here(one)]
     return settled(context, FleetRequest(Verb(verb), list(own), note, insist, seen))

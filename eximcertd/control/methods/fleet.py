@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from eximcertd.acts.act import MOST_FINGERPRINTS, of_json
 from eximcertd.acts.signature import verify
+from eximcertd.certificates.parsing import subject
 from eximcertd.control.methods.authorities import patterns_of
 from eximcertd.control.methods.fleet_reports import FleetReports
 from eximcertd.decisions.acts import ActTaker
@@ -108,8 +109,8 @@ class FleetMethods:
                 denials = await self._denials(valid)
                 more, held = await self._taker.take(valid)
                 changed += more
-                if denials:
-                    changed += await self._services.maintenance.enrolling.revoke_others(denials)
+                if others := self._of_revoked(valid, denials):
+                    changed += await self._services.maintenance.enrolling.revoke_others(others)
             finally:  # a decision is published, whatever else fails
                 self._publishing.add(task := asyncio.create_task(self._publish(changed)))
                 task.add_done_callback(self._publishing.discard)
@@ -158,8 +159,13 @@ class FleetMethods:
         if not self._services.maintenance.enrolling.approved:
             return []
         names = [name for act in acts if act.verb in _DENYING for name in act.fingerprints]
-        denials = await self._changes.bind(names, await self._services.known(names), None) if names else []
-        revoked = {name for act in acts if act.verb == Verb.REVOKE for name in act.fingerprints}
+        return await self._changes.bind(names, await self._services.known(names), None) if names else []
+
+    def _of_revoked(self, acts: Sequence[Act], denials: Sequence[Denial]) -> list[Denial]:
+        """Return the denials of what was revoked: an act that is held, and those after it, have revoked nothing."""
+        last = self._fleet.head().generation
+        taken = (act for act in acts if act.verb == Verb.REVOKE and act.generation <= last)
+        revoked = {name for act in taken for name in act.fingerprints}
         return [one for one in denials if one.fingerprint in revoked]
 
     async def _authority(self, act: Act) -> str:
@@ -169,7 +175,7 @@ class FleetMethods:
         rows = [row for row in self._services.ledger.authorities.all() if row.fingerprint == name]
         try:
             if act.verb == Verb.WITHDRAW:
-                await self._authorities.end(decision, self._name(rows[0].der) if rows else "")
+                await self._authorities.end(decision, subject(rows[0].der) if rows else "")
                 return ""
             if rows and not rows[0].approved and rows[0].generation is None:
                 raise RefusedError(f"it was withdrawn on this relay by {clean(rows[0].by)}")  # noqa: TRY301 - see below
@@ -189,11 +195,6 @@ class FleetMethods:
             )
             return error.line()
         return ""
-
-    def _name(self, der: bytes) -> str:
-        from eximcertd.authorities.authority import Authority  # noqa: PLC0415
-
-        return Authority.of(der).name
 
     async def accept(self, caller: Caller, given: dict[str, Any]) -> dict[str, Any]:
         """Let this relay take the act that it holds."""

@@ -13,6 +13,8 @@ from eximcertd.errors import UsageError
 from eximcertd.text import clean
 
 if TYPE_CHECKING:
+    from datetime import timedelta
+
     from eximcertd.control.caller import Caller
     from eximcertd.control.methods.services import Services
     from eximcertd.fingerprint import Fingerprint
@@ -23,9 +25,14 @@ _MOST_HASHES: Final = 1000
 _MOST_TOLD: Final = 2000
 _MOST_OWN: Final = 500
 _MOST_SIGHTED: Final = 500
+_MOST_BESIDE_OWN: Final = 100  # in a reply that tells the open decisions too, with their notes
 _LARGEST_CERTIFICATE: Final = 8 << 10  # 500 of them fit into a reply
 _LONGEST: Final = 1000
+_LONGEST_PEER: Final = 320  # a HELO can have 8,000 characters; the database keeps no more than this either
+_PEERS: Final = ("host", "helo", "sender", "recipient")
 _DIGITS: Final = 18  # of a cursor
+_SILENCE: Final = 300.0
+"""Seconds beyond two reports: the command of [fleet] pull takes up to a minute, many acts take some."""
 
 
 class FleetReports:
@@ -36,6 +43,7 @@ class FleetReports:
         self._services = services
         self._run = secrets.token_hex(4)  # of this process: begins cursors and revisions
         self._link: dict[str, Any] | None = None
+        self._heard = 0.0
         self.refused = ""
 
     async def hashes(self, _: Caller, given: dict[str, Any]) -> dict[str, Any]:
@@ -54,6 +62,7 @@ class FleetReports:
             "problem": clean(given["problem"])[:_LONGEST],
             "heard": views.rfc3339(time.time() * 1000),
         }
+        self._heard = time.monotonic()
         return {}
 
     async def news(self, _caller: Caller, given: dict[str, Any]) -> dict[str, Any]:
@@ -63,7 +72,7 @@ class FleetReports:
         same = given.get("own") == revision
         run, _, number = (given.get("cursor") or "").partition(":")
         after = int(number) if run == self._run and number.isdecimal() and len(number) < _DIGITS else 0
-        rows = news.sighted(after, _MOST_SIGHTED)
+        rows = news.sighted(after, _MOST_SIGHTED if same else _MOST_BESIDE_OWN)
         return {
             "generation": head.generation,
             "hash": head.hash,
@@ -96,7 +105,7 @@ class FleetReports:
             "open": self._fleet.news.own_count(),
             "held": int(waits.split()[0]) if waits else None,
             "problem": self._problem(),
-            "link": self._link,
+            "link": link_after(self._link, time.monotonic() - self._heard, self._services.config().fleet.report),
         }
 
     async def _sighted(self, row: SightedRow) -> dict[str, Any]:
@@ -104,9 +113,8 @@ class FleetReports:
         small = der is not None and len(der) <= _LARGEST_CERTIFICATE
         shown = row._asdict() | {"der": base64.b64encode(der).decode() if der and small else None}
         del shown["number"]
-        if not self._services.config().fleet.peers:
-            shown |= dict.fromkeys(("host", "helo", "sender", "recipient"))
-        return shown
+        told = self._services.config().fleet.peers
+        return shown | {name: shown[name] and shown[name][:_LONGEST_PEER] if told else None for name in _PEERS}
 
     def live(self) -> int:
         """Return the last act that Exim was seen to honour; keep it."""
@@ -127,6 +135,16 @@ class FleetReports:
             *(f"authority {name}: {why}" for name, why in self._fleet.refused().items() if name not in approved),
         ]
         return clean("; ".join(one for one in problems if one))[:_LONGEST]
+
+
+def link_after(link: dict[str, Any] | None, silence: float, every: timedelta) -> dict[str, Any] | None:
+    """Return what eximcertd-fleet has reported, or that it is away since then: it may hang, or have been stopped.
+
+    silence: seconds since its report. every: how often it reports.
+    """
+    if link is None or silence <= 2 * every.total_seconds() + _SILENCE:
+        return link
+    return link | {"state": "away", "since": link["heard"], "problem": "eximcertd-fleet has not reported since then"}
 
 
 def _own(row: OwnRow) -> dict[str, Any]:

@@ -223,6 +223,16 @@ def test_what_a_relay_says_of_the_future_is_clamped_and_its_clock_is_shown(fleet
     assert (state.report.problem, state.report.dropped) == ("x\\ny", 7)
 
 
+def test_a_relay_that_reports_nothing_but_nulls_hides_no_other(fleet: FleetDatabase) -> None:
+    fleet.relay(MX2).report(Report("1", 5, 5, 0, time.time_ns() // 1_000_000))
+    fleet.as_role(MX1).execute("SELECT fleet.report('{}')")
+    empty, other = sorted(fleet.desk().relays(), key=lambda one: one.name)[:2]
+    assert empty.report is not None
+    assert (empty.report.version, empty.report.live, empty.report.problem, empty.skew) == ("", 0, "", 0)
+    assert other.report is not None
+    assert other.report.live == 5
+
+
 def test_an_act_that_a_superuser_has_changed_is_noticed(fleet: FleetDatabase) -> None:
     desk, relay = fleet.desk(), fleet.relay(MX1)
     for number in range(3):
