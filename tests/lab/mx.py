@@ -54,6 +54,7 @@ _SSH: Final = (
     "ssh -F none -i {key} -o BatchMode=yes -o ConnectTimeout=2 -o ServerAliveInterval=2 -o ServerAliveCountMax=2"
     " -o UserKnownHostsFile={known} -o HostKeyAlias=fleet"
 )
+_SERVE: Final = "/usr/sbin/runuser -u root -- /usr/bin/rrsync -ro"
 _FETCH: Final = '#!/bin/sh\nexec rsync -rt --delete --timeout=5 -e "{ssh}" {home}: {directory}/acts/\n'
 _COLLECT: Final = """\
 #!/bin/sh
@@ -388,7 +389,7 @@ class OverFiles(Relays):
             (own / "host_key").chmod(0o600)
             served = directory / ("acts" if name == NAMES[0] else "relays")
             public = key.with_suffix(".pub").read_text()
-            (own / "authorized_keys").write_text(f'restrict,command="/usr/bin/rrsync -ro {served}" {public}')
+            (own / "authorized_keys").write_text(f'restrict,command="{_SERVE} {served}" {public}')
             (own / "sshd").write_text(_SSHD.format(address=host.address, directory=own))
             daemon = Process(
                 [*host.enter, "/usr/sbin/sshd", "-D", "-e", "-f", own / "sshd"], own / "sshd-output", os.environ
