@@ -58,7 +58,7 @@ def head(daemon: Eximcertd) -> Head:
 def take(daemon: Eximcertd, *acts: Act, **more: Any) -> dict[str, Any]:
     """Hand over acts, and wait until Exim honours them."""
     answer = call(daemon, "FleetTake", acts=[act.to_json() for act in acts], **more)
-    until(lambda: call(daemon, "FleetNews")["live"] == answer["generation"], "the acts are live")
+    until(lambda: call(daemon, "FleetNews")["live"] == answer["generation"], "the acts are live", limit=60)
     return answer
 
 
@@ -74,7 +74,7 @@ def test_the_fleet_approves_and_the_client_relays_and_revokes_and_it_does_not(
     relay: Eximcertd, alice: Identity
 ) -> None:
     assert ask(relay.exim.port, alice).refused
-    until(lambda: call(relay, "FleetNews")["sighted"], "the client is told to the fleet")
+    until(lambda: call(relay, "FleetNews")["sighted"], "the client is told to the fleet", limit=60)
     told = call(relay, "FleetNews")
     [seen] = told["sighted"]
     assert (seen["fingerprint"], seen["attempts"], seen["host"] is None) == (alice.fingerprint, 1, False)
@@ -95,7 +95,11 @@ def test_of_a_long_helo_the_fleet_is_told_the_beginning(relay: Eximcertd, alice:
     with session(relay.exim.port, alice, helo="x" * 1500) as client:
         assert client.rcpt().refused
     told = "x" * 320
-    until(lambda: [one["helo"] for one in call(relay, "FleetNews")["sighted"]] == [told], "its beginning is told")
+    until(
+        lambda: [one["helo"] for one in call(relay, "FleetNews")["sighted"]] == [told],
+        "its beginning is told",
+        limit=60,
+    )
 
 
 def test_a_revocation_on_the_relay_holds_against_the_fleet_and_is_told_to_it(relay: Eximcertd, alice: Identity) -> None:
@@ -140,7 +144,7 @@ def test_what_a_hand_adds_is_told_to_the_fleet_and_what_the_fleet_revoked_is_ref
     take(relay, next_act(head(relay), "revoke", alice.fingerprint))
     text = file.read_text()
     file.write_text(text.replace("RELAY_FROM_CERTS =", f"RELAY_FROM_CERTS = {added} : {alice.fingerprint} :", 1))
-    until(lambda: relay.status() and call(relay, "FleetNews")["own"], "the manual edit is told")
+    until(lambda: relay.status() and call(relay, "FleetNews")["own"], "the manual edit is told", limit=60)
     [own] = call(relay, "FleetNews")["own"]
     assert (own["fingerprint"], own["verb"], own["by"]) == (added, "adopt", "by hand")
     until(lambda: alice.fingerprint not in file.read_text(), "the list is published again", limit=30)
@@ -195,14 +199,14 @@ def test_killed_in_the_middle_of_a_large_act_it_finishes_it_at_its_next_start(re
     thread.start()
     ledger = relay.state / "ledger/ledger.sqlite-wal"
     size = ledger.stat().st_size
-    until(lambda: ledger.stat().st_size > size + (64 << 10), "the first portions are in the ledger")
+    until(lambda: ledger.stat().st_size > size + (64 << 10), "the first portions are in the ledger", limit=60)
     relay.kill()
     thread.join()
     relay.start()
     assert head(relay).generation in {1, 2}, "an act is there or it is not"
     if head(relay).generation == 1:
         take(relay, act)
-    until(lambda: call(relay, "FleetNews")["live"] == 2, "all of it is live")
+    until(lambda: call(relay, "FleetNews")["live"] == 2, "all of it is live", limit=60)
     assert relay.status()["counts"]["approved"] == len(MANY)
 
 
@@ -312,7 +316,7 @@ def test_an_act_that_is_held_ends_nothing_that_an_authority_has_approved(tmp_pat
         take(daemon, next_act(head(daemon), "authorize", site.fingerprint, detail=detail(site.der)))
         leaves = [site.issue(f"client{number}.example") for number in range(5)]
         assert all(ask(exim.port, leaf.identity(tmp_path)).accepted for leaf in leaves)
-        until(lambda: daemon.status()["allowlist"]["live"], "they are on the list")
+        until(lambda: daemon.status()["allowlist"]["live"], "they are on the list", limit=60)
         act = next_act(head(daemon), "revoke", *(leaf.fingerprint for leaf in leaves))
         assert take(daemon, act)["held"] == 2
         assert {entry["standing"] for entry in daemon.entries().values()} == {"approved"}
@@ -327,7 +331,7 @@ def test_a_relay_without_the_section_has_no_fleet_imports_none_and_stores_nothin
 ) -> None:
     with Eximcertd(exim, environment={"PYTHONPROFILEIMPORTTIME": "1"}) as daemon:
         assert ask(exim.port, alice).refused
-        until(lambda: alice.fingerprint in daemon.entries("pending"), "it is seen")
+        until(lambda: alice.fingerprint in daemon.entries("pending"), "it is seen", limit=60)
         assert daemon.ctl("approve", alice.fingerprint).returncode == 0
         with pytest.raises(CallError, match="MethodNotImplemented"):
             call(daemon, "FleetNews")

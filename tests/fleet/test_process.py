@@ -74,11 +74,11 @@ def test_it_is_ready_says_what_is_wrong_and_ends_at_sigterm(tmp_path: Path, mana
         text=True,
     )
     try:
-        until(lambda: seen("READY=1"), "it is ready")
-        until(lambda: seen("STATUS=eximcertd does not answer"), "it says that eximcertd is not there")
+        until(lambda: seen("READY=1"), "it is ready", limit=60)
+        until(lambda: seen("STATUS=eximcertd does not answer"), "it says that eximcertd is not there", limit=60)
         assert "WATCHDOG=1" in told  # the directory has answered: it has the report that eximcertd is not there
         process.send_signal(signal.SIGTERM)
-        until(lambda: seen("STOPPING=1"), "it stops")
+        until(lambda: seen("STOPPING=1"), "it stops", limit=60)
         _, words = process.communicate(timeout=20)
     finally:
         process.kill()
