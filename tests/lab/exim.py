@@ -90,7 +90,8 @@ class EximServer:
         self.directory.mkdir(exist_ok=True)
         self.directory.chmod(0o755)
         self.etc = self.directory / "etc"
-        self.configuration = self.etc / "exim.conf"
+        # A name of its own: a daemon with a relative -C is told by the name of its file.
+        self.configuration = self.etc / ("exim.conf" if directory else f"{self.directory.name}.conf")
         self.macro_file = self.etc / "relay_from_certs"
         self.certificates = self.directory / "certs"
         self.spool = self.directory / "spool"
