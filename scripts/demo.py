@@ -3,28 +3,25 @@
 from __future__ import annotations
 
 import argparse
-import os
-import shutil
 import signal
-import subprocess
 import sys
-import tempfile
 import time
-from contextlib import ExitStack, suppress
 from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, NoReturn, get_args
+from typing import TYPE_CHECKING, Any, Final, get_args
 
 from lab.client import EximClient
 from lab.daemon import Eximcertd, program
+from lab.demo import Demo, NotSeenError, play, within
 from lab.exim import EXIM, MACRO, EximServer
-from lab.screen import Screen
-from lab.wait import until
 
 from eximcertd.cli.setup import clauses
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
+    from contextlib import ExitStack
+
+    from lab.screen import Screen
 
 NAME: Final = "laptop.alice.example"
 MESSAGE: Final = """\
@@ -38,12 +35,8 @@ SEND: Final = "client-exim -f alice bob@remote.example < hello.eml"
 LAST: Final = "grep bob@remote.example client/log/mainlog | tail -n 1"
 
 
-class NotSeenError(Exception):
-    """Something that the demo is to show did not happen; the message says what."""
-
-
-class Demo:
-    """A directory with a server, a client and eximcertd, and the commands that work on them.
+class RecipeDemo(Demo):
+    """A server, a client and eximcertd in a directory, and what they do.
 
     numbers: of the steps.
     """
@@ -51,36 +44,9 @@ class Demo:
     def __init__(
         self, directory: Path, recipe: clauses.Recipe, screen: Screen, stack: ExitStack, numbers: Iterator[int]
     ) -> None:
-        self.directory = directory
+        super().__init__(directory, screen, stack)
         self.recipe: Final = recipe
-        self.screen = screen
-        self._stack = stack
         self._numbers = numbers
-        self._environment = {**os.environ, "PATH": f"{directory}/bin:{os.environ['PATH']}", "LC_ALL": "C.UTF-8"}
-
-    def run(self, command: str) -> str:
-        """Show a command, run it in the demo's directory, show what it prints and return that."""
-        self.screen.command(command)
-        text = self.quietly(command)
-        self.screen.said(text)
-        return text
-
-    def quietly(self, command: str) -> str:
-        """Run a command and return what it prints; raises NotSeenError if it fails."""
-        done = subprocess.run(
-            ["/bin/sh", "-c", command],
-            cwd=self.directory,
-            env=self._environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=60,
-            check=False,
-        )
-        if done.returncode != 0:
-            raise NotSeenError(f"the command failed, with status {done.returncode}: {command}\n{done.stdout}")
-        return done.stdout
 
     def expect(self, what: str, good: Any, took: float | None = None) -> None:
         """Show that ``what`` was seen, or raise NotSeenError."""
@@ -93,7 +59,7 @@ class Demo:
         before = len(self.client.outcomes("bob@remote.example"))
         self.run(command)
         what = f'the client Exim tells of "{outcome}"'
-        _within(lambda: any(outcome in line for line in self.client.outcomes("bob@remote.example")[before:]), what)
+        within(lambda: any(outcome in line for line in self.client.outcomes("bob@remote.example")[before:]), what)
         return self.run(LAST)
 
     def step(self, heading: str, text: str = "") -> None:
@@ -116,12 +82,10 @@ class Demo:
         )
         screen.command(f"cd {here}")
         (here / "hello.eml").write_text(MESSAGE)
-        commands = here / "bin"
-        commands.mkdir()
         tests = Path(__file__).resolve().parent.parent / "tests"
-        _script(commands / "make-certificates", f"PYTHONPATH={tests} exec {sys.executable} -m lab.certificates")
-        _script(commands / "client-exim", f"exec {EXIM} -C {here}/client/exim.conf")
-        _script(commands / "eximcertctl", f"exec {program('eximcertctl')} --config {here}/eximcertd/eximcertd.toml")
+        self.script("make-certificates", f"PYTHONPATH={tests} exec {sys.executable} -m lab.certificates")
+        self.script("client-exim", f"exec {EXIM} -C {here}/client/exim.conf")
+        self.script("eximcertctl", f"exec {program('eximcertctl')} --config {here}/eximcertd/eximcertd.toml")
         self.run(f"make-certificates client {NAME}")
         (here / "server").mkdir()
         self.server = _server(here / "server", self.recipe)
@@ -131,7 +95,7 @@ class Demo:
 
         self.run("cat server/etc/relay_from_certs; sed -n '/^acl_check_rcpt:/,/^$/p' server/etc/exim.conf")
         screen.command("exim4 -C server/etc/exim.conf -bdf &")
-        self._stack.enter_context(self.server)
+        self.stack.enter_context(self.server)
         self.expect("the server Exim listens on loopback", self.server.alive())
         if pinned:
             screen.step("The laptop: its certificate, and the only server that it trusts")
@@ -139,7 +103,7 @@ class Demo:
         screen.step("eximcertd: follows the server's log, and keeps attempts and decisions")
         self.daemon = Eximcertd(self.server, directory=here / "eximcertd")
         screen.command("eximcertd --config eximcertd/eximcertd.toml &")
-        self._stack.enter_context(self.daemon)
+        self.stack.enter_context(self.daemon)
         self.expect("eximcertd answers", self.daemon.answers())
 
     def refused(self) -> str:
@@ -147,7 +111,7 @@ class Demo:
         self.step("The laptop sends a message. Its certificate is not approved.")
         line = self.send(SEND, " 550 ")
         self.expect("the server refused the message with 550", "relay not permitted" in line)
-        found = _within(lambda: self.daemon.entries("pending"), "the attempt is in the pending list")
+        found = within(lambda: self.daemon.entries("pending"), "the attempt is in the pending list")
         self.step("eximcertd has seen the attempt and knows the certificate.")
         text = self.run("eximcertctl pending")
         fingerprint = next(iter(found))
@@ -165,7 +129,7 @@ class Demo:
         self.step("The same message again.")
         line = self.send(SEND, "250 OK")
         self.expect("the server relayed the message", " => bob@remote.example" in line and "CV=yes" in line)
-        _within(lambda: "Does this go through?" in self.server.delivered(), "the message has arrived")
+        within(lambda: "Does this go through?" in self.server.delivered(), "the message has arrived")
         self.run("grep -A9 '^Subject' server/mail/box")
         self.expect("the message arrived", "Hello from my laptop" in self.server.delivered())
 
@@ -206,26 +170,6 @@ def _server(home: Path, recipe: clauses.Recipe) -> EximServer:
     return EximServer(directory=home, main=options, acl=f"{statements}\n{deny}\n{acls}")
 
 
-def _close(screen: Screen, began: float) -> None:
-    """Print the summary, one screen."""
-    screen.step("What was seen")
-    for line in screen.summary:
-        print(f"  {line}")
-    print(f"\nAll of it with real Exims, in {time.monotonic() - began:.1f} s.", flush=True)
-
-
-def _within(condition: Callable[[], Any], what: str) -> Any:
-    try:
-        return until(condition, what, limit=20)
-    except AssertionError as error:
-        raise NotSeenError(str(error)) from None
-
-
-def _script(path: Path, command: str) -> None:
-    path.write_text(f'#!/bin/sh\n{command} "$@"\n')
-    path.chmod(0o755)
-
-
 def _stay(directory: Path) -> None:
     text = f"""
 It stays up until you press Ctrl-C. In another terminal, as root:
@@ -241,24 +185,18 @@ It stays up until you press Ctrl-C. In another terminal, as root:
         print("\nStopping all of it.")
 
 
-def _left_running(directory: Path) -> list[str]:
-    """Return the process ids that still name the demo's directory, once deliveries had time to end."""
-
-    def look() -> list[str]:
-        found = []
-        for entry in Path("/proc").glob("[0-9]*/cmdline"):
-            with suppress(OSError):  # a process may end between the two looks
-                if str(directory).encode() in entry.read_bytes():
-                    found.append(entry.parent.name)
-        return found
-
-    with suppress(AssertionError):
-        until(lambda: not look(), "nothing of the demo runs", limit=5)
-    return look()
-
-
-def _terminate(_number: int, _frame: object) -> NoReturn:
-    sys.exit(1)
+def _play(directory: Path, screen: Screen, stack: ExitStack) -> None:
+    numbers = count(1)
+    pinned, published = (
+        RecipeDemo(directory / recipe, recipe, screen, stack, numbers) for recipe in get_args(clauses.Recipe)
+    )
+    pinned.set_up()
+    digits = pinned.refused()[:16]
+    pinned.approved(digits)
+    pinned.revoked(digits)
+    pinned.impostor()
+    published.set_up()
+    published.approved(published.refused()[:8])
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -266,44 +204,7 @@ def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="scripts/demo", description="Both recipes, on loopback.")
     parser.add_argument("--stay", action="store_true", help="leave it up to play with, until Ctrl-C")
     asked = parser.parse_args(arguments)
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _terminate)
-    began = time.monotonic()
-    directory = Path(tempfile.mkdtemp(prefix="eximcertd-demo-"))
-    directory.chmod(0o755)
-    screen = Screen()
-    try:
-        with ExitStack() as stack:
-            numbers = count(1)
-            pinned, published = (
-                Demo(directory / recipe, recipe, screen, stack, numbers) for recipe in get_args(clauses.Recipe)
-            )
-            try:
-                pinned.set_up()
-                digits = pinned.refused()[:16]
-                pinned.approved(digits)
-                pinned.revoked(digits)
-                pinned.impostor()
-                published.set_up()
-                published.approved(published.refused()[:8])
-            except (NotSeenError, AssertionError) as error:
-                print(f"\nThe demo ends here: {error}\n", file=sys.stderr)
-                for log in sorted(directory.glob("*/*/log/*log")) + sorted(directory.glob("*/*/output")):
-                    print(f"--- {log.relative_to(directory)}\n{log.read_text()[-2000:]}", file=sys.stderr)
-                return 1
-            _close(screen, began)
-            if asked.stay:
-                _stay(pinned.directory)
-    except KeyboardInterrupt:
-        print("\nStopped.", file=sys.stderr)
-        return 130
-    finally:
-        left = _left_running(directory)
-        shutil.rmtree(directory, ignore_errors=True)
-    if left:
-        print(f"Still running, and that is a fault of this demo: {' '.join(left)}", file=sys.stderr)
-        return 1
-    return 0
+    return play(_play, _stay if asked.stay else None)
 
 
 if __name__ == "__main__":

@@ -3,52 +3,39 @@
 from __future__ import annotations
 
 import argparse
-import os
-import shutil
 import subprocess
 import sys
-import tempfile
-import time
-from contextlib import ExitStack
-from pathlib import Path
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING
 
 from lab.certificates import Identity, make
 from lab.daemon import Eximcertd, program
+from lab.demo import Demo, play, within
 from lab.exim import EximServer
 from lab.home import Home
-from lab.screen import Screen
 from lab.smtp import ask
-from lab.wait import until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from contextlib import ExitStack
+    from pathlib import Path
 
-T = TypeVar("T")
-LIMIT: Final = 60.0
-
-
-class NotSeenError(Exception):
-    """Something that the demo is to show did not happen; the message says what."""
+    from lab.screen import Screen
+    from lab.smtp import Answer
 
 
-class FleetDemo:
+class FleetDemo(Demo):
     """Two relays in a directory, and the commands that work on them."""
 
     def __init__(self, directory: Path, screen: Screen, stack: ExitStack) -> None:
-        self.directory = directory
-        self.screen = screen
-        self._environment = {**os.environ, "PATH": f"{directory}/bin:{os.environ['PATH']}", "LC_ALL": "C.UTF-8"}
+        super().__init__(directory, screen, stack)
         self.laptops: list[Identity] = [make(directory, f"laptop.{name}.example") for name in ("alice", "bob")]
         self.home = Home(directory, ("alice",))
-        (directory / "bin").mkdir()
         self.servers: dict[str, EximServer] = {}
         for name in ("mx1", "mx2"):
-            self._relay(name, stack)
+            self._relay(name)
 
-    def _relay(self, name: str, stack: ExitStack) -> None:
+    def _relay(self, name: str) -> None:
         """Start Exim, eximcertd and eximcertd-fleet of a relay. mx2 has a copy of the acts, which it fetches."""
-        exim = stack.enter_context(EximServer(trusted=self.laptops, directory=self.directory / name))
+        exim = self.stack.enter_context(EximServer(trusted=self.laptops, directory=self.directory / name))
         fleet = {"relay": name, "signers": str(self.home.signers), "poll": "1s", "report": "1s", "user": "root"}
         copy = self.directory / name / "fleet"
         if name == "mx1":
@@ -61,66 +48,35 @@ class FleetDemo:
             (self.home.directory / "relays").mkdir(exist_ok=True)
             # What mx2 reports goes over the same line, each second.
             give = f"while sleep 1; do cp -u {copy}/relays/mx2.json {self.directory}/line/relays/ 2>/dev/null; done"
-            self._beside(["/bin/sh", "-c", give], "give", stack)
+            self._beside(["/bin/sh", "-c", give], "give")
             (self.directory / "line").symlink_to(self.home.directory)
-        daemon = stack.enter_context(Eximcertd(exim, {"fleet": fleet}))
-        self._beside([program("eximcertd-fleet"), "--config", str(daemon.config)], name, stack)
-        script = self.directory / "bin" / f"{name}-eximcertctl"
+        daemon = self.stack.enter_context(Eximcertd(exim, {"fleet": fleet}))
+        self._beside([program("eximcertd-fleet"), "--config", str(daemon.config)], name)
         options = f"--config {daemon.config} --key {self.home.key('alice')}"
-        script.write_text(f'#!/bin/sh\nexec {program("eximcertctl")} {options} "$@"\n')
-        script.chmod(0o755)
+        self.script(f"{name}-eximcertctl", f"exec {program('eximcertctl')} {options}")
         self.servers[name] = exim
 
-    def _beside(self, command: list[str], name: str, stack: ExitStack) -> None:
+    def _beside(self, command: list[str], name: str) -> None:
         with (self.directory / f"{name}.output").open("ab") as output:
             process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
-        stack.callback(process.wait)
-        stack.callback(process.terminate)
-
-    def run(self, command: str, *, status: int = 0) -> str:
-        """Show a command, run it, show what it prints and return that; raises NotSeenError for another status."""
-        self.screen.command(command)
-        done = subprocess.run(
-            ["/bin/sh", "-c", command],
-            cwd=self.directory,
-            env=self._environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=180,
-            check=False,
-        )
-        self.screen.said(done.stdout)
-        if done.returncode != status:
-            raise NotSeenError(f"{command}: exit status {done.returncode}, and not {status}")
-        return done.stdout
+        self.stack.callback(process.wait)
+        self.stack.callback(process.terminate)
 
     def sends(self, laptop: Identity, name: str, *, accepted: bool) -> None:
         """Have a laptop come to a relay, until it gets the answer that is to be shown."""
         self.screen.command(f"# {laptop.name} sends to {name}")
-        port = self.servers[name].port
-        what = f"{name} {'accepts' if accepted else 'refuses'} {laptop.name}"
-        self._until(lambda: ask(port, laptop).accepted is accepted, what)
-        answer = ask(port, laptop)
+
+        def answered() -> list[Answer]:
+            answer = ask(self.servers[name].port, laptop)
+            return [answer] if (answer.accepted if accepted else answer.refused) else []
+
+        (answer,) = within(answered, f"{name} {'accepts' if accepted else 'refuses'} {laptop.name}")
         self.screen.said(f"{answer.code} {answer.text}")
         self.screen.seen(f"{name} {'relays for' if accepted else 'refuses'} {laptop.name}")
 
-    def _until(self, condition: Callable[[], T], what: str) -> T:
-        try:
-            return until(condition, what, limit=LIMIT)
-        except AssertionError as error:
-            raise NotSeenError(str(error)) from None
-
     def wait(self, command: str, text: str) -> None:
         """Wait until what a command prints has a text."""
-
-        def there() -> bool:
-            words = ["/bin/sh", "-c", command]
-            done = subprocess.run(words, env=self._environment, capture_output=True, text=True, check=False)
-            return text in done.stdout
-
-        self._until(there, f"{command} shows {text}")
+        within(lambda: text in self.quietly(command).stdout, f"{command} shows {text}")
 
     def play(self) -> None:
         """Play it."""
@@ -162,26 +118,7 @@ class FleetDemo:
 def main() -> int:
     """Play the demo; 0 only if everything was seen."""
     argparse.ArgumentParser(prog="scripts/demo fleet", description="Two relays, one queue, an outage.").parse_args()
-    began = time.monotonic()
-    directory = Path(tempfile.mkdtemp(prefix="eximcertd-demo-"))
-    directory.chmod(0o755)
-    screen = Screen()
-    try:
-        with ExitStack() as stack:
-            try:
-                FleetDemo(directory, screen, stack).play()
-            except (NotSeenError, AssertionError) as error:
-                print(f"\nThe demo ends here: {error}\n", file=sys.stderr)
-                for output in sorted(directory.glob("*.output")):
-                    print(f"--- {output.name}\n{output.read_text()[-2000:]}", file=sys.stderr)
-                return 1
-    finally:
-        shutil.rmtree(directory, ignore_errors=True)
-    screen.step("What was seen")
-    for line in screen.summary:
-        print(f"  {line}")
-    print(f"\nAll of it with real Exims, in {time.monotonic() - began:.1f} s.", flush=True)
-    return 0
+    return play(lambda directory, screen, stack: FleetDemo(directory, screen, stack).play())
 
 
 if __name__ == "__main__":

@@ -48,6 +48,13 @@ class Screen:
         _say("  " + self._styled(f"{self._tick} {what}{after}", "32"))
         self.summary.append(f"{self._tick} {what}{after}")
 
+    def end(self, took: float) -> None:
+        """Show the summary, one screen."""
+        self.step("What was seen")
+        for line in self.summary:
+            _say(f"  {line}")
+        _say(f"\nAll of it with real Exims, in {took:.1f} s.")
+
 
 def _say(line: str) -> None:
     sys.stdout.write(line + "\n")
