@@ -70,7 +70,6 @@ class Enrolling:
         self._crls: CrlFiles | None = None
         self._reading = asyncio.Lock()
         self._told: dict[Fingerprint, str] = {}
-        self._revoked: dict[Fingerprint, frozenset[int]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self.approved: tuple[Authority, ...] = ()
         self._names.prepare()
@@ -90,6 +89,7 @@ class Enrolling:
                 text = f"The authority {row.fingerprint} vouches for no new certificate: {error.message}"
                 self._recorder.record(Event.AUTHORITY_PROBLEM, text, AUTHORITY=row.fingerprint)
         self.approved = tuple(found)
+        self._revoked: dict[Fingerprint, frozenset[int]] = {}  # a CRL may be another one, or there again
 
     async def end(self) -> int:
         """End what withdrawn authorities have enrolled; return how many. Raises LedgerError."""
@@ -245,7 +245,7 @@ class Enrolling:
         self._tell(now)
         revoked: list[Fingerprint] = []
         for one in self.approved:
-            crl = self.crls.get(one.fingerprint)
+            crl = self.crls.get(one.fingerprint) if one.crl else None
             if crl is None or isinstance(crl, str) or crl.problem(now):
                 continue
             fresh = crl.serials - self._revoked.get(one.fingerprint, frozenset())
