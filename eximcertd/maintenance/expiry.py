@@ -52,11 +52,12 @@ class Expiry:
         max_shrink: see Lapses.derive; ``unfinished`` tells whether there are more.
         """
         gone, back, self.unfinished = self._ledger.lapses.derive(_milliseconds(now), max_shrink)
-        for entry in self._ledger.entries.among(gone[:_PORTION]):
+        for entry in self._ledger.entries.among([*gone[:_PORTION], *back[:_PORTION]]):
             if entry.authority is None:
-                self._tell_lapse(entry.fingerprint, f"is off the list: {entry.lapse(_milliseconds(now))}")
-        for fingerprint in back[:_PORTION]:
-            self._tell_lapse(fingerprint, "is on the list: by the clock it is valid now")
+                lapse = entry.lapse(_milliseconds(now))
+                what = f"off the list: {lapse}" if entry.lapsed else "on the list: by the clock it is valid now"
+                text = f"The approved certificate {entry.fingerprint} is {what}"
+                self._recorder.record(Event.CERTIFICATE_LAPSED, text, FINGERPRINT=entry.fingerprint)
         return [*gone, *back]
 
     def next_change(self, after: float) -> float | None:
@@ -95,11 +96,6 @@ class Expiry:
                 SUBJECT=of.subject,
                 NOT_AFTER=f"{ends:%Y-%m-%dT%H:%M:%SZ}",
             )
-
-    def _tell_lapse(self, fingerprint: Fingerprint, what: str) -> None:
-        self._recorder.record(
-            Event.CERTIFICATE_LAPSED, f"The approved certificate {fingerprint} {what}", FINGERPRINT=fingerprint
-        )
 
 
 def _milliseconds(seconds: float) -> int:
