@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 PREFIX = "/var/opt/eximcertd"
 CTL = "from eximcertd.cli import main; main()"
 USERS = ("/etc/group", "/etc/gshadow", "/etc/passwd", "/etc/shadow")
+UNITS = Path(__file__).parents[2] / "packaging/systemd"
 BY_HAND = """\
 keep_environment =
 exim_user = daemon
@@ -116,7 +117,7 @@ def test_if_a_command_fails_after_the_start_the_service_is_stopped_before_its_un
     before = without_users(machine.files())
     machine.sh("""
         mkdir -p /run/systemd/system
-        printf '#!/bin/sh\\necho "$1 $2" >>/run/commands\\n' >/run/works
+        printf '#!/bin/sh\\necho "$*" >>/run/commands\\n' >/run/works
         printf '#!/bin/sh\\nexit 1\\n' >/run/fails
         chmod 755 /run/works /run/fails
         mount --bind /run/works /usr/bin/systemctl; mount --bind /run/fails /usr/bin/journalctl
@@ -125,6 +126,10 @@ def test_if_a_command_fails_after_the_start_the_service_is_stopped_before_its_un
     assert failed.returncode == 1
     assert "journalctl --update-catalog failed" in failed.stderr
     commands = machine.sh("cat /run/commands").splitlines()
-    assert commands[-2:] == ["disable --now", "daemon-reload "], commands
     assert "restart eximcertd.service" in commands
+    stopped, last = commands[-2:]
+    assert last == "daemon-reload"
+    assert stopped.startswith("disable --now ")
+    enabled = {path.name for path in UNITS.iterdir() if "[Install]" in path.read_text()}
+    assert enabled <= {*stopped.split()}, "none of them may be left running, or be started at the next boot"
     assert without_users(machine.files()) == before

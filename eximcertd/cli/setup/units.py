@@ -47,6 +47,7 @@ _UNITS: Final = (
     "eximcertd.service",
     "eximcertd-publish.socket",
     "eximcertd-reload.socket",
+    "eximcertd-mail.socket",
     "eximcertd-fleet.service",
 )
 _HIDDEN: Final = ("/home", "/root", "/run", "/tmp", "/var/tmp")  # noqa: S108 - what the units' sandboxes hide
