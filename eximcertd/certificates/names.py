@@ -30,13 +30,12 @@ _SHORT: Final = {
 
 _SPECIAL: Final = str.maketrans({character: f"\\{character}" for character in '"+,;<>\\'} | {"\0": "\\00"})
 
-
-_COMMON_NAME = re.compile(r"(?:^|,)CN=((?:\\.|[^\\,+])*)")
+_COMMON_NAME: Final = re.compile(r"(?:(?:\\.|[^\\])*?[,+])?CN=((?:\\.|[^\\,+])*)")
 
 
 def common_name(subject: str) -> str:
-    """Return the last common name in a distinguished name (RFC 4514), or the whole name if it has none."""
-    found = _COMMON_NAME.search(subject)
+    """Return the first common name in the text of a distinguished name (RFC 4514), or all of it if it has none."""
+    found = _COMMON_NAME.match(subject)
     return (found[1] if found else "") or subject
 
 
