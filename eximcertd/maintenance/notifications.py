@@ -35,7 +35,7 @@ SENDMAIL: Final = "/usr/sbin/sendmail"
 MAIL_SOCKET: Final = Path("/run/eximcertd-mail")
 """Takes a message and sends it outside of the service's sandbox, where there is such a unit (eximcertd(8))."""
 
-_SOCKET_MISSING: Final = "(under systemd: systemctl enable --now eximcertd-mail.socket) "
+_SOCKET_MISSING: Final = "; under systemd, run: systemctl enable --now eximcertd-mail.socket"
 _MOST_LISTED: Final = 20
 _MOST_GATHERED: Final = 10_000
 
@@ -156,12 +156,13 @@ class Notifications:
             told = {"kind": kind, "at": at, "host": host, "sentence": sentence, "count": count, "entries": entries}
             self._check("command", await run(settings.command, json.dumps(told) + "\n", LIMIT))
         if settings.mail:
-            self._check("mail", await _mail(_message(settings.mail, host, sentence, entries, count)))
+            remedy = "" if MAIL_SOCKET.is_socket() else _SOCKET_MISSING
+            self._check("mail", await _mail(_message(settings.mail, host, sentence, entries, count)), remedy)
 
-    def _check(self, key: str, ran: Ran) -> None:
+    def _check(self, key: str, ran: Ran, remedy: str = "") -> None:
         if ran.status != 0:
             why = clean(ran.text[:200]) or f"exit status {ran.status}"
-            self._recorder.record(Event.NOTIFICATION_FAILED, f"[notify] {key}: nothing was sent: {why}")
+            self._recorder.record(Event.NOTIFICATION_FAILED, f"[notify] {key}: nothing was sent: {why}{remedy}")
 
 
 def _message(to: str, host: str, sentence: str, entries: Sequence[dict[str, Any]], count: int) -> EmailMessage:
@@ -183,10 +184,7 @@ def _message(to: str, host: str, sentence: str, entries: Sequence[dict[str, Any]
 
 async def _mail(message: EmailMessage) -> Ran:
     if not MAIL_SOCKET.is_socket():
-        ran = await run([SENDMAIL, "-i", "-t"], message.as_string(), LIMIT)
-        return (
-            ran if ran.status == 0 else ran._replace(text=f"{_SOCKET_MISSING}{ran.text or f'exit status {ran.status}'}")
-        )
+        return await run([SENDMAIL, "-i", "-t"], message.as_string(), LIMIT)
     try:
         async with asyncio.timeout(LIMIT):
             reader, writer = await asyncio.open_unix_connection(str(MAIL_SOCKET))

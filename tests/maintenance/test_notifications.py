@@ -203,8 +203,8 @@ def test_a_mail_that_sendmail_does_not_take_is_reported_with_the_socket_that_sys
         await told.until(told.records.events)
         return told.records.kept[0][1]
 
-    remedy = "(under systemd: systemctl enable --now eximcertd-mail.socket)"
-    assert asyncio.run(story()) == f"[notify] mail: nothing was sent: {remedy} exit status 1"
+    remedy = "under systemd, run: systemctl enable --now eximcertd-mail.socket"
+    assert asyncio.run(story()) == f"[notify] mail: nothing was sent: exit status 1; {remedy}"
 
 
 def test_mail_goes_to_the_socket_escaped_and_with_the_whole_fingerprint(
