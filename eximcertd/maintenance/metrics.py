@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import time
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -40,7 +39,7 @@ class Measured(NamedTuple):
 class Metrics:
     """Writes the file. file: of the running configuration. loads: reloads by outcome, see publication.ask.Programs.
 
-    Counters begin at 0 with eximcertd, which Prometheus expects.
+    Counters begin at 0 when eximcertd starts, which Prometheus expects; unmatched_dropped is kept in the ledger.
     """
 
     def __init__(
@@ -138,7 +137,7 @@ def write(file: Path, metrics: Iterable[Measured]) -> str:
     try:
         write_to_textfile(str(new), registry)
         new.chmod(_MODE)
-        os.replace(new, file)  # noqa: PTH105 - Path.replace does the same and says less
+        new.replace(file)
     except OSError as error:
         return f"[metrics] file: {file} cannot be written: {error.strerror or error}"
     return ""
