@@ -259,7 +259,7 @@ class Authorities:
         )
         with self._store.transaction() as db:
             names = [(row[0],) for row in db.execute(f"{ended} LIMIT 10000", (before,))]
-            for table in ("entry", "identity", "enrolment"):
+            for table in ("entry", "enrolment"):
                 db.executemany(f"DELETE FROM {table} WHERE fingerprint = ?", names)  # noqa: S608 - constants
         return len(names)
 

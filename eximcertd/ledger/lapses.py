@@ -18,15 +18,23 @@ if TYPE_CHECKING:
     from eximcertd.ledger.store import Store
 
 _SCHEDULED: Final = (
-    "SELECT fingerprint FROM entry INDEXED BY entry_revoke_at WHERE revoke_at <= ?1 AND standing = 'approved'"
-)
-_ENDED: Final = (
-    "SELECT i.fingerprint FROM identity i CROSS JOIN entry e ON e.fingerprint = i.fingerprint"
-    " WHERE i.not_after > ?1 AND i.not_after <= ?2 AND e.standing = 'approved'"
+    "SELECT fingerprint, lapsed FROM entry INDEXED BY entry_revoke_at WHERE revoke_at <= ?1 AND standing = 'approved'"
 )
 _NOT_BEGUN: Final = (
-    "SELECT i.fingerprint FROM identity i CROSS JOIN entry e ON e.fingerprint = i.fingerprint"
+    "SELECT i.fingerprint, e.lapsed FROM identity i CROSS JOIN entry e ON e.fingerprint = i.fingerprint"
     " WHERE i.not_before > ?1 AND e.standing = 'approved'"
+)
+_ENTRY: Final = "SELECT fingerprint FROM entry INDEXED BY"
+_ENDED: Final = (
+    f"{_ENTRY} entry_ends WHERE standing = 'approved' AND lapsed = 0 AND (decision IS NULL) IN (0, 1) AND ends <= ?1"
+)
+_NOT_ENDED: Final = (
+    f"{_ENTRY} entry_ends WHERE standing = 'approved' AND lapsed = 1 AND (decision IS NULL) IN (0, 1) AND ends > ?1"
+    f" UNION ALL {_ENTRY} entry_revoke_at WHERE revoke_at > ?1 AND lapsed = 1 AND ends IS NULL"
+)
+_DECIDED: Final = (
+    f"{_ENTRY} entry_ends WHERE standing = 'approved' AND lapsed IN (0, 1) AND (decision IS NULL) = 0"
+    " AND ends > ? AND ends <= ?"
 )
 _PUBLISHED: Final = "SELECT 1 FROM entry WHERE fingerprint = ? AND confirmed = 1"
 _SHRINKING: Final = f"SELECT count(*), coalesce(sum(NOT {WANTED}), 0) FROM entry WHERE confirmed = 1"  # noqa: S608 - a constant
@@ -46,11 +54,11 @@ class Lapses:
         max_shrink (percent) only so many leave the published list as one publication may remove (publish/limits.py).
         """
         with self._store.transaction() as db:
-            lapsed = {row[0] for row in db.execute(_SCHEDULED, (now,))}
-            lapsed.update(row[0] for row in db.execute(_ENDED, (_LONG_AGO, now)))
-            lapsed.update(row[0] for row in db.execute(_NOT_BEGUN, (now,)))
-            before = {row[0] for row in db.execute("SELECT fingerprint FROM entry WHERE lapsed = 1")}
-            gone, back = sorted(lapsed - before), sorted(before - lapsed)
+            lapsed: dict[str, int] = dict(db.execute(_SCHEDULED, (now,)).fetchall())
+            lapsed.update(db.execute(_NOT_BEGUN, (now,)).fetchall())
+            ended = (row[0] for row in db.execute(_ENDED, (now,)))
+            gone = sorted({name for name, before in lapsed.items() if not before}.union(ended))
+            back = sorted(row[0] for row in db.execute(_NOT_ENDED, (now,)) if row[0] not in lapsed)
             later: list[str] = []
             if max_shrink is not None and gone:
                 published = [one for one in gone if db.execute(_PUBLISHED, (one,)).fetchone()]
@@ -78,9 +86,7 @@ class Lapses:
         Without what an authority has approved: it issues the next one, and nobody has to do anything.
         """
         with self._store.reading() as db:
-            rows = db.execute(
-                f"{_ENDED} AND e.decision IS NOT NULL", (_LONG_AGO if after is None else after, until)
-            ).fetchall()
+            rows = db.execute(_DECIDED, (_LONG_AGO if after is None else after, until)).fetchall()
         return [Fingerprint(row[0]) for row in rows]
 
     def not_yet_valid(self, now: int) -> int:

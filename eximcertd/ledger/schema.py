@@ -143,6 +143,8 @@ CREATE INDEX denial_authority ON denial (authority);
 # up to which fingerprint the next act was applied. fleet_act: the acts taken, each as its canonical text (acts/act.py).
 # own: decisions of this relay that no act has settled; base: the generation that was applied to the fingerprint then.
 # fleet_sighted: the order in which pending entries changed.
+# entry.ends: identity.not_after, the largest number if that is not known, NULL without an identity: what ended long ago
+# and is kept, 10,000 certificates a day under an authority that renews daily, is not read again for what ends now.
 NEW_ID: Final = "lower(hex(randomblob(4)) || '-0000-4000-8000-' || hex(randomblob(6)))"
 """SQL for a new UUID; 80 bits of it are random."""
 
@@ -150,6 +152,18 @@ _VERSION_4: Final = """
 ALTER TABLE decision ADD COLUMN generation INTEGER;
 CREATE INDEX IF NOT EXISTS entry_shown ON entry (fingerprint)
   WHERE standing = 'approved' AND matched = 2 AND decision IS NOT NULL;
+DELETE FROM identity WHERE fingerprint NOT IN (SELECT fingerprint FROM entry);
+ALTER TABLE entry ADD COLUMN ends INTEGER;
+UPDATE entry SET ends = coalesce(i.not_after, 9223372036854775807) FROM identity i
+  WHERE i.fingerprint = entry.fingerprint;
+DROP INDEX entry_lapsed;
+CREATE INDEX entry_ends ON entry (lapsed, decision IS NULL, ends) WHERE standing = 'approved' AND ends IS NOT NULL;
+CREATE TRIGGER identity_ends AFTER INSERT ON identity
+  BEGIN
+    UPDATE entry SET ends = coalesce(NEW.not_after, 9223372036854775807) WHERE fingerprint = NEW.fingerprint;
+  END;
+CREATE TRIGGER entry_is_forgotten AFTER DELETE ON entry
+  BEGIN DELETE FROM identity WHERE fingerprint = OLD.fingerprint; END;
 CREATE TABLE fleet (
   relay TEXT NOT NULL,
   member INTEGER NOT NULL,

@@ -146,10 +146,8 @@ class Sightings:
     def forget(self, before: int) -> int:
         """Forget pending entries last recorded before a running time (ms, ledger/clock.py); return how many."""
         with self._store.transaction() as db:
-            old = f"entry WHERE standing = 'pending' AND recorded < ? AND {_GONE}"
-            # of certificates that were approved through an authority that was withdrawn
-            db.execute(f"DELETE FROM identity WHERE fingerprint IN (SELECT fingerprint FROM {old})", (before,))  # noqa: S608 - constants
-            return db.execute(f"DELETE FROM {old}", (before,)).rowcount  # noqa: S608 - a constant
+            old = f"DELETE FROM entry WHERE standing = 'pending' AND recorded < ? AND {_GONE}"  # noqa: S608 - a constant
+            return db.execute(old, (before,)).rowcount
 
     def dropped(self) -> int:
         """Return how many unmatched fingerprints were dropped, ever, to keep within the limit."""

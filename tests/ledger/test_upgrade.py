@@ -57,6 +57,7 @@ def test_a_ledger_of_an_earlier_version_keeps_everything_and_becomes_as_a_new_on
     assert not ledger.publications.due()
     assert ledger.sightings.dropped() == 12
     assert ledger.lapses.next_change(0) == 8_000_000_000_000
+    assert ledger.lapses.ended(None, 8_000_000_000_000) == [LIVE]
     assert ledger.sightings.forget(0) == 0, "the queue is kept, and forgotten from now on by running time"
     ledger.sightings.record("file", "2", [Sighting(PENDING, 1, 6000, 6000)], lambda _: True)
     assert ledger.entries.get(PENDING).attempts == 8

@@ -1,4 +1,5 @@
--- A ledger as the builds of version 3 made it. Never changed: it proves that such ledgers are upgraded.
+-- A ledger as the builds of version 3 made it, to prove that such ledgers are upgraded. It repeats an older schema on
+-- purpose: it never changes, and does not follow schema.py.
 PRAGMA application_id = 1163412292;
 PRAGMA user_version = 3;
 CREATE TABLE authority (
