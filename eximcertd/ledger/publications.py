@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 WANTED: Final = "(standing = 'approved' AND withheld = 0 AND lapsed = 0)"
 _PORTION: Final = 10_000
-_MARKED: Final = 2000
+_MARKED: Final = 1000  # each may be on a page of its own, in the table and in two indexes
 _MOST_WRITTEN: Final = 20
 
 

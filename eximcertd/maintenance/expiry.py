@@ -38,8 +38,9 @@ class Expiry:
 
     async def learn(self, fingerprints: Iterable[Fingerprint] | None = None) -> None:
         """Keep validity and names of approved certificates that are known: of these, or of all (None)."""
-        everything = chain(self._certificates.index, self._ledger.shown.approved())
-        names = iter(everything if fingerprints is None else fingerprints)
+        if fingerprints is None:
+            fingerprints = chain(self._certificates.index, self._ledger.shown.approved())
+        names = iter(fingerprints)
         while portion := list(islice(names, _PORTION)):
             unknown = self._ledger.identities.unknown_among(portion)
             found = await self._certificates.of(unknown) if unknown else {}
