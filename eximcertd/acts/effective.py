@@ -5,7 +5,7 @@ Four rules, by generation and never by a clock:
 1. Without an own decision, the newest act on the fingerprint gives the status.
 2. An own rejection or revocation holds on this relay until an act settles it by its id.
 3. An own approval or adoption holds on this relay, unless an act newer than its base rejected or revoked the
-   fingerprint: whoever approved it here did not know of that act.
+   fingerprint: the person who approved it here did not know of that act.
 4. An act settles the own decisions on its fingerprints whose ids it names, and no others.
 """
 

@@ -4,8 +4,8 @@
     DIRECTORY/relays/NAME.json                       written by that relay's eximcertd-fleet (relay_file.py)
 
 One directory, the home relay's or a desk's, is the source. The others fetch acts/ from it, by rsync, ssh or git, and
-give relays/NAME.json back in the same way. Each relay verifies chain and signatures itself: whoever can write the
-directory can keep decisions from a relay, and can make none.
+give relays/NAME.json back in the same way. Each relay verifies chain and signatures itself: a user who can write
+the directory can keep decisions from a relay, and can make none.
 """
 
 from __future__ import annotations

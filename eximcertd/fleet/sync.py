@@ -81,7 +81,7 @@ class Sync:
                 with closing(self._connect()) as remote:
                     self._follow(remote)
             except _FROM_FLEET as error:
-                self._answered()  # it has not hung: whoever was asked has refused, or a time limit has passed
+                self._answered()  # it has not hung: the fleet has refused, or a time limit has passed
                 self._tell("away", error.line())
             except EximcertdError as error:
                 self._state = ("", "")
@@ -222,7 +222,7 @@ class Sync:
         return taken
 
     def _tell(self, state: str, problem: str) -> None:
-        """Tell this relay, and whoever reads the journal, how the connection is."""
+        """Tell this relay, and write to the journal, how the connection is."""
         if (state, problem) != self._state:
             self._state, self._since = (state, problem), time.time_ns() // 1_000_000
             self._say(f"{'in step with' if state == 'in-step' else 'away from'} the fleet{problem and f': {problem}'}")
