@@ -2,10 +2,10 @@
 
     with Cluster() as cluster:
         cluster.add_relay("mx1"); cluster.add_approver("alice")
-        desk = PostgresDesk(cluster.settings("alice"))
+        desk = PostgresDesk(cluster.settings("alice"))  # or FleetDatabase(cluster).desk()
 
 PostgreSQL does not run as root, so the cluster belongs to the user postgres (Debian's package makes it). pg_hba.conf
-lets in over TLS only whoever shows a certificate with the role's name as its CN. The superuser comes by the Unix socket
+lets in over TLS only a client whose certificate has the role's name as its CN. The superuser comes by the Unix socket
 as the operating system's user postgres or root. fsync is off: what is lost by a power cut is not tested.
 """
 
@@ -21,7 +21,6 @@ import socket
 import subprocess
 import tempfile
 import threading
-from contextlib import ExitStack, suppress
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
@@ -31,7 +30,6 @@ import psycopg
 from eximcertd.acts.act import parse
 from eximcertd.config import FleetSettings
 from eximcertd.fleet import statements
-from eximcertd.fleet.postgres import PostgresDesk, PostgresRelaySide
 from lab.certificates import Identity, make, make_ca
 from lab.merging import newest_of
 from lab.wait import until
@@ -260,80 +258,6 @@ class Cluster:
                 " fleet.sighting; UPDATE fleet.head SET generation = 0, hash = repeat('0', 64); UPDATE fleet.relay SET"
                 " quota = 10000, dropped = 0, seen_at = NULL; UPDATE fleet.version SET version = 1"
             )
-
-
-class Line:
-    """A line to a cluster: a TCP port that forwards both ways, for the length of a ``with`` block.
-
-    deaf: it goes on to confirm what it receives, and forwards nothing.
-    """
-
-    def __init__(self, cluster: Cluster) -> None:
-        self._cluster = cluster
-        self._listening = socket.create_server(("127.0.0.1", 0))
-        self.port: Final[int] = self._listening.getsockname()[1]
-        self._ends: list[socket.socket] = []
-        self.deaf = False
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for end in (self._listening, *self._ends):
-            with suppress(OSError):
-                end.shutdown(socket.SHUT_RDWR)
-            end.close()
-
-    def _accept(self) -> None:
-        with suppress(OSError):
-            while True:
-                here, _ = self._listening.accept()
-                there = socket.create_connection((self._cluster.address, self._cluster.port))
-                self._ends += [here, there]
-                for ends in ((here, there), (there, here)):
-                    threading.Thread(target=self._forward, args=ends, daemon=True).start()
-
-    def _forward(self, source: socket.socket, target: socket.socket) -> None:
-        with suppress(OSError):
-            while octets := source.recv(1 << 16):
-                if not self.deaf:
-                    target.sendall(octets)
-            target.shutdown(socket.SHUT_WR)
-
-
-class FleetDatabase:
-    """Desks and relays on a cluster's database, closed at the end of a ``with`` block."""
-
-    def __init__(self, cluster: Cluster) -> None:
-        self.cluster = cluster
-        self._stack = ExitStack()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stack.close()
-
-    def desk(self, name: str = "alice", **changed: Any) -> PostgresDesk:
-        """Open the desk of a person."""
-        desk = PostgresDesk(self.cluster.settings(name, **changed))
-        self._stack.callback(desk.close)
-        return desk
-
-    def relay(self, name: str = "mx1.example.org", *, hint: bool = True, **changed: Any) -> PostgresRelaySide:
-        """Open a relay's side."""
-        relay = PostgresRelaySide(self.cluster.settings(name, hint=hint, **changed))
-        self._stack.callback(relay.close)
-        return relay
-
-    def as_role(self, name: str) -> psycopg.Connection[Any]:
-        """Connect as a role with its certificate, to send any statement."""
-        connection: psycopg.Connection[Any] = psycopg.connect(
-            service=self.cluster.service(name), sslmode="verify-full", autocommit=True
-        )
-        self._stack.callback(connection.close)
-        return connection
 
 
 @cache

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from lab.postgres import Cluster, FleetDatabase
+from lab.fleet_database import FleetDatabase
+from lab.postgres import Cluster
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

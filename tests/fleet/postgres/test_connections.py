@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Final
 import pytest
 from lab.certificates import make, make_ca
 from lab.fleet import next_act
+from lab.line import Line
 from lab.network import Network
-from lab.postgres import Cluster, FleetDatabase, Line
+from lab.postgres import Cluster
 from psycopg.types.json import Jsonb
 
 from eximcertd.config import FleetSettings
@@ -21,6 +22,8 @@ from eximcertd.fleet.remote import RemoteError, Report
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from lab.fleet_database import FleetDatabase
 
 
 MX1: Final = "mx1.example.org"

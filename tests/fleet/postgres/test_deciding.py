@@ -23,7 +23,7 @@ from eximcertd.fleet.statements import back_to, upgrade
 from eximcertd.status import TABLE, Refusal, Status, Verb
 
 if TYPE_CHECKING:
-    from lab.postgres import FleetDatabase
+    from lab.fleet_database import FleetDatabase
 
     from eximcertd.fleet.postgres import PostgresDesk
 

@@ -12,7 +12,8 @@ from eximcertd.fleet.remote import ActRefusedError
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from lab.postgres import Cluster, FleetDatabase
+    from lab.fleet_database import FleetDatabase
+    from lab.postgres import Cluster
 
     from eximcertd.fingerprint import Fingerprint
     from eximcertd.fleet.remote import OwnDecision

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from lab.certificates import Identity
     from lab.ctl import Done
-    from lab.postgres import FleetDatabase
+    from lab.fleet_database import FleetDatabase
 
 A = Fingerprint("A" * 64)
 MX1 = "mx1.example.org"

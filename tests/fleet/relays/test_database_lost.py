@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from lab.certificates import make
-from lab.mx import OnPostgres, approve, away, open_ones, where
-from lab.postgres import Cluster, Line
+from lab.line import Line
+from lab.mx import away
+from lab.postgres import Cluster
+from lab.relays import OnPostgres, approve, open_ones, where
 from lab.standby import Pair
 from lab.wait import until
 

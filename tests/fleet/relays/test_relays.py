@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 from lab.certificates import make
-from lab.mx import OnPostgres, OverFiles, an_hour_ahead, approve, away, open_ones, where
+from lab.mx import an_hour_ahead, away
+from lab.relays import OnPostgres, OverFiles, approve, open_ones, where
 from lab.wait import until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from lab.certificates import Identity
-    from lab.mx import Relays
+    from lab.relays import Relays
 
 CLIENTS: Final = 9
 
