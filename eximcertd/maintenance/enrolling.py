@@ -72,6 +72,7 @@ class Enrolling:
         self._told: dict[Fingerprint, str] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self.approved: tuple[Authority, ...] = ()
+        self._unread: dict[Fingerprint, str] = {}
         self._names.prepare()
         self.reload()
         self.write_names()
@@ -79,6 +80,7 @@ class Enrolling:
     def reload(self) -> None:
         """Take the approved authorities from the ledger. Raises LedgerError."""
         found: list[Authority] = []
+        self._unread = {}
         for row in self._ledger.authorities.approved():
             # the libraries cost 10 MiB, and most sites have no authority
             from eximcertd.authorities.authority import Authority  # noqa: PLC0415
@@ -86,6 +88,7 @@ class Enrolling:
             try:
                 found.append(Authority.of(row.der, row.patterns, row.crl))
             except RefusedError as error:  # by another version of the libraries than when it was approved
+                self._unread[row.fingerprint] = error.message
                 text = f"The authority {row.fingerprint} vouches for no new certificate: {error.message}"
                 self._recorder.record(Event.AUTHORITY_PROBLEM, text, AUTHORITY=row.fingerprint)
         self.approved = tuple(found)
@@ -103,7 +106,7 @@ class Enrolling:
 
     def problems(self, now: datetime) -> dict[Fingerprint, str]:
         """Return why an approved authority vouches for nobody at ``now``, a sentence for each that does not."""
-        found = {}
+        found = dict(self._unread)
         for one in self.approved:
             problem = one.problem(now)
             crl = self.crls.get(one.fingerprint, "") if one.crl else ""

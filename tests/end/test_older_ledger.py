@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 import shutil
+import sqlite3
 import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
+from lab.authorities import Signer
+from lab.authority import relay
 from lab.certificates import make
 from lab.daemon import Eximcertd
 from lab.exim import EximServer
@@ -139,3 +142,28 @@ def test_what_cannot_be_removed_is_reported_and_does_not_keep_the_list_from_bein
         assert ask(exim.port, alice).accepted == honoured
         daemon.start()
         assert ask(exim.port, alice).refused
+
+
+def test_an_authority_that_the_libraries_read_no_more_is_listed_with_the_reason_and_can_be_withdrawn(
+    tmp_path: Path,
+) -> None:
+    site = Signer("Site CA")
+    file = tmp_path / "authority.pem"
+    file.write_bytes(site.pem)
+    leaf = site.issue("client7.example")
+    with relay("pinned") as (exim, daemon):
+        daemon.start()
+        daemon.json("authority", "add", str(file))
+        assert ask(exim.port, leaf.identity(tmp_path)).accepted
+        daemon.stop()
+        with sqlite3.connect(daemon.state / "ledger" / "ledger.sqlite") as db:  # in place of other libraries
+            db.execute("UPDATE authority SET der = ?", (leaf.der,))
+        daemon.start()
+        [listed] = daemon.json("authority", "list")
+        assert listed["fingerprint"] == site.fingerprint
+        assert "no basic constraints CA:TRUE" in listed["problem"]
+        assert any(site.fingerprint in problem for problem in daemon.status()["authorities"]["problems"])
+        assert ask(exim.port, leaf.identity(tmp_path)).accepted, "what it has approved stays"
+        gone = daemon.ctl("authority", "withdraw", site.fingerprint[:16])
+        assert gone.returncode == 0, gone.stderr
+        assert ask(exim.port, leaf.identity(tmp_path)).refused

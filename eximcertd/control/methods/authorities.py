@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from eximcertd.certificates.parsing import parse, subject
 from eximcertd.control.methods import views
 from eximcertd.control.methods.changes import by_of
 from eximcertd.decisions.resolve import prefix
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from eximcertd.control.caller import Caller
     from eximcertd.control.methods.changes import Changes
     from eximcertd.control.methods.services import Services
+    from eximcertd.fingerprint import Fingerprint
     from eximcertd.ledger.authorities import AuthorityRow
 
 _LONGEST: Final = 255
@@ -49,7 +51,11 @@ class AuthorityMethods:
         patterns = patterns_of(given["names"])
         authority = Authority.of(await self._der(given), patterns, _crl(given["crl"]))
         await self.check(authority, frozenset(given["insist"]))
-        enrolled = await self.approve(authority, _decision(authority, Verb.AUTHORIZE, caller, given))
+        limits = [f"names {' '.join(authority.patterns)}"] if authority.patterns else []
+        limits += [f"CRL {authority.crl}"] if authority.crl else []
+        enrolled = await self.approve(
+            authority, _decision(authority.fingerprint, Verb.AUTHORIZE, caller, given, "; ".join(limits))
+        )
         return {
             "authority": self._view(self._row(authority.fingerprint)),
             "enrolled": enrolled,
@@ -76,8 +82,7 @@ class AuthorityMethods:
     async def withdraw(self, caller: Caller, given: dict[str, Any]) -> dict[str, Any]:
         """Withdraw an authority with all that it has enrolled, and answer when Exim honours it."""
         row = self._row(given["fingerprint"])
-        authority = _authority(row)
-        ended = await self.end(_decision(authority, Verb.WITHDRAW, caller, given), authority.name)
+        ended = await self.end(_decision(row.fingerprint, Verb.WITHDRAW, caller, given), subject(row.der))
         view = self._view(self._row(row.fingerprint))
         return {"authority": view, "ended": ended, "publication": self._changes.published()}
 
@@ -170,15 +175,16 @@ class AuthorityMethods:
 
     def _view(self, row: AuthorityRow, *, denials: bool = False) -> dict[str, Any]:
         """Return an Authority of the interface."""
-        authority = _authority(row)
-        problem = self._enrolling.problems(datetime.now(UTC)).get(row.fingerprint, "") if row.approved else ""
+        now = datetime.now(UTC)
+        certificate = parse(row.der).as_json(now)
+        problem = self._enrolling.problems(now).get(row.fingerprint, "") if row.approved else ""
         kept = self._ledger.authorities.denials(row.fingerprint) if denials else []
         return {
             "fingerprint": row.fingerprint,
-            "subject": clean(authority.name),
+            "subject": certificate["subject"],
             "standing": "approved" if row.approved else "withdrawn",
-            "not_before": views.rfc3339(authority.not_before.timestamp() * 1000),
-            "not_after": views.rfc3339(authority.not_after.timestamp() * 1000),
+            "not_before": certificate["not_before"],
+            "not_after": certificate["not_after"],
             "names": [clean(pattern) for pattern in row.patterns],
             "crl": clean(row.crl),
             "enrolled": self._ledger.authorities.counts().get(row.fingerprint, 0),
@@ -190,29 +196,22 @@ class AuthorityMethods:
         }
 
 
-def _authority(row: AuthorityRow) -> Authority:
-    from eximcertd.authorities.authority import Authority  # noqa: PLC0415
-
-    return Authority.of(row.der, row.patterns, row.crl)
-
-
 def _narrower(before: Authority, now: Authority) -> bool:
     """Tell whether the same authority would be approved for fewer names than before."""
     same = (before.subject, before.spki) == (now.subject, now.spki)
     return same and bool(now.patterns) and not (before.patterns and {*before.patterns} <= {*now.patterns})
 
 
-def _decision(authority: Authority, verb: Verb, caller: Caller, given: dict[str, Any]) -> Decision:
+def _decision(name: Fingerprint, verb: Verb, caller: Caller, given: dict[str, Any], limits: str = "") -> Decision:
+    """Return the decision on an authority. limits: what it is approved for, which its note says too."""
     if len(given["note"]) > LONGEST_NOTE:
         raise UsageError(f"the note is longer than {LONGEST_NOTE} characters")
     if not given["request"]:
         raise UsageError("the request has no id")
     by = by_of(caller, given.get("by"))
     now = time.time_ns() // 1_000_000
-    limits = [f"names {' '.join(authority.patterns)}"] if authority.patterns else []
-    limits += [f"CRL {authority.crl}"] if authority.crl else []
-    note = f"{given['note']} ({'; '.join(limits)})".strip() if limits and verb is Verb.AUTHORIZE else given["note"]
-    return Decision(authority.fingerprint, verb, by, now, note, given["request"])
+    note = f"{given['note']} ({limits})".strip() if limits else given["note"]
+    return Decision(name, verb, by, now, note, given["request"])
 
 
 def patterns_of(texts: list[str]) -> tuple[str, ...]:
