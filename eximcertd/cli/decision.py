@@ -151,6 +151,20 @@ def confirmed(question: str, *, yes: bool, hint: str = "give --yes") -> None:
     click.confirm(question, abort=True, err=True)
 
 
+ANSWERS: Final = click.Choice(("approve", "revoke", "later"))
+"""What settle asks about a set."""
+
+
+def answer_of(effects: Mapping[str, str]) -> str:
+    """Say what each answer does, and return a person's; "later" where there is no terminal."""
+    for word, effect in effects.items():
+        say(f"  {word:<8} {effect}")
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        return "later"
+    answer: str = click.prompt("Answer", type=ANSWERS, default="later")
+    return answer
+
+
 def check_root(option: str) -> None:
     """Raise NotPermittedError unless root runs this."""
     if os.geteuid() != 0:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from eximcertd.cli import table
 from eximcertd.cli.context import Context, json_option
-from eximcertd.cli.decision import ask, exit_status, note_option, say_decision
+from eximcertd.cli.decision import ANSWERS, answer_of, ask, exit_status, note_option, say_decision
 from eximcertd.cli.formatting import count
 from eximcertd.cli.output import print_json, say
 from eximcertd.cli.pendingrun import MOST, print_table, width
@@ -17,7 +16,6 @@ from eximcertd.cli.pendingrun import MOST, print_table, width
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-_ANSWERS: Final = ("approve", "revoke", "later")
 _EFFECTS: Final = {
     "removed": {
         "approve": "they are put back, and Exim relays for them again",
@@ -33,8 +31,8 @@ _EFFECTS: Final = {
 
 
 @click.command("settle")
-@click.option("--removed", type=click.Choice(_ANSWERS), help="The answer for what was removed by hand.")
-@click.option("--added", type=click.Choice(_ANSWERS), help="The answer for what was added by hand.")
+@click.option("--removed", type=ANSWERS, help="The answer for what was removed by hand.")
+@click.option("--added", type=ANSWERS, help="The answer for what was added by hand.")
 @note_option
 @json_option
 @click.pass_context
@@ -85,9 +83,4 @@ def _asked(what: str, entries: Sequence[dict[str, Any]], total: int) -> str:
         say(f"and {len(entries) - MOST:,} more: settle --json prints them.")
     if total > len(entries):
         say(f"The answer concerns {len(entries):,} of them: afterwards settle again.")
-    for word, effect in _EFFECTS[what].items():
-        say(f"  {word:<8} {effect}")
-    if not (sys.stdin.isatty() and sys.stdout.isatty()):
-        return "later"
-    answer: str = click.prompt("Answer", type=click.Choice(_ANSWERS), default="later")
-    return answer
+    return answer_of(_EFFECTS[what])

@@ -13,6 +13,7 @@ from eximcertd.cli.formatting import count, record
 from eximcertd.cli.output import print_json, say
 from eximcertd.control.caller import name_of
 from eximcertd.errors import EximcertdError, NoAnswerError, RefusedError
+from eximcertd.text import clean
 
 _REVERSE = {"approve": "revoke", "revoke": "approve"}
 _MOST_SHOWN = 10
@@ -71,7 +72,11 @@ def _last(context: Context) -> tuple[list[dict[str, Any]], bool]:
 
         try:
             decisions, current = later(context, decisions, current)
-        except EximcertdError:
-            if not decisions:  # else this relay's own last decision is shown, and can be taken back
+        except EximcertdError as error:
+            if not decisions:
                 raise
+            say(
+                f"Your last decision for the fleet is not known, only that on this relay: {clean(error.line())}",
+                err=True,
+            )
     return decisions, current

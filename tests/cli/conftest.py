@@ -6,11 +6,16 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
+from lab.desk import RelayTwin, Site
 from lab.twins import Twin
+
+from eximcertd.fingerprint import Fingerprint, of_der
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from lab.certificates import Identity
 
 
 @pytest.fixture
@@ -24,6 +29,25 @@ def twin(tmp_path: Path) -> Iterator[Twin]:
 def at(twin: Twin) -> tuple[str, str]:
     """Give the options that lead to the twin."""
     return ("--socket", str(twin.path))
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Site:
+    """Make a fleet by files, whose machine is mx1."""
+    return Site(tmp_path)
+
+
+@pytest.fixture
+def relay(site: Site) -> Iterator[RelayTwin]:
+    """Run a twin of the eximcertd of the fleet's machine, which follows the fleet."""
+    with RelayTwin(site) as twin:
+        yield twin
+
+
+@pytest.fixture
+def name(alice: Identity) -> Fingerprint:
+    """Give the fingerprint of Alice's certificate."""
+    return of_der(alice.der)
 
 
 @pytest.fixture

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
-import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -16,6 +14,7 @@ from lab.desk import RelayTwin, Site, own_decision
 from lab.fleet import next_act
 from lab.snapshots import BEGIN, NAMES, check
 from lab.terminal import on_a_terminal
+from lab.twins import Twin, certificate
 
 from eximcertd.acts.act import Head
 from eximcertd.cli.fleet.pending import waiting
@@ -24,29 +23,13 @@ from eximcertd.fleet.remote import Sighted
 from eximcertd.text import columns
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from lab.certificates import Identity
 
 A, B, C = (Fingerprint(letter * 64) for letter in "ABC")
 NASTY = "\x1b[2Jevil\u202e"
-
-
-@pytest.fixture(autouse=True)
-def utc(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Show times in UTC."""
-    monkeypatch.setenv("TZ", "UTC")
-    time.tzset()
-    yield
-    monkeypatch.undo()
-    time.tzset()
-
-
-@pytest.fixture
-def site(tmp_path: Path) -> Site:
-    """Make a fleet by files, whose machine is mx1."""
-    return Site(tmp_path)
+pytestmark = pytest.mark.usefixtures("utc")
 
 
 # The relays
@@ -116,6 +99,22 @@ def test_without_a_fleet_it_is_said_that_there_is_none(tmp_path: Path) -> None:
         done = ctl("--config", file, "fleet", *verb)
         assert done.status == 2
         assert "this machine belongs to no fleet" in done.err
+
+
+@pytest.mark.parametrize(
+    "verb",
+    [["approve", A], ["reject", A], ["revoke", A], ["undo", "--yes"], ["review", "--json"], ["pending"], ["status"]],
+)
+def test_without_a_fleet_nothing_of_it_is_imported(tmp_path: Path, twin: Twin, verb: list[str]) -> None:
+    twin.see(A, certificate("CN=laptop"), standing="approved" if verb[0] == "revoke" else "pending")
+    twin.records = [{"fingerprint": A, "verb": "revoke", "by": "x", "at": "2026-11-26T01:00:00Z", "note": ""}]
+    file = tmp_path / "eximcertd.toml"
+    file.write_text(f'[control]\nsocket = "{twin.path}"\n')
+    call = [program("eximcertctl"), "--config", str(file), *verb]
+    done = subprocess.run(call, capture_output=True, text=True, check=False, env={"PYTHONPROFILEIMPORTTIME": "1"})
+    assert done.returncode == 0, done.stderr
+    assert "eximcertd.control.client" in done.stderr, "the imports are listed"
+    assert not re.findall(r"eximcertd\.(?:cli\.)?(?:fleet|acts)\S*", done.stderr)
 
 
 # The queue
@@ -221,12 +220,31 @@ def test_one_act_settles_a_set(site: Site, answer: str, verb: str) -> None:
 
 def test_what_only_relays_have_approved_is_approved_for_all(site: Site) -> None:
     site.tells("mx2", *(own_decision("mx2", Fingerprint(f"{number:064X}"), "approve") for number in range(30)))
-    assert "and 10 more: fleet settle --json prints them." in site.ctl("fleet", "settle").out
+    more = "and 10 more, to which the answer applies too: fleet settle --json prints them."
+    assert more in site.ctl("fleet", "settle").out
     assert len(site.ctl("fleet", "settle", "--json").json["approved"]) == 30
     [answer] = site.ctl("fleet", "settle", "--approved", "approve", "--without-certificate", "--json").json
     assert len(answer["decided"]) == 30
     assert len(answer["fleet"]["acts"][0]["settles"]) == 30
     assert site.home.desk().own() == []
+
+
+def test_it_is_said_that_a_relay_has_more_open_decisions_than_it_tells_at_once(site: Site) -> None:
+    site.tells("mx2", own_decision("mx2", A, "approve"), own_decision("mx2", B, "approve"))
+    more = "These may not be all own decisions of the relays: settle again afterwards."
+    assert more not in site.ctl("fleet", "settle").err
+    site.reports("mx2", own=3)
+    for options in ([], ["--json"], ["--approved", "approve", "--without-certificate"]):
+        assert more in site.ctl("fleet", "settle", *options).err
+
+
+def test_it_is_said_that_one_run_settles_no_more_than_10000_own_decisions(site: Site) -> None:
+    for relay in range(6):
+        about = [Fingerprint(f"{number:064X}") for number in range(2000 * relay, 2000 * (relay + 1))]
+        site.tells(f"mx{relay}", *(own_decision(f"mx{relay}", name, "approve") for name in about))
+    done = site.ctl("fleet", "settle")
+    assert "10,000 fingerprints approved by relays on their own" in done.out
+    assert "settle again afterwards" in done.err
 
 
 def test_a_revocation_that_a_relay_tells_as_an_approval_is_not_settled_unseen(site: Site) -> None:
@@ -294,19 +312,3 @@ def test_on_a_terminal_one_question_is_asked_for_each_set(site: Site) -> None:
     assert "Exim honours it" in shown
     assert [(act.verb, act.fingerprints) for act in site.home.desk().acts(0, 9)] == [("reject", (A, B))]
     assert [one.fingerprint for one in site.home.desk().own()] == [C]
-
-
-@pytest.mark.parametrize(
-    ("typed", "offered"), [(("fleet", "pen"), "pending"), (("fleet", "settle", "--ref"), "--refused")]
-)
-def test_a_shell_is_offered_the_verbs_of_a_fleet(typed: tuple[str, ...], offered: str) -> None:
-    words = ["eximcertctl", *typed]
-    completing = {
-        "_EXIMCERTCTL_COMPLETE": "bash_complete",
-        "COMP_WORDS": " ".join(words),
-        "COMP_CWORD": str(len(words) - 1),
-    }
-    done = subprocess.run(
-        [program("eximcertctl")], capture_output=True, text=True, check=False, timeout=30, env=os.environ | completing
-    )
-    assert offered in done.stdout

@@ -25,6 +25,7 @@ from lab.twins import Twin
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from eximcertd.acts.act import Act
     from eximcertd.control.server import Caller
     from eximcertd.fleet.directory import DirectoryRelaySide
 
@@ -56,6 +57,10 @@ class Site:
     def ctl(self, *arguments: str | Path, who: str = "alice") -> Done:
         """Run eximcertctl, with a person's key."""
         return ctl("--config", self.config, "--key", self.home.key(who), *arguments)
+
+    def acts(self) -> list[Act]:
+        """Return the acts of the fleet."""
+        return list(self.home.desk().acts(0, 100))
 
     def relay(self, name: str) -> DirectoryRelaySide:
         """Return a relay's side, always the same one."""
@@ -163,7 +168,12 @@ class RelayTwin(Twin):
 
     async def _withdraw(self, caller: Caller, given: dict[str, Any]) -> dict[str, Any]:
         self._note("WithdrawAuthority", caller, given)
-        raise NoSuchFingerprintError(f"{given['fingerprint']} is the beginning of no authority's fingerprint")
+        found = [one for one in self.authorities if one["fingerprint"].startswith(given["fingerprint"])]
+        if len(found) != 1:
+            names = [one["fingerprint"] for one in found]
+            raise NoSuchFingerprintError(f"{given['fingerprint']} names {len(found)} authorities", candidates=names)
+        found[0]["standing"] = "withdrawn"
+        return {"authority": found[0], "ended": 0, "publication": self.publication}
 
     async def _decide(self, caller: Caller, parameters: dict[str, Any]) -> dict[str, Any]:
         if self.hangs_up:

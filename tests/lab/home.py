@@ -33,8 +33,12 @@ class Home:
         self.directory.mkdir()
         self.directory.chmod(0o755)
         for name in people:
-            subprocess.run(["/usr/bin/ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", self.key(name)], check=True)
+            self.make_key(name)
         self.signers.write_text("".join(f"{name} {self.key(name).with_suffix('.pub').read_text()}" for name in people))
+
+    def make_key(self, name: str) -> None:
+        """Make a person's key, which the file of signers does not name."""
+        subprocess.run(["/usr/bin/ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", self.key(name)], check=True)
 
     def key(self, name: str) -> Path:
         """Return the file of a person's private key."""

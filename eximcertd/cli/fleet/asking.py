@@ -104,7 +104,8 @@ def _keep_out(
     try:
         answer = here_at_once()
     except (RefusedError, NoSuchFingerprintError, NotPermittedError, NoAnswerError) as error:
-        problem = error  # the fleet may know it, and this relay follows the fleet
+        # The fleet may know it, and this relay follows the fleet. What is unknown here is looked up again, in both.
+        problem = None if isinstance(error, NoSuchFingerprintError) else error
     acts: list[Act] = []
     names: list[Fingerprint] = []
     try:

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import base64
-from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from eximcertd.cli.fleet.connection import DeskConnection, ThisRelay
 from eximcertd.cli.fleet.resolving import resolved
 from eximcertd.cli.fleet.waiting import Wait, honoured
-from eximcertd.errors import NoAnswerError, NoSuchFingerprintError, NotPermittedError, RefusedError, UsageError
+from eximcertd.errors import (
+    EximcertdError,
+    NoAnswerError,
+    NoSuchFingerprintError,
+    NotPermittedError,
+    RefusedError,
+    UsageError,
+)
 from eximcertd.fingerprint import Fingerprint, grouped
 from eximcertd.fleet.deciding import Proposal, decide
-from eximcertd.fleet.remote import RemoteError
 from eximcertd.status import Verb
 from eximcertd.text import clean
 
@@ -24,6 +29,7 @@ if TYPE_CHECKING:
     from eximcertd.cli.context import Context
 
 _MOST_PATTERNS: Final = 100
+_OPEN: Final = "On the other relays it is not withdrawn: repeat the command."
 
 
 def add(
@@ -55,18 +61,23 @@ def withdraw(context: Context, digits: str, note: str, here_at_once: Callable[[]
     here_at_once: asks the eximcertd of this machine alone.
     """
     answer: dict[str, Any] | None = None
-    with suppress(NoSuchFingerprintError, RefusedError, NotPermittedError, NoAnswerError):
-        answer = here_at_once()  # else the fleet may know it, and this relay follows the fleet
+    problem: EximcertdError | None = None
+    try:
+        answer = here_at_once()
+    except NoSuchFingerprintError as error:
+        if error.candidates:
+            raise
+    except (RefusedError, NotPermittedError, NoAnswerError) as error:
+        problem = error  # the fleet may know it, and this relay follows the fleet
     with DeskConnection(context) as connection:
         here = connection.here
         try:
             name = Fingerprint(answer["authority"]["fingerprint"]) if answer else _known(connection, digits)
             found = _decided(connection, here, Proposal(Verb.WITHDRAW, [name], note), None)
-        except RemoteError as error:
+        except EximcertdError as error:
             if answer is None:
-                raise
-            problem = f"{error.message}\nRepeat the command when it answers."
-            return {**answer, "fleet": {"acts": [], "generation": None, "problem": problem}}
+                raise (problem or error) from error
+            return {**answer, "fleet": {"acts": [], "generation": None, "problem": f"{error}\n{_OPEN}"}}
     return {**answer, "fleet": found["fleet"]} if answer else found
 
 

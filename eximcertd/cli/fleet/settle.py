@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+from collections import Counter
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
@@ -10,7 +10,15 @@ import click
 
 from eximcertd.cli import table
 from eximcertd.cli.context import Context, json_option
-from eximcertd.cli.decision import exit_status, insist_options, insisted, note_option, say_decision
+from eximcertd.cli.decision import (
+    ANSWERS,
+    answer_of,
+    exit_status,
+    insist_options,
+    insisted,
+    note_option,
+    say_decision,
+)
 from eximcertd.cli.fleet.entries import certificates, entry, rfc3339
 from eximcertd.cli.formatting import WIDTH, count, digits, wrapped
 from eximcertd.cli.output import print_json, say
@@ -27,7 +35,6 @@ if TYPE_CHECKING:
     from eximcertd.fingerprint import Fingerprint
     from eximcertd.fleet.remote import OwnDecision
 
-_ANSWERS: Final = ("approve", "revoke", "later")
 _EFFECTS: Final = {
     "refused": {
         "approve": "every relay approves them, also those that refuse them now",
@@ -41,11 +48,12 @@ _EFFECTS: Final = {
     },
 }
 _MOST_SHOWN: Final = 20
+_MOST_RETURNED: Final = 10_000  # see Desk.own
 
 
 @click.command("settle")
-@click.option("--refused", type=click.Choice(_ANSWERS), help="The answer for what a relay has rejected or revoked.")
-@click.option("--approved", type=click.Choice(_ANSWERS), help="The answer for what only relays have approved.")
+@click.option("--refused", type=ANSWERS, help="The answer for what a relay has rejected or revoked.")
+@click.option("--approved", type=ANSWERS, help="The answer for what only relays have approved.")
 @note_option
 @insist_options
 @json_option
@@ -70,7 +78,10 @@ def settle(
     context: Context = ctx.obj
     answers, done, status = {"refused": refused, "approved": approved}, [], 0
     with DeskConnection(context) as connection:
-        open_ = sets(connection.desk.own())
+        told = connection.desk.own()
+        if _incomplete(connection, told):
+            say("These may not be all own decisions of the relays: settle again afterwards.", err=True)
+        open_ = sets(told)
         if as_json and not refused and not approved:
             print_json({what: _entries(connection, own) for what, own in open_.items()})
             return
@@ -89,6 +100,13 @@ def settle(
     elif not any(open_.values()):
         say("No relay has decided anything on its own.")
     ctx.exit(status)
+
+
+def _incomplete(connection: DeskConnection, own: Sequence[OwnDecision]) -> bool:
+    """Tell whether more may be open: a relay tells at most 2,000 at once, and reports how many it has."""
+    told = Counter(one.relay for one in own)
+    reports = {one.name: one.report.own for one in connection.desk.relays() if one.report}
+    return len(own) >= _MOST_RETURNED or any(reports.get(name, 0) > number for name, number in told.items())
 
 
 def sets(own: Sequence[OwnDecision]) -> dict[str, dict[Fingerprint, list[OwnDecision]]]:
@@ -157,13 +175,8 @@ def _asked(connection: DeskConnection, what: str, own: dict[Fingerprint, list[Ow
             say(shown(line, WIDTH))
         say("")
     if len(own) > _MOST_SHOWN:
-        say(f"and {len(own) - _MOST_SHOWN:,} more: fleet settle --json prints them.\n")
-    for word, effect in _EFFECTS[what].items():
-        say(f"  {word:<8} {effect}")
-    if not (sys.stdin.isatty() and sys.stdout.isatty()):
-        return "later"
-    answer: str = click.prompt("Answer", type=click.Choice(_ANSWERS), default="later")
-    return answer
+        say(f"and {len(own) - _MOST_SHOWN:,} more, to which the answer applies too: fleet settle --json prints them.\n")
+    return answer_of(_EFFECTS[what])
 
 
 def _decide(

@@ -5,15 +5,14 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from eximcertd.cli.formatting import count
 from eximcertd.errors import UsageError
 from eximcertd.fleet.remote import RemoteError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from eximcertd.acts.act import Act
     from eximcertd.cli.fleet.connection import DeskConnection, ThisRelay
-    from eximcertd.fleet.remote import RelayState
+    from eximcertd.fleet.remote import Report
 
 LIMIT: Final = 120.0
 _LOOK_HERE: Final = 0.1  # seconds
@@ -36,7 +35,7 @@ def needed(relays: str, there: int) -> int:
         return there // 2 + 1
     number = int(relays) if relays.isascii() and relays.isdecimal() and len(relays) < 7 else 0  # noqa: PLR2004
     if not 0 < number <= there:
-        raise UsageError(f"--wait {relays!r}: expected all, quorum or a number; the fleet has {there} relays")
+        raise UsageError(f"--wait {relays!r}: expected all, quorum or a number; the fleet has {count(there, 'relay')}")
     return number
 
 
@@ -83,40 +82,42 @@ def _by_this(here: ThisRelay, generation: int, end: float) -> dict[str, Any]:
 def _by_relays(connection: DeskConnection, act: Act, wait: Wait) -> dict[str, Any]:
     """Wait until enough relays have reported that their Exim honours the act."""
     end = time.monotonic() + wait.limit
-    problem, relays, enough = "", [], 0
+    problem, live, waiting, enough = "", list[str](), list[str](), 0
     while True:
         try:
-            relays = list(connection.desk.relays())
+            relays = connection.desk.relays()
+            newest = connection.desk.head().generation  # after the reports: who has more follows another chain
+            live = [one.name for one in relays if one.report and _honours(one.report, act.generation, newest)]
+            waiting = [one.name for one in relays if one.name not in live]
             enough = needed(wait.relays, len(relays))
-            live = [one for one in relays if one.report and one.report.live >= act.generation]
-            if len(live) >= enough and _stands(connection, act):
+            problem = ""
+            if len(live) >= enough and _in_chain(connection, act):
                 done = f"Exim honours it on {len(live)} of {len(relays)} relays."
-                return publication(live=True, message=done, relays=_names(relays, act.generation))
-        except RemoteError as error:
+                return publication(live=True, message=done, relays={"live": live, "waiting": waiting})
+        except (RemoteError, UsageError) as error:  # the second: a relay was removed
             problem = f" {error.message}."
             connection.close()
         if time.monotonic() > end:
             break
         time.sleep(_LOOK_THERE)
-    without = [one.name for one in relays if not (one.report and one.report.live >= act.generation)]
-    named = ", ".join(without[:_MOST_NAMED]) + (
-        f" and {len(without) - _MOST_NAMED} more" if without[_MOST_NAMED:] else ""
-    )
-    counted = f"{len(relays) - len(without)} of {len(relays)} relays honour it; {enough} were asked for."
-    said = f"{counted} Not yet: {named}.{problem}"
+    counted = f"{len(live)} of {len(live) + len(waiting)} relays honour it; {enough} were asked for."
+    more = f" and {len(waiting) - _MOST_NAMED} more" if waiting[_MOST_NAMED:] else ""
+    named = f" Not yet: {', '.join(waiting[:_MOST_NAMED])}{more}." if waiting else ""
     return publication(
-        live=False, message=said, retry="eximcertctl fleet shows each.", relays=_names(relays, act.generation)
+        live=False,
+        message=f"{counted}{named}{problem}",
+        retry="eximcertctl fleet shows each.",
+        relays={"live": live, "waiting": waiting},
     )
 
 
-def _stands(connection: DeskConnection, act: Act) -> bool:
+def _honours(report: Report, generation: int, newest: int) -> bool:
+    return generation <= report.live <= report.received <= newest
+
+
+def _in_chain(connection: DeskConnection, act: Act) -> bool:
     """Tell whether the chain still has the act: a database that went back has another one of this number."""
     return any(one.hash() == act.hash() for one in connection.desk.acts(act.generation - 1, 1))
-
-
-def _names(relays: Sequence[RelayState], generation: int) -> dict[str, list[str]]:
-    live = [one.name for one in relays if one.report and one.report.live >= generation]
-    return {"live": live, "waiting": [one.name for one in relays if one.name not in live]}
 
 
 def publication(
