@@ -66,6 +66,13 @@ def test_a_shell_is_offered_the_same_after_options_that_click_reads(twin: Twin, 
     assert "--note" in offered(shell, twin.path, "approve", last="--n")
 
 
+@pytest.mark.parametrize(
+    ("typed", "last", "offer"), [(["fleet"], "pen", "pending"), (["fleet", "settle"], "--ref", "--refused")]
+)
+def test_a_shell_is_offered_the_verbs_of_a_fleet(tmp_path: Path, typed: list[str], last: str, offer: str) -> None:
+    assert offer in offered("bash", tmp_path / "none", *typed, last=last)
+
+
 def test_a_shell_is_offered_nothing_where_eximcertd_does_not_answer(tmp_path: Path) -> None:
     assert offered("bash", tmp_path / "none", "approve", last="a") == ""
 
