@@ -28,6 +28,7 @@ def measure(subject: str) -> bool:
     """Print one subject's table, row by row, and tell whether no bound was missed."""
     module = importlib.import_module(f"bench.{subject}")
     print(f"\n### {(module.__doc__ or subject).splitlines()[0].rstrip('.')}\n")
+    print(f"`./scripts/bench {subject}`\n")
     print("| work | figure | bound | met |\n|---|---|---|---|", flush=True)
     good = True
     for row in module.rows():

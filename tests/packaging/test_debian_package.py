@@ -85,6 +85,8 @@ def test_all_that_belongs_to_the_service_is_in_it(unpacked: Path) -> None:
         "share/bash-completion/completions/eximcertctl",
         "share/zsh/vendor-completions/_eximcertctl",
         "share/fish/vendor_completions.d/eximcertctl.fish",
+        "share/doc/eximcertd/fleet.md.gz",
+        "share/doc/eximcertd/tutorial.md.gz",
         "share/doc/eximcertd/examples/exim/README",
         "share/doc/eximcertd/examples/exim/exim4.service.d/restart.conf",
         *(f"share/man/man{page.suffix[1]}/{page.name}.gz" for page in MAN),
