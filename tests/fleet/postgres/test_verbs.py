@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import pytest
 from lab.ctl import ctl
 from lab.desk import now
+from lab.wait import until
 
 from eximcertd.fingerprint import Fingerprint, of_der
 from eximcertd.fleet.remote import OwnDecision, Report, Sighted
@@ -49,16 +51,20 @@ def test_a_person_decides_on_what_a_relay_has_seen_and_sees_it_live(
 ) -> None:
     relay, name = fleet.relay(), of_der(alice.der)
     relay.sight([Sighted(MX1, name, 3, now() - 1000, now(), "[192.0.2.1]", "laptop", "a@x", "b@y", alice.der)])
-    relay.report(Report("0.1.0", 0, 1, 0, now()))
+    relay.report(Report("0.1.0", 0, 0, 0, now()))
     [entry] = verbs("fleet", "pending", "--json").json
     assert (entry["fingerprint"], entry["attempts"]) == (name, 3)
     assert entry["certificate"]["subject"] == "CN=laptop.alice.example"
-    done = verbs("approve", name[:16], "--wait", "1", "--note", "her laptop")
+    with ThreadPoolExecutor() as beside:
+        approving = beside.submit(verbs, "approve", name[:16], "--wait", "1", "--note", "her laptop")
+        until(lambda: relay.acts(0, 9), "the fleet has the act")
+        relay.report(Report("0.1.0", 1, 1, 0, now()))
+        done = approving.result()
     assert done.status == 0, done.err
     [act] = relay.acts(0, 9)
     assert (act.verb, act.by, act.note) == ("approve", "alice", "her laptop")
     [row, *_] = [one for one in verbs("fleet", "--json").json["relays"] if one["relay"] == MX1]
-    assert (row["received"], row["live"], row["lag"], row["clock"]) == (0, 1, 0, "right")
+    assert (row["received"], row["live"], row["lag"], row["clock"]) == (1, 1, 0, "right")
     assert verbs("revoke", name, who="bob").status == 6, "no eximcertd answers here"
     assert [act.by for act in relay.acts(0, 9)] == ["alice", "bob"]
     assert verbs("fleet", "check").status == 0
