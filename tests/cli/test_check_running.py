@@ -9,9 +9,10 @@ import subprocess
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from lab.callers import OTHERS, ctl_as_nobody
 from lab.checking import as_root, beside, checked, sentences
 from lab.ctl import ctl
-from lab.daemon import Eximcertd, program
+from lab.daemon import Eximcertd
 from lab.exim import EXIM, USER, EximServer
 from lab.smtp import ask
 from lab.twins import Twin
@@ -25,23 +26,6 @@ if TYPE_CHECKING:
     from lab.certificates import Identity
 
     from eximcertd.control.server import Caller
-
-
-NOBODY = 65534
-
-
-def as_nobody(daemon: Eximcertd, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run eximcertctl as a user without rights."""
-    return subprocess.run(
-        [program("eximcertctl"), "--config", str(daemon.config), *arguments],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-        user=NOBODY,
-        group=NOBODY,
-        extra_groups=[],
-    )
 
 
 @as_root
@@ -116,9 +100,9 @@ def test_a_tls_on_connect_port_gets_its_handshake_at_once() -> None:
 def test_a_reader_sees_what_eximcertd_knows_and_no_error_for_the_rest() -> None:
     with EximServer() as exim:
         daemon = beside(exim)
-        with Twin(daemon.socket, rights=Rights(readers=frozenset({NOBODY}))) as twin:
+        with Twin(daemon.socket, rights=Rights(readers=frozenset({OTHERS}))) as twin:
             twin.lines = [{"verdict": "ok", "sentence": "the log is being read", "remedy": ""}]
-            done = as_nobody(daemon, "check", "--json")
+            done = ctl_as_nobody("--config", daemon.config, "check", "--json")
         lines = json.loads(done.stdout)
         assert {line["verdict"] for line in lines} <= {"ok", "warning", "unknown"}, lines
         assert "the log is being read" in [line["sentence"] for line in lines]
@@ -131,7 +115,7 @@ def test_a_plain_user_is_told_what_he_cannot_see_in_one_line_and_the_status_foll
         daemon = beside(exim)
         daemon.state.joinpath("ledger").mkdir(0o700)
         with Twin(daemon.socket, rights=Rights()):
-            done = as_nobody(daemon, "check", "--json")
+            done = ctl_as_nobody("--config", daemon.config, "check", "--json")
             lines = json.loads(done.stdout)
             assert [line for line in lines if line["verdict"] == "error"] == []
             assert done.returncode == 0
@@ -141,7 +125,7 @@ def test_a_plain_user_is_told_what_he_cannot_see_in_one_line_and_the_status_foll
             assert "the value of the macro RELAY_FROM_CERTS" in hidden["sentence"]
             assert any("TLS handshake succeeds" in line["sentence"] for line in lines)
             assert any("ACL acl_check_rcpt accepts clients" in line["sentence"] for line in lines)
-            assert as_nobody(daemon, "check", "--quiet").returncode == 0
+            assert ctl_as_nobody("--config", daemon.config, "check", "--quiet").returncode == 0
 
 
 @as_root
@@ -171,8 +155,8 @@ def test_quiet_is_one_line_with_the_status_of_a_monitoring_plugin() -> None:
 def test_eximcertd_that_does_not_answer_is_an_error_for_everybody() -> None:
     with EximServer() as exim:
         daemon = beside(exim)
-        for done in (ctl("--config", daemon.config, "check", "--quiet"), as_nobody(daemon, "check", "--quiet")):
-            status = done.status if hasattr(done, "status") else done.returncode
+        quiet = ("--config", daemon.config, "check", "--quiet")
+        for status in (ctl(*quiet).status, ctl_as_nobody(*quiet).returncode):
             assert status == 2
 
 

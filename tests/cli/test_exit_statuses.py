@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import os
 import socket
-import subprocess
-import tempfile
 import threading
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from lab.callers import ctl_as_nobody, needs_root, reachable
 from lab.ctl import ctl
-from lab.daemon import program
 from lab.twins import ALICE, Twin, certificate
 
 from eximcertd.control.rights import Rights
 from eximcertd.fingerprint import grouped
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from eximcertd.control.server import Caller
 
 
@@ -29,7 +27,7 @@ def test_no_answer_is_4_and_says_where_to_look(tmp_path: Path) -> None:
     assert "systemctl status eximcertd" in done.err
 
 
-@pytest.mark.skipif(os.getuid() != 0, reason="only root can be somebody else")
+@needs_root
 @pytest.mark.parametrize(
     ("verb", "right"),
     [
@@ -40,21 +38,8 @@ def test_no_answer_is_4_and_says_where_to_look(tmp_path: Path) -> None:
     ],
 )
 def test_not_permitted_is_5_with_the_verb_that_was_typed(tmp_path: Path, verb: list[str], right: str) -> None:
-    for directory in (tmp_path, *tmp_path.parents):  # nobody must reach the socket
-        if directory == Path(tempfile.gettempdir()):
-            break
-        directory.chmod(0o755)
-    with Twin(tmp_path / "control", rights=Rights()) as twin:
-        done = subprocess.run(
-            [program("eximcertctl"), "--socket", str(twin.path), *verb],
-            capture_output=True,
-            text=True,
-            timeout=30,
-            check=False,
-            user=65534,
-            group=65534,
-            extra_groups=[],
-        )
+    with Twin(reachable(tmp_path) / "control", rights=Rights()) as twin:
+        done = ctl_as_nobody("--socket", twin.path, *verb)
     assert done.returncode == 5
     assert f"eximcertctl {verb[0]}: nobody does not have the right to {right}" in done.stderr
     assert "Traceback" not in done.stderr

@@ -12,8 +12,9 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from lab.callers import as_nobody, ctl_as_nobody, needs_root
 from lab.ctl import ctl
-from lab.daemon import Eximcertd, program
+from lab.daemon import Eximcertd
 from lab.exim import EXIM, EximServer
 from lab.smtp import Session, ask, session
 from lab.twins import LIVE, Twin, certificate
@@ -63,7 +64,7 @@ def test_a_queue_runner_is_no_session(alice: Identity) -> None:
         assert older(facts_of(exim), time.time()) == []
 
 
-@pytest.mark.skipif(os.getuid() != 0, reason="only root can be somebody else")
+@needs_root
 def test_who_may_not_see_the_sessions_descriptors_counts_the_processes(exim: EximServer, alice: Identity) -> None:
     with session(exim.port, alice):
         until(exim.sessions, "the session has its process")
@@ -72,11 +73,7 @@ def test_who_may_not_see_the_sessions_descriptors_counts_the_processes(exim: Exi
             "from eximcertd.exim.daemons import facts; from eximcertd.exim.settings import Exim;"
             "print(older(facts(Exim(*map(pathlib.Path, sys.argv[1:]))), time.time()))"
         )
-        command = [sys.executable, "-c", script, str(EXIM), str(exim.configuration)]
-        done = subprocess.run(
-            command, capture_output=True, text=True, timeout=30, check=True, user=65534, group=65534, extra_groups=[]
-        )
-        assert f"pid={exim.sessions()[0]}" in done.stdout
+        assert f"pid={exim.sessions()[0]}" in as_nobody(script, str(EXIM), str(exim.configuration))
 
 
 def test_queued_mail_of_a_client_is_found_by_its_certificate(
@@ -202,20 +199,11 @@ def test_a_line_that_a_power_cut_left_is_no_decision(server: EximServer, alice: 
     assert json.loads(line)["fingerprint"] == alice.fingerprint
 
 
-@pytest.mark.skipif(os.getuid() != 0, reason="only root can be somebody else")
+@needs_root
 @pytest.mark.parametrize("option", ["--offline", "--allow-shrink"])
 def test_roots_options_are_roots(server: EximServer, alice: Identity, option: str) -> None:
     daemon = Eximcertd(server)
-    done = subprocess.run(
-        [program("eximcertctl"), "--config", str(daemon.config), "revoke", alice.fingerprint, option],
-        capture_output=True,
-        text=True,
-        timeout=30,
-        check=False,
-        user=65534,
-        group=65534,
-        extra_groups=[],
-    )
+    done = ctl_as_nobody("--config", daemon.config, "revoke", alice.fingerprint, option)
     assert done.returncode == 5
     assert f"{option} is for root" in done.stderr
 

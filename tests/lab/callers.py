@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from eximcertd.control.client import Client
+from lab.daemon import program
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
 ALICE = "A11CE" + "0" * 59
@@ -67,11 +68,20 @@ def once(path: Path, method: str, *, timeout: float = 10.0) -> Any:
 
 def as_nobody(script: str, *arguments: str) -> str:
     """Run a Python text as another user, in no group of ours, and return what it printed."""
-    command = [sys.executable, "-c", script, *arguments]
-    done = subprocess.run(
-        command, capture_output=True, text=True, timeout=30, check=True, user=OTHERS, group=OTHERS, extra_groups=[]
-    )
+    done = _by_nobody([sys.executable, "-c", script, *arguments])
+    done.check_returncode()
     return done.stdout
+
+
+def ctl_as_nobody(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    """Run eximcertctl as another user, in no group of ours."""
+    return _by_nobody([program("eximcertctl"), *arguments])
+
+
+def _by_nobody(command: Sequence[str | Path]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command, capture_output=True, text=True, timeout=60, check=False, user=OTHERS, group=OTHERS, extra_groups=[]
+    )
 
 
 def ask_first(peer: socket.socket) -> Any:
