@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lab.daemon import program
-from lab.twins import Twin, certificate
+from lab.entries import certificate
+from lab.twins import Twin
 
 from bench.harness import Row, milliseconds, scaled
 from eximcertd.control.client import Client

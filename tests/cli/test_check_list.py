@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 from lab.checking import as_root, check, looked_at
 from lab.ctl import ctl
-from lab.twins import ALICE, BOB, Twin, certificate
+from lab.entries import ALICE, BOB, certificate
+from lab.twins import Twin
 
 from eximcertd.fingerprint import NEVER
 

@@ -7,8 +7,8 @@ import os
 from lab.checking import as_root, check, looked_at
 from lab.ctl import ctl
 from lab.daemon import Eximcertd
+from lab.entries import ALICE
 from lab.exim import EximServer
-from lab.twins import ALICE
 
 
 @as_root

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 from lab.daemon import Eximcertd, program
-from lab.twins import ALICE, BOB, Twin, certificate
+from lab.entries import ALICE, BOB, certificate
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from lab.certificates import Identity
     from lab.exim import EximServer
+    from lab.twins import Twin
 
 
 def offered(shell: str, socket: Path, *words: str, last: str = "") -> str:

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from lab.ctl import ctl
+from lab.entries import ALICE, BOB, certificate
 from lab.terminal import on_a_terminal
-from lab.twins import ALICE, BOB, LIVE, Twin, certificate
+from lab.twins import LIVE, Twin
 
 from eximcertd.fingerprint import NEVER, grouped
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from lab.ctl import ctl
-from lab.twins import ALICE, certificate
+from lab.entries import ALICE, certificate
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from lab.callers import ctl_as_nobody, needs_root, reachable
 from lab.ctl import ctl
-from lab.twins import ALICE, Twin, certificate
+from lab.entries import ALICE, certificate
+from lab.twins import Twin
 
 from eximcertd.control.rights import Rights
 from eximcertd.fingerprint import grouped

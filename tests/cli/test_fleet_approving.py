@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from lab.desk import RelayTwin, Site, own_decision
-from lab.twins import certificate
+from lab.entries import certificate
 
 from eximcertd.fingerprint import NEVER, Fingerprint, grouped
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 
 from lab.desk import RelayTwin, Site, own_decision
-from lab.twins import certificate
+from lab.entries import certificate
 
 from eximcertd.fingerprint import Fingerprint
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import shutil
 from typing import TYPE_CHECKING
 
+from lab.entries import certificate
 from lab.terminal import on_a_terminal
-from lab.twins import certificate
 
 from eximcertd.fingerprint import Fingerprint
 

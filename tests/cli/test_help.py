@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING
 import click
 import pytest
 from lab.ctl import ctl
-from lab.twins import Twin, certificate
+from lab.entries import certificate
 
 from eximcertd.cli.app import EXAMPLES, VERBS
 from eximcertd.cli.app import program as program_of_verbs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from lab.twins import Twin
 
 
 def each_with_parts(command: click.Command, *words: str) -> Iterator[tuple[str, ...]]:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from lab.ctl import ctl
-from lab.twins import ALICE, BOB, Twin, certificate
+from lab.entries import ALICE, BOB, certificate
+from lab.twins import Twin
 
 from eximcertd.fingerprint import grouped
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from lab.ctl import ctl
-from lab.twins import ALICE, BOB, PEER, PORTION, Twin, certificate
+from lab.entries import ALICE, BOB, PEER, certificate
+from lab.twins import PORTION, Twin
 
 from eximcertd.fingerprint import grouped
 

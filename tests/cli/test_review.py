@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 from lab.ctl import ctl
+from lab.entries import ALICE, BOB, certificate
 from lab.terminal import on_a_terminal
-from lab.twins import ALICE, BOB, Twin, certificate
+from lab.twins import Twin
 
 from eximcertd.fingerprint import grouped
 

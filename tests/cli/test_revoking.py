@@ -15,9 +15,10 @@ import pytest
 from lab.callers import as_nobody, ctl_as_nobody, needs_root
 from lab.ctl import ctl
 from lab.daemon import Eximcertd
+from lab.entries import certificate
 from lab.exim import EXIM, EximServer
 from lab.smtp import Session, ask, session
-from lab.twins import LIVE, Twin, certificate
+from lab.twins import LIVE, Twin
 from lab.wait import until
 
 from eximcertd.cli.sessions import _address, older

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from lab import snapshots
 from lab.ctl import ctl
+from lab.entries import ALICE, certificate
 from lab.snapshots import BEGIN, NAMES, check, fill
 from lab.terminal import on_a_terminal
-from lab.twins import ALICE, certificate
 
 from eximcertd.text import columns
 

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 from lab.ctl import ctl
-from lab.twins import ALICE, PEER, Twin, certificate
+from lab.entries import ALICE, PEER, certificate
 
 from eximcertd.fingerprint import grouped
+
+if TYPE_CHECKING:
+    from lab.twins import Twin
 
 
 def test_show_tells_all_of_one(twin: Twin, at: tuple[str, str]) -> None:

@@ -10,14 +10,16 @@ from typing import TYPE_CHECKING
 import pytest
 from lab.ctl import ctl
 from lab.daemon import program
+from lab.entries import certificate
 from lab.snapshots import check, fill
 from lab.terminal import on_a_terminal
-from lab.twins import Twin, certificate
 
 from eximcertd.text import columns
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from lab.twins import Twin
 
 pytestmark = pytest.mark.usefixtures("utc")
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from lab.ctl import ctl
 from lab.daemon import program
-from lab.twins import ALICE, LIVE, PEER, Twin, certificate
+from lab.entries import ALICE, PEER, certificate
+from lab.twins import LIVE, Twin
 
 if TYPE_CHECKING:
     from pathlib import Path

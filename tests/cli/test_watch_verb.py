@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from lab.ctl import ctl
 from lab.daemon import program
-from lab.twins import ALICE, Twin, certificate
+from lab.entries import ALICE, certificate
 from lab.wait import until
 
 from eximcertd.cli import watch
@@ -17,6 +17,7 @@ from eximcertd.fingerprint import grouped
 
 if TYPE_CHECKING:
     import pytest
+    from lab.twins import Twin
 
 
 def test_watch_tells_what_happens(twin: Twin, at: tuple[str, str]) -> None:

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from lab.twins import PORTION, Twin, certificate
+from lab.entries import ALICE, certificate
+from lab.twins import PORTION, Twin
 
 from eximcertd.control.client import Client, LostError
 from eximcertd.control.protocol import LARGEST_REPLY, Call, encode_call
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
     from eximcertd.control.server import Caller
-from lab.callers import ALICE, INFO, ask, connected, once, replies
+from lab.callers import INFO, ask, connected, once, replies
 
 
 def test_a_method_is_called_and_answers(twin: Twin) -> None:

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-ALICE = "A11CE" + "0" * 59
 INFO = b'{"method":"org.varlink.service.GetInfo"}\0'
 OTHERS = 0 if os.getuid() else 65534
 """Somebody else's user id: nobody's, as seen by root."""

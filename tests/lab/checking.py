@@ -16,8 +16,9 @@ import pytest
 
 from lab.ctl import ctl
 from lab.daemon import Eximcertd
+from lab.entries import ALICE, certificate
 from lab.exim import USER, EximServer
-from lab.twins import ALICE, Twin, certificate
+from lab.twins import Twin
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lab.twins import certificate
+from lab.entries import certificate
 
 if TYPE_CHECKING:
     from lab.twins import Twin

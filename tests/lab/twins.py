@@ -21,6 +21,7 @@ from eximcertd.control.server import Caller, Handler, Limits, Server
 from eximcertd.errors import NoSuchFingerprintError, RefusedError
 from eximcertd.fingerprint import NEVER, Fingerprint, is_exact, parse_prefix
 from eximcertd.status import Refusal, Status, Verb, after
+from lab.entries import listed, selected, standing, unseen
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
@@ -40,29 +41,6 @@ LIVE: Final = {
 }
 
 PORTION: Final = 500
-ALICE: Final = "A11CE" + "0" * 59
-BOB: Final = "B0B" + "1" * 61
-PEER: Final = {"host": "[127.0.0.1]", "helo": "laptop", "sender": "a@x.example", "recipient": "b@y.example"}
-
-
-def certificate(subject: str, **other: Any) -> dict[str, Any]:
-    """Return a Certificate of the interface."""
-    return {
-        "subject": subject,
-        "issuer": subject,
-        "serial": "0A",
-        "not_before": "2026-01-01T00:00:00Z",
-        "not_after": "2036-01-01T00:00:00Z",
-        "names": [],
-        "key": "EC P-256",
-        "ca": False,
-        "source": "directory",
-        "files": ["/etc/ssl/certs/laptop.pem"],
-        "expired": False,
-        "spki": "AB" * 32,
-        "warnings": [],
-        "problem": None,
-    } | other
 
 
 class Twin:
@@ -161,26 +139,7 @@ class Twin:
         return [parameters for name, parameters in self.calls if name == method]
 
     def _entry(self, fingerprint: str) -> dict[str, Any]:
-        return self.entries.setdefault(
-            fingerprint,
-            {
-                "fingerprint": fingerprint,
-                "standing": "unseen",
-                "certificate": None,
-                "attempts": 0,
-                "first_seen": None,
-                "last_seen": None,
-                "from": None,
-                "decision": None,
-                "warnings": [],
-                "notes": [],
-                "renews": None,
-                "same_name": [],
-                "uses": 0,
-                "last_used": None,
-                "revoke_at": None,
-            },
-        )
+        return self.entries.setdefault(fingerprint, unseen(fingerprint))
 
     def _note(self, method: str, caller: Caller, parameters: dict[str, Any]) -> None:
         self.calls.append((method, parameters))
@@ -241,12 +200,12 @@ class Twin:
     async def _list(self, caller: Caller, parameters: dict[str, Any]) -> AsyncIterator[dict[str, Any]]:
         self._note("List", caller, parameters)
         found = [
-            _listed(entry)
+            listed(entry)
             for entry in self.entries.values()
-            if not parameters["standings"] or _standing(entry) in parameters["standings"]
+            if not parameters["standings"] or standing(entry) in parameters["standings"]
         ]
         if parameters["newest"] is not None:
-            found = _selected(found, parameters)[: parameters["newest"]]
+            found = selected(found, parameters)[: parameters["newest"]]
         for start in range(0, len(found), PORTION):
             yield {"entries": found[start : start + PORTION]}
 
@@ -258,8 +217,8 @@ class Twin:
 
     async def _count(self, caller: Caller, parameters: dict[str, Any]) -> dict[str, Any]:
         self._note("Count", caller, parameters)
-        found = [entry for entry in self.entries.values() if _standing(entry) in parameters["standings"]]
-        return {"count": len(_selected(found, parameters))}
+        found = [entry for entry in self.entries.values() if standing(entry) in parameters["standings"]]
+        return {"count": len(selected(found, parameters))}
 
     async def _show(self, caller: Caller, parameters: dict[str, Any]) -> dict[str, Any]:
         self._note("Show", caller, parameters)
@@ -284,7 +243,7 @@ class Twin:
             of = entry["certificate"] or {"subject": "", "source": ""}
             name = of["subject"].removeprefix("CN=")
             fits = fingerprint.startswith(beginning.upper()) or beginning in name
-            if fits and _standing(entry) in parameters["standings"]:
+            if fits and standing(entry) in parameters["standings"]:
                 offers.append({"fingerprint": fingerprint, "name": name, "named": of["source"] == "directory"})
         return {"offers": offers}
 
@@ -322,7 +281,7 @@ class Twin:
             decision = {"verb": verb.value, "by": caller.name, "at": at, "note": parameters["note"]}
             entry["decision"] = decision
             self.records.append({"fingerprint": fingerprint, **decision})
-        decided = [_listed(self.entries[fingerprint]) for fingerprint in chosen]
+        decided = [listed(self.entries[fingerprint]) for fingerprint in chosen]
         return {"decided": decided, "publication": self.publication}
 
     async def _last(self, caller: Caller, parameters: dict[str, Any]) -> AsyncIterator[dict[str, Any]]:
@@ -369,19 +328,3 @@ class Twin:
         for event in self.events:
             yield {"events": [event]}
         await asyncio.Event().wait()
-
-
-def _selected(entries: list[dict[str, Any]], given: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return those that were seen since, from this host, the latest first."""
-    since, peer = given["since"] or "", given["from"] or ""
-    found = [entry for entry in entries if entry["last_seen"] >= since and peer in str(entry["from"])]
-    return sorted(found, key=lambda entry: str(entry["last_seen"]), reverse=True)
-
-
-def _listed(entry: dict[str, Any]) -> dict[str, Any]:
-    return {**entry, "listed": entry["standing"] == "approved"}
-
-
-def _standing(entry: dict[str, Any]) -> str:
-    unmatched = entry["standing"] == "pending" and entry["certificate"] is None
-    return "unmatched" if unmatched else str(entry["standing"])

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from lab.entries import certificate
 from lab.records import Records
-from lab.twins import certificate
 
 from eximcertd.config import NotifySettings
 from eximcertd.events import Event
