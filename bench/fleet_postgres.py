@@ -21,22 +21,21 @@ from lab.fleet import next_act
 from lab.postgres import Cluster
 from lab.wait import until
 
-from bench.harness import Row, milliseconds, quantile, scaled
+from bench.harness import Row, milliseconds, scaled
 from eximcertd.fingerprint import Fingerprint
 from eximcertd.fleet import statements
 from eximcertd.fleet.postgres import PostgresDesk, PostgresRelaySide
-from eximcertd.fleet.remote import Report, Sighted
+from eximcertd.fleet.remote import Report
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 RELAYS: Final = 1000
-FLOODING: Final = 100
 _TICKS: Final = os.sysconf("SC_CLK_TCK")
 
 
 def rows() -> Iterator[Row]:
-    """Measure three relays, then a thousand, then a flood at a hundred of them."""
+    """Measure three relays, then a thousand."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     number = scaled(RELAYS, 30)
@@ -61,15 +60,16 @@ def rows() -> Iterator[Row]:
         yield Row(f"memory of the server for each of {number:,} relays that listen (PSS)", f"{memory / 1024:.2f} MiB")
         yield from _at_rest(cluster, relays)
         yield from _to_all(cluster, desk, relays)
-        yield from _flood(cluster, desk, relays[:FLOODING], names)
 
 
-def _fingerprint(text: str) -> Fingerprint:
+def fingerprint(text: str) -> Fingerprint:
+    """Return a fingerprint that this text alone has."""
     return Fingerprint(hashlib.sha256(text.encode()).hexdigest().upper())
 
 
-def _decide(desk: PostgresDesk, text: str) -> int:
-    act = next_act(desk.head(), "approve", _fingerprint(text))
+def decide(desk: PostgresDesk, text: str) -> int:
+    """Have a client approved, and return the act's number."""
+    act = next_act(desk.head(), "approve", fingerprint(text))
     desk.decide(act)
     return act.generation
 
@@ -94,7 +94,7 @@ def _news(cluster: Cluster, desk: PostgresDesk, names: Sequence[str]) -> Iterato
         following = [pool.submit(follow, name) for name in names]
         for number in range(scaled(300, 20)):
             begun = time.perf_counter()
-            generation = _decide(desk, f"news {number}")
+            generation = decide(desk, f"news {number}")
             decided.append(time.perf_counter() - begun)
             asked[generation] = begun
             until(lambda: len(seen.get(generation, ())) == len(names), "all have it")  # noqa: B023 - called at once
@@ -109,15 +109,15 @@ def _news(cluster: Cluster, desk: PostgresDesk, names: Sequence[str]) -> Iterato
 def _at_rest(cluster: Cluster, relays: Sequence[PostgresRelaySide]) -> Iterator[Row]:
     """Yield what the server needs for relays that report each 15 s and look each 30 s."""
     for _ in range(2):  # the first call of a function in a connection is prepared
-        busy = _processor(cluster)
+        busy = processor(cluster)
         for relay in relays:
             relay.report(Report("0.1.0", 0, 0, 0, 0))
             relay.head()
-    reports = _processor(cluster) - busy
-    busy = _processor(cluster)
+    reports = processor(cluster) - busy
+    busy = processor(cluster)
     for relay in relays:
         relay.head()
-    looks = _processor(cluster) - busy
+    looks = processor(cluster) - busy
     share = (reports - looks) / 15 + looks / 30
     work = f"processor of the server at rest, {len(relays):,} relays: a report each 15 s, a look each 30 s"
     yield Row(work, f"{100 * share:.1f} % of a core")
@@ -131,8 +131,8 @@ def _to_all(cluster: Cluster, desk: PostgresDesk, relays: Sequence[PostgresRelay
     for descriptor in of:
         poller.register(descriptor, select.POLLIN)
     for number in range(scaled(5, 2)):
-        busy, begun = _processor(cluster), time.perf_counter()
-        generation = _decide(desk, f"all {number}")
+        busy, begun = processor(cluster), time.perf_counter()
+        generation = decide(desk, f"all {number}")
         waiting = set(of)
         while waiting:
             for descriptor, _ in poller.poll(5000):
@@ -141,55 +141,9 @@ def _to_all(cluster: Cluster, desk: PostgresDesk, relays: Sequence[PostgresRelay
                     of[descriptor].wait(0)
                     waiting.discard(descriptor)
         took.append(time.perf_counter() - begun)
-        used.append(_processor(cluster) - busy)
+        used.append(processor(cluster) - busy)
     figure = f"{1000 * max(took):.0f} ms at most, {1000 * sum(used) / len(used):.0f} ms of the server's processor"
     yield Row(f"from an approval to the act at the last of {len(relays):,} relays", figure)
-
-
-def _flood(
-    cluster: Cluster, desk: PostgresDesk, relays: Sequence[PostgresRelaySide], names: Sequence[str]
-) -> Iterator[Row]:
-    """Yield what a decision takes while each relay reports 1,000 new clients each 5 seconds."""
-    stop = threading.Event()
-    sent = [0] * len(relays)
-
-    def flood(index: int) -> None:
-        stop.wait(5 * index / len(relays))
-        while not stop.is_set():
-            for _ in range(2):
-                unknown = [
-                    Sighted(names[index], _fingerprint(f"{index} {n}"), 1, 1, n)
-                    for n in range(sent[index], sent[index] + 500)
-                ]
-                relays[index].sight(unknown)
-                sent[index] += 500
-            stop.wait(5)
-
-    decided = []
-    busy, begun = _processor(cluster), time.perf_counter()
-    with ThreadPoolExecutor(len(relays)) as pool:
-        flooding = [pool.submit(flood, index) for index in range(len(relays))]
-        while time.perf_counter() - begun < scaled(60, 3):
-            asked = time.perf_counter()
-            _decide(desk, f"flood {asked}")
-            decided.append(time.perf_counter() - asked)
-            time.sleep(0.05)
-        stop.set()
-        for one in flooding:
-            one.result()
-    took, used = time.perf_counter() - begun, _processor(cluster) - busy
-    work = f"decide while {len(relays)} relays report 1,000 unknown clients each 5 s"
-    rate = f"{sum(sent) / took:,.0f} clients/s, the server at {100 * used / took:.0f} % of a core"
-    yield Row(work, f"{milliseconds(decided)}; {rate}")
-    dropped = sum(state.dropped for state in desk.relays())
-    size = cluster.superuser()
-    ((octets,),) = size.execute("SELECT pg_total_relation_size('fleet.sighting')").fetchall()
-    size.close()
-    yield Row("the queue after it", f"{octets / 1e6:.0f} MB, {dropped:,} of {sum(sent):,} clients dropped (quota)")
-    begun = time.perf_counter()
-    desk.pending(50)
-    yield Row("the first 50 of `fleet pending` of it", f"{time.perf_counter() - begun:.2f} s")
-    assert quantile(decided, 0.5) < 5
 
 
 def _memory(cluster: Cluster) -> float:
@@ -202,7 +156,7 @@ def _memory(cluster: Cluster) -> float:
     return total
 
 
-def _processor(cluster: Cluster) -> float:
+def processor(cluster: Cluster) -> float:
     """Return the processor time of the whole server, in seconds."""
     used = 0.0
     for process in cluster.processes():
