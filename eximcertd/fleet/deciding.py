@@ -191,13 +191,20 @@ def portions(own: Mapping[Fingerprint, Sequence[OwnDecision]]) -> list[list[Fing
 
 
 def decide(
-    desk: Desk, proposal: Proposal, signed: Callable[[Act], Act], again: Callable[[], Desk], *, pause: float = 1.0
+    desk: Desk,
+    proposal: Proposal,
+    signed: Callable[[Act], Act],
+    again: Callable[[], Desk],
+    check: Callable[[Head], None] = lambda _: None,
+    *,
+    pause: float = 1.0,
 ) -> Act | None:
     """Have an act decided and return it; None if nothing would change.
 
-    signed: returns the act with a signature, or as it is. again: gives a new connection after one broke. pause: seconds
-    before the fleet is asked again after a lost answer. Raises ActRefusedError, MovedError after TRIES acts of others,
-    RemoteError if nothing was sent, OutcomeUnknownError.
+    signed: returns the act with a signature, or as it is. again: gives a new connection after one broke. check: raises
+    an error for a newest act that relays do not take. pause: seconds before the fleet is asked again after a lost
+    answer. Raises ActRefusedError, MovedError after TRIES acts of others, RemoteError if nothing was sent,
+    OutcomeUnknownError.
     """
     base: int | None = None
     lost: RemoteError | None = None
@@ -211,6 +218,7 @@ def decide(
                     return there
                 lost = None
             head = desk.head()  # before the rest: what is decided later moves the head, and the act is refused
+            check(head)
             base = head.generation if base is None else base
             act = drafted(proposal, _facts(desk, proposal, head, base))
             if act is None:

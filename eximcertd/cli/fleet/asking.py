@@ -21,7 +21,7 @@ from eximcertd.errors import (
     RefusedError,
 )
 from eximcertd.fingerprint import Fingerprint, of_der
-from eximcertd.fleet.deciding import Proposal, decide, keeping_out, portions, status_of
+from eximcertd.fleet.deciding import Proposal, keeping_out, portions, status_of
 from eximcertd.fleet.remote import OwnDecision, RemoteError
 from eximcertd.status import Verb
 
@@ -87,7 +87,7 @@ def _approve(connection: DeskConnection, here: ThisRelay, asked: FleetRequest, w
         shown,
         here=here.own(names),
     )
-    act = decide(connection.desk, proposal, connection.signed, connection.connect)
+    act = connection.decide(proposal)
     newest = connection.desk.newest(names)
     last = act or max(newest.values(), key=lambda one: one.generation)
     publication = honoured(connection, here, last, wait)
@@ -150,7 +150,7 @@ def _acts_keeping_out(
             every.get(one.fingerprint, []).append(one)
         for portion in portions(every):
             proposal = Proposal(verb, portion, asked.note, here=own)
-            acts.append(decide(connection.desk, proposal, connection.signed, connection.connect))
+            acts.append(connection.decide(proposal))
     return [act for act in acts if act is not None]
 
 

@@ -18,7 +18,7 @@ from eximcertd.errors import (
     UsageError,
 )
 from eximcertd.fingerprint import Fingerprint, grouped
-from eximcertd.fleet.deciding import Proposal, decide
+from eximcertd.fleet.deciding import Proposal
 from eximcertd.status import Verb
 from eximcertd.text import clean
 
@@ -84,7 +84,7 @@ def withdraw(context: Context, digits: str, note: str, here_at_once: Callable[[]
 def _decided(
     connection: DeskConnection, here: ThisRelay, proposal: Proposal, authority: Authority | None
 ) -> dict[str, Any]:
-    act = decide(connection.desk, proposal, connection.signed, connection.connect)
+    act = connection.decide(proposal)
     if act is None:  # an act on an authority is always made
         raise RefusedError("nothing would change")
     publication = honoured(connection, here, act, Wait())

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, Self
 
+from eximcertd.acts.act import Head
 from eximcertd.errors import NoAnswerError, NoSuchFingerprintError, NotPermittedError, RefusedError, UsageError
 from eximcertd.fingerprint import of_der
-from eximcertd.fleet.remote import OwnDecision
+from eximcertd.fleet.remote import ActRefusedError, OwnDecision
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from eximcertd.cli.connection import Context
     from eximcertd.config import FleetSettings
     from eximcertd.fingerprint import Fingerprint
+    from eximcertd.fleet.deciding import Proposal
     from eximcertd.fleet.remote import Desk
 
 _ABSENT: Final = (NoAnswerError, NotPermittedError)
@@ -63,7 +65,34 @@ class DeskConnection:
             self._desk.close()
             self._desk = None
 
-    def signed(self, act: Act) -> Act:
+    def decide(self, proposal: Proposal) -> Act | None:
+        """Have the fleet decide: see fleet/deciding.py. Raises EximcertdError."""
+        from eximcertd.fleet.deciding import decide  # noqa: PLC0415 - not every verb decides
+
+        return decide(self.desk, proposal, self._signed, self.connect, self._check)
+
+    def _check(self, head: Head) -> None:
+        """Raise ActRefusedError if no relay takes the newest act, on which the next one would be built.
+
+        It vouches for the acts before it, since its hash and its signature cover them. What this machine's relay has
+        is right, even if its signer's key was removed since.
+        """
+        here = self.here.status()
+        known = Head(here["generation"], here["hash"]) if here else Head()
+        if self._settings.signers is None or head in {known, Head()}:
+            return
+        from eximcertd.acts.signature import ActSignatureError, verify  # noqa: PLC0415 - only where acts are signed
+
+        for act in self.desk.acts(head.generation - 1, 1):
+            try:
+                verify(act, self._settings.signers)
+            except ActSignatureError as error:
+                raise ActRefusedError(
+                    f"no relay takes act {act.generation}: {error.message}",
+                    hint='see "A relay refuses an act" in docs/fleet.md',
+                ) from None
+
+    def _signed(self, act: Act) -> Act:
         """Return the act with a signature that the relays accept; as it is where they ask for none.
 
         Raises SigningError and ActSignatureError.
