@@ -35,7 +35,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
 TESTS: Final[dict[str, tuple[str, ...]]] = {
-    "decisions": ("tests/decisions", "tests/core", "tests/maintenance/test_enrolling.py"),
+    "decisions": (
+        "tests/decisions",
+        "tests/core",
+        *(f"tests/maintenance/test_{name}.py" for name in ("enrolling", "withdrawal", "denials", "crls")),
+    ),
     "publish": ("tests/publish",),
     "maintenance": ("tests/maintenance",),
     "publication": ("tests/publication",),

@@ -1,10 +1,11 @@
-"""The fixture of the tests of the scheduler; see lab/rounds.py."""
+"""The fixtures of the tests of the scheduler and of enrolment; see lab/rounds.py and lab/enrolments.py."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 import pytest
+from lab.enrolments import Site
 from lab.rounds import House
 
 if TYPE_CHECKING:
@@ -17,3 +18,10 @@ def house(tmp_path: Path) -> Iterator[House]:
     house = House(tmp_path)
     yield house
     house.close()
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[Site]:
+    site = Site(tmp_path)
+    yield site
+    site.ledger.close()
