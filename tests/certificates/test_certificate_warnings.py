@@ -6,9 +6,9 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import pytest
+from lab.certificates import indexed
 
 from eximcertd.certificates.certificate_warnings import of_files, of_mode
-from eximcertd.certificates.index import Index
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -19,9 +19,7 @@ NOW = datetime.now(UTC)
 
 
 def warnings(directory: Path, identity: Identity) -> list[str]:
-    index = Index(directory)
-    index.refresh()
-    details = index.details(identity.fingerprint)
+    details = indexed(directory).details(identity.fingerprint)
     assert details is not None
     return details.warnings(NOW)
 

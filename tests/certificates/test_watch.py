@@ -10,7 +10,6 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
-from lab.certificates import Identity, make
 from lab.wait import until
 
 from eximcertd.certificates.certificate_watcher import CertificateWatcher
@@ -21,20 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
-
-@pytest.fixture(scope="module")
-def some(tmp_path_factory: pytest.TempPathFactory) -> list[Identity]:
-    """Make five certificates."""
-    place = tmp_path_factory.mktemp("some")
-    return [make(place, f"client{number}.example") for number in range(5)]
-
-
-@pytest.fixture
-def certs(tmp_path: Path) -> Path:
-    """Make the directory that is watched."""
-    directory = tmp_path / "certs"
-    directory.mkdir()
-    return directory
+    from lab.certificates import Identity
 
 
 class Watched:

@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.x509.oid import NameOID
 
+from eximcertd.certificates.index import Index
 from eximcertd.fingerprint import Fingerprint
 
 if TYPE_CHECKING:
@@ -145,6 +146,13 @@ def make_expired(directory: Path, name: str) -> Identity:
 def make_weak(directory: Path, name: str) -> Identity:
     """Make a certificate with an RSA key of 1024 bits."""
     return make(directory, name, key="rsa1024")
+
+
+def indexed(directory: Path) -> Index:
+    """Return an index that has looked at a directory."""
+    index = Index(directory)
+    index.refresh()
+    return index
 
 
 def main(arguments: Sequence[str]) -> int:
