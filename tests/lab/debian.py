@@ -19,6 +19,8 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 
+import pytest
+
 from lab.wait import until
 
 if TYPE_CHECKING:
@@ -26,6 +28,10 @@ if TYPE_CHECKING:
 
 HOST: Final = "mx.lab.example"
 MACROS: Final = "/etc/exim4/exim4.conf.localmacros"
+SPLIT_MACROS: Final = "/etc/exim4/conf.d/main/00_site"
+LIST: Final = "/etc/exim4/relay_from_certs"
+both: Final = pytest.mark.parametrize("split", [True, False], ids=["split", "unsplit"])
+"""For a test of Debian's two ways to configure Exim."""
 _ASK: Final = """
 import smtplib, ssl, sys
 recipient, source, *files = sys.argv[1:]
@@ -34,11 +40,14 @@ context.check_hostname = False
 context.verify_mode = ssl.CERT_NONE
 if files:
     context.load_cert_chain(*files)
-with smtplib.SMTP("127.0.0.1", 25, "client.lab.example", 20, (source, 0)) as client:
-    client.starttls(context=context)
-    client.ehlo()
-    client.docmd("MAIL FROM:<s@lab.example>")
-    print(client.docmd(f"RCPT TO:<{recipient}>")[0])
+try:
+    with smtplib.SMTP("127.0.0.1", 25, "client.lab.example", 20, (source, 0)) as client:
+        client.starttls(context=context)
+        client.ehlo()
+        client.docmd("MAIL FROM:<s@lab.example>")
+        print(client.docmd(f"RCPT TO:<{recipient}>")[0])
+except ConnectionRefusedError:
+    print(0)
 """
 
 _START: Final = """
@@ -143,6 +152,10 @@ class DebianServer:
         """Return what an eximcertctl verb says with --json."""
         return json.loads(self.ctl(*arguments, "--json", good=good).stdout)
 
+    def set_up(self, *options: str) -> Any:
+        """Return what ``setup`` says; its exit status is 1, as no eximcertd runs here."""
+        return self.json("setup", "--yes", *options, good=False)
+
     def write(self, path: str, text: str) -> None:
         """Write a file inside."""
         self.run("sh", "-ec", f"mkdir -p $(dirname {path}); cat >{path}", given=text)
@@ -159,7 +172,7 @@ class DebianServer:
     def ask(self, identity: Identity | None, recipient: str = "r@remote.example", *, source: str = "127.0.0.2") -> int:
         """Come to its Exim over STARTTLS, with a certificate or without, and return what RCPT got.
 
-        source: Debian relays for 127.0.0.1 without asking for anything.
+        source: Debian relays for 127.0.0.1 without asking for anything. 0: Exim refuses connections while it reloads.
         """
         files = (str(identity.certificate), str(identity.key)) if identity else ()
         return int(self.run(sys.executable, "-c", _ASK, recipient, source, *files).stdout)
