@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
+
+import pytest
 
 from eximcertd.cli.setup import clauses
 from lab.daemon import Eximcertd
@@ -14,8 +16,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from eximcertd.cli.setup.clauses import Recipe
+    from lab.authorities import Signer
     from lab.certificates import Identity
 
+both: Final = pytest.mark.parametrize("recipe", ["pinned", "published"])
+"""For a test of both recipes."""
 _DENY = "\n  deny    message       = relay not permitted\n\n"
 
 
@@ -38,6 +43,14 @@ def relay(
         finally:
             if daemon.alive():
                 daemon.stop()
+
+
+def add(daemon: Eximcertd, directory: Path, signer: Signer, *options: str) -> dict[str, Any]:
+    """Approve an authority whose certificate is in a file, and return what ``authority add`` says."""
+    file = directory / "authority.pem"
+    file.write_bytes(signer.pem)
+    added: dict[str, Any] = daemon.json("authority", "add", str(file), *options)
+    return added
 
 
 def _options(main: str) -> str:
