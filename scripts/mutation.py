@@ -342,7 +342,7 @@ def mutate(package: str, options: argparse.Namespace) -> tuple[int, int]:
     known = equivalents()
     tests = reach(package)
     for name in tests.failed:
-        print(f"{package}: fails before anything is changed and is left out: {name}")
+        print(f"{package}: left out, as it fails or is skipped before anything is changed: {name}")
     drawn, possible = sample(package, options.sample, options.seed)
     tried = killed = 0
     for change in drawn:
