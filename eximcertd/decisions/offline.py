@@ -45,7 +45,7 @@ def take_offline_decisions(file: Path, taken_file: Path, ledger: Ledger, decider
         except (ValueError, KeyError, TypeError) as error:
             raise _untrusted(file, f"line {number} is not a decision: {error}") from error
     for one in decisions:
-        ledger.authorities.deny(ledger.authorities.bound_by(one.fingerprint))
+        ledger.denials.deny(ledger.denials.bound_by(one.fingerprint))
     decider.decide(offline(decisions))
     if whole != _taken(taken_file):
         _remember(taken_file, whole)

@@ -9,6 +9,7 @@ from eximcertd.errors import LedgerError
 from eximcertd.ledger.authorities import Authorities
 from eximcertd.ledger.clock import RunningTime
 from eximcertd.ledger.decisions import Decisions
+from eximcertd.ledger.denials import Denials
 from eximcertd.ledger.entries import Entries
 from eximcertd.ledger.identities import Identities
 from eximcertd.ledger.lapses import Lapses
@@ -38,6 +39,7 @@ class Ledger:
         self.entries: Final = Entries(self._store)
         self.lapses: Final = Lapses(self._store)
         self.authorities: Final = Authorities(self._store)
+        self.denials: Final = Denials(self._store)
         self.running_time: Final = RunningTime(self._store)
         self.fleet: FleetActs | None = None
 

@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from eximcertd.fingerprint import Fingerprint
-from eximcertd.ledger.identities import KEEP, Identity, bound
+from eximcertd.ledger.identities import KEEP, Identity
 from eximcertd.ledger.store import in_portions
 from eximcertd.status import Status
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Sequence
 
     from eximcertd.ledger.decisions import Decision
     from eximcertd.ledger.store import Store
@@ -56,15 +56,6 @@ class Enrolment(NamedTuple):
     serial: int
     names: tuple[str, ...]
     identity: Identity
-
-
-class Denial(NamedTuple):
-    """What keeps the next certificate of a rejected or revoked client refused. kind: "subject", "name" or "key"."""
-
-    fingerprint: Fingerprint
-    authority: Fingerprint
-    kind: str
-    value: str
 
 
 class Authorities:
@@ -168,47 +159,17 @@ class Authorities:
         with self._store.transaction() as db:
             return [one.identity.fingerprint for one in enrolments if _enrol(db, one, now)]
 
-    def among(self, fingerprints: Sequence[Fingerprint]) -> dict[Fingerprint, Fingerprint]:
-        """Return the authority of each of these fingerprints that is enrolled."""
-        statement = "SELECT fingerprint, authority FROM enrolment WHERE fingerprint IN (%s)"
+    def among(self, fingerprints: Sequence[Fingerprint]) -> set[Fingerprint]:
+        """Return those of these fingerprints that are enrolled."""
+        statement = "SELECT fingerprint FROM enrolment WHERE fingerprint IN (%s)"
         with self._store.reading() as db:
-            return {Fingerprint(row[0]): Fingerprint(row[1]) for row in in_portions(db, statement, fingerprints)}
+            return {Fingerprint(row[0]) for row in in_portions(db, statement, fingerprints)}
 
     def with_serials(self, authority: Fingerprint, serials: Iterable[int]) -> list[Fingerprint]:
         """Return the fingerprints that are enrolled under an authority and have one of these serial numbers."""
         statement = f"SELECT fingerprint FROM enrolment WHERE authority = '{authority}' AND serial IN (%s)"  # noqa: S608 - hex digits
         with self._store.reading() as db:
             return [Fingerprint(row[0]) for row in in_portions(db, statement, [str(one) for one in serials])]
-
-    def bound_by(self, fingerprint: Fingerprint) -> list[Denial]:
-        """Return what a denial of an enrolled certificate binds; nothing for one that is not enrolled."""
-        query = (
-            "SELECT n.authority, i.subject, n.names, i.spki FROM enrolment n JOIN identity i USING (fingerprint)"
-            " WHERE n.fingerprint = ?"
-        )
-        with self._store.reading() as db:
-            rows = db.execute(query, (fingerprint,)).fetchall()
-        return [
-            Denial(fingerprint, Fingerprint(authority), kind, value)
-            for authority, subject, names, key in rows
-            for kind, value in bound(subject, json.loads(names), key)
-        ]
-
-    def each(self, portion: int) -> Iterator[list[tuple[Fingerprint, str, tuple[str, ...], str]]]:
-        """Yield fingerprint, subject, alternative names and key (as Identity) of all that is enrolled, in portions."""
-        last = ""
-        while True:
-            with self._store.reading() as db:
-                rows = db.execute(
-                    "SELECT n.fingerprint, i.subject, n.names, i.spki"
-                    " FROM enrolment n JOIN identity i USING (fingerprint)"
-                    " WHERE n.fingerprint > ? ORDER BY 1 LIMIT ?",
-                    (last, portion),
-                ).fetchall()
-            yield [(Fingerprint(row[0]), row[1], tuple(json.loads(row[2])), row[3]) for row in rows]
-            if len(rows) < portion:
-                return
-            last = rows[-1][0]
 
     def learn(self, authority: Fingerprint, printed: str) -> bool:
         """Keep the hash of the authority's name that Exim has logged; return whether it is new."""
@@ -220,36 +181,6 @@ class Authorities:
             kept = " ".join([printed, *known][:MOST_HASHES])
             db.execute("UPDATE authority SET hashes = ? WHERE fingerprint = ?", (kept, authority))
             return True
-
-    def deny(self, denials: Iterable[Denial]) -> None:
-        """Keep what stays refused. It counts while the fingerprint is rejected or revoked. Raises LedgerError."""
-        with self._store.transaction() as db:
-            db.executemany(
-                "INSERT OR REPLACE INTO denial (fingerprint, authority, kind, value) VALUES (?, ?, ?, ?)", denials
-            )
-
-    def denied(self, values: Iterable[tuple[str, str]]) -> Denial | None:
-        """Return the first denial that binds one of these (kind, value), or None."""
-        query = (
-            "SELECT d.fingerprint, d.authority, d.kind, d.value FROM denial d JOIN entry e USING (fingerprint)"
-            " WHERE d.kind = ? AND d.value = ? AND e.standing IN ('rejected', 'revoked') LIMIT 1"
-        )
-        with self._store.reading() as db:
-            for pair in values:
-                row = db.execute(query, pair).fetchone()
-                if row is not None:
-                    return Denial(*row)
-        return None
-
-    def denials(self, authority: Fingerprint, most: int = 1000) -> list[Denial]:
-        """Return the denials under an authority that count, at most ``most``."""
-        with self._store.reading() as db:
-            rows = db.execute(
-                "SELECT d.fingerprint, d.authority, d.kind, d.value FROM denial d JOIN entry e USING (fingerprint)"
-                " WHERE d.authority = ? AND e.standing IN ('rejected', 'revoked') LIMIT ?",
-                (authority, most),
-            ).fetchall()
-        return [Denial(*row) for row in rows]
 
     def forget(self, before: int) -> int:
         """Forget enrolled certificates that ended before a time; return how many. Raises LedgerError."""

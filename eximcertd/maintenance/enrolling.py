@@ -20,7 +20,8 @@ from eximcertd.decisions.sources import by_policy
 from eximcertd.errors import EximcertdError, RefusedError
 from eximcertd.events import Event
 from eximcertd.fingerprint import Fingerprint
-from eximcertd.ledger.authorities import Denial, Enrolment
+from eximcertd.ledger.authorities import Enrolment
+from eximcertd.ledger.denials import Denial
 from eximcertd.ledger.identities import Identity, bound
 from eximcertd.publication.allowed_directory import AllowedDirectory, DirectoryError
 from eximcertd.publication.ending import end_withdrawn
@@ -180,7 +181,7 @@ class Enrolling:
         if isinstance(found, str):
             return found
         of = parse(der)
-        denial = self._ledger.authorities.denied(bound(of.subject, of.names, of.spki))
+        denial = self._ledger.denials.denied(bound(of.subject, of.names, of.spki))
         return f"its {denial.kind} is that of {denial.fingerprint}, which was denied" if denial else ""
 
     def _vouched(self, name: Fingerprint, der: bytes) -> Enrolment | None:
@@ -188,7 +189,7 @@ class Enrolling:
         if isinstance(found, str):
             return None
         certificate = parse(der)
-        if self._ledger.authorities.denied(bound(certificate.subject, certificate.names, certificate.spki)):
+        if self._ledger.denials.denied(bound(certificate.subject, certificate.names, certificate.spki)):
             return None
         begins, ends = (int(at.timestamp() * 1000) for at in (found.not_before, found.not_after))
         identity = Identity(name, certificate.spki, certificate.subject, certificate.issuer, ends, begins)
@@ -201,7 +202,7 @@ class Enrolling:
 
         what: "name", "key", "certificate" (neither), or "" for both. It counts once that is denied.
         """
-        denials = self._ledger.authorities.bound_by(fingerprint)
+        denials = self._ledger.denials.bound_by(fingerprint)
         if not denials and certificate is not None and der is not None and self.approved:
             from eximcertd.authorities.leaf import verify  # noqa: PLC0415 - see reload
 
@@ -216,7 +217,7 @@ class Enrolling:
             what, {"subject", "name", "key"}
         )
         denials = [one for one in denials if one.kind in kinds]
-        self._ledger.authorities.deny(denials)
+        self._ledger.denials.deny(denials)
         return denials
 
     async def revoke_others(self, denials: Sequence[Denial]) -> list[Fingerprint]:
@@ -227,10 +228,8 @@ class Enrolling:
         named = {one.fingerprint for one in denials if one.kind == "name"}
         values = {(one.kind, one.value) for one in denials if one.kind != "subject" or one.fingerprint not in named}
         found: list[Fingerprint] = []
-        for portion in self._ledger.authorities.each(_PORTION) if values else ():
-            found += [
-                name for name, subject, names, key in portion if not values.isdisjoint(bound(subject, names, key))
-            ]
+        for portion in self._ledger.denials.each(_PORTION) if values else ():
+            found += dict.fromkeys(one.fingerprint for one in portion if (one.kind, one.value) in values)
             await asyncio.sleep(0)
         if found:
             note = "has the name or key of a revoked certificate"

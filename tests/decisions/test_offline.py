@@ -77,7 +77,7 @@ def test_the_next_certificate_of_a_client_that_an_authority_had_approved_stays_r
         offline.take()
     assert offline.status(ONE) == [Status.REVOKED]
     for value in (("key", "key"), ("name", "laptop.example"), ("subject", "cn=laptop")):
-        assert ledger.authorities.denied([value])
+        assert ledger.denials.denied([value])
 
 
 def test_a_decision_is_kept_with_who_when_and_why(offline: Offline) -> None:

@@ -178,7 +178,7 @@ class AuthorityMethods:
         now = datetime.now(UTC)
         certificate = parse(row.der).as_json(now)
         problem = self._enrolling.problems(now).get(row.fingerprint, "") if row.approved else ""
-        kept = self._ledger.authorities.denials(row.fingerprint) if denials else []
+        kept = self._ledger.denials.under(row.fingerprint) if denials else []
         return {
             "fingerprint": row.fingerprint,
             "subject": certificate["subject"],

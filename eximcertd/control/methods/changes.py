@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from eximcertd.control.caller import Caller
     from eximcertd.decisions.sources import KnownCertificates
     from eximcertd.fingerprint import Fingerprint
-    from eximcertd.ledger.authorities import Denial
+    from eximcertd.ledger.denials import Denial
 
 _PORTION: Final = 500
 _DENYING: Final = frozenset({Verb.REJECT, Verb.REVOKE})

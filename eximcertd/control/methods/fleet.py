@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from eximcertd.control.server import Handler
     from eximcertd.fingerprint import Fingerprint
     from eximcertd.journal import Recorder
-    from eximcertd.ledger.authorities import Denial
+    from eximcertd.ledger.denials import Denial
     from eximcertd.ledger.fleet import FleetActs
 
 _MOST_ACTS: Final = 1000
