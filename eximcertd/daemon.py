@@ -204,7 +204,7 @@ class Daemon:
         with contextlib.suppress(EximcertdError):  # a full disk: the scheduler's first round does it, and reports it
             maintenance.expiry.derive(maintenance.clock.now(), self._config.publish.max_shrink)
         await self._publication.start()
-        await maintenance.enrolling.end()
+        await self._publication.settle(await maintenance.enrolling.resume())
         await self._publication.reconcile()
 
     async def _wait(self, work: Coroutine[Any, Any, object]) -> None:

@@ -58,7 +58,8 @@ class Denials:
         """Keep what stays refused. It counts while the fingerprint is rejected or revoked. Raises LedgerError."""
         with self._store.transaction() as db:
             db.executemany(
-                "INSERT OR REPLACE INTO denial (fingerprint, authority, kind, value) VALUES (?, ?, ?, ?)", denials
+                "INSERT OR REPLACE INTO denial (fingerprint, authority, kind, value, open) VALUES (?, ?, ?, ?, 1)",
+                denials,
             )
 
     def denied(self, values: Iterable[tuple[str, str]]) -> Denial | None:
@@ -75,6 +76,18 @@ class Denials:
         with self._store.reading() as db:
             rows = db.execute(f"{_DENIALS} AND d.authority = ? LIMIT ?", (authority, most)).fetchall()
         return [Denial(*row) for row in rows]
+
+    def unfinished(self) -> list[Denial]:
+        """Return those of revoked certificates that ``finish`` was not told."""
+        with self._store.reading() as db:
+            rows = db.execute(f"{_DENIALS} AND d.open = 1 AND e.standing = 'revoked'").fetchall()
+        return [Denial(*row) for row in rows]
+
+    def finish(self, denials: Iterable[Denial]) -> None:
+        """Note that what is enrolled with the same name or key was looked for. Raises LedgerError."""
+        with self._store.transaction() as db:
+            names = {one.fingerprint for one in denials}
+            db.executemany("UPDATE denial SET open = 0 WHERE open = 1 AND fingerprint = ?", ((one,) for one in names))
 
 
 def _bound(rows: Iterable[Sequence[str]]) -> list[Denial]:

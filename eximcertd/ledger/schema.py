@@ -145,6 +145,7 @@ CREATE INDEX denial_authority ON denial (authority);
 # fleet_sighted: the order in which pending entries changed.
 # entry.ends: identity.not_after, the largest number if that is not known, NULL without an identity: what ended long ago
 # and is kept, 10,000 certificates a day under an authority that renews daily, is not read again for what ends now.
+# denial.open: what else is enrolled with the name or key was not looked for yet.
 NEW_ID: Final = "lower(hex(randomblob(4)) || '-0000-4000-8000-' || hex(randomblob(6)))"
 """SQL for a new UUID; 80 bits of it are random."""
 
@@ -162,6 +163,8 @@ CREATE TRIGGER identity_ends AFTER INSERT ON identity
   BEGIN
     UPDATE entry SET ends = coalesce(NEW.not_after, 9223372036854775807) WHERE fingerprint = NEW.fingerprint;
   END;
+ALTER TABLE denial ADD COLUMN open INTEGER NOT NULL DEFAULT 0;
+CREATE INDEX denial_open ON denial (fingerprint) WHERE open = 1;
 CREATE TRIGGER entry_is_forgotten AFTER DELETE ON entry
   BEGIN DELETE FROM identity WHERE fingerprint = OLD.fingerprint; END;
 CREATE TABLE fleet (

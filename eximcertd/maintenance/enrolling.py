@@ -100,6 +100,11 @@ class Enrolling:
         async with self._ending:
             return await end_withdrawn(self._publication, self._ledger, self._allowed)
 
+    async def resume(self) -> list[Fingerprint]:
+        """Finish withdrawals and revocations that were interrupted; return what was revoked. Raises LedgerError."""
+        await self.end()
+        return await self.revoke_others(self._ledger.denials.unfinished())
+
     @property
     def crls(self) -> Mapping[Fingerprint, Crl | str]:
         """The CRLs as they were last read."""
@@ -221,12 +226,14 @@ class Enrolling:
         return denials
 
     async def revoke_others(self, denials: Sequence[Denial]) -> list[Fingerprint]:
-        """Revoke what else is enrolled with a name or key that these bind; return it. Raises LedgerError.
+        """Revoke what else is enrolled with a name or key of those that were revoked; return it. Raises LedgerError.
 
-        The subject counts for a certificate without other names only: many clients can have one.
+        denials: bound before the decision. The subject counts for a certificate without other names only: many clients
+        can have one.
         """
-        named = {one.fingerprint for one in denials if one.kind == "name"}
-        values = {(one.kind, one.value) for one in denials if one.kind != "subject" or one.fingerprint not in named}
+        revoked = set(self._ledger.denials.unfinished()).intersection(denials) if denials else set()
+        named = {one.fingerprint for one in revoked if one.kind == "name"}
+        values = {(one.kind, one.value) for one in revoked if one.kind != "subject" or one.fingerprint not in named}
         found: list[Fingerprint] = []
         for portion in self._ledger.denials.each(_PORTION) if values else ():
             found += dict.fromkeys(one.fingerprint for one in portion if (one.kind, one.value) in values)
@@ -234,18 +241,19 @@ class Enrolling:
         if found:
             note = "has the name or key of a revoked certificate"
             self._decider.decide(by_policy(Verb.REVOKE, found, note, time.time_ns() // 1_000_000))
+        if denials:
+            self._ledger.denials.finish(denials)
         return found
 
     async def round(self, now: datetime, forget_after: timedelta) -> list[Fingerprint]:
-        """Read the CRLs again, and revoke what is on them; return what was revoked. Raises LedgerError.
+        """Finish what failed, read the CRLs again, revoke what is on them; return what was revoked. Raises LedgerError.
 
         forget_after: how long after their end enrolled certificates are forgotten.
         """
-        await self.end()  # what a withdrawal that failed has left
+        revoked = await self.resume()
         self._ledger.authorities.forget(int((now - forget_after).timestamp() * 1000))
         await self._read_crls()
         self._tell(now)
-        revoked: list[Fingerprint] = []
         for one in self.approved:
             crl = self.crls.get(one.fingerprint) if one.crl else None
             if crl is None or isinstance(crl, str) or crl.problem(now):

@@ -166,25 +166,6 @@ def test_a_name_that_the_libraries_print_differently_is_learned_from_the_first_c
         assert ask(exim.port, signer.issue("client8.example").identity(tmp_path)).accepted
 
 
-def test_a_revoked_client_does_not_come_back_with_its_next_certificate(tmp_path: Path) -> None:
-    with relay("pinned") as (exim, daemon):
-        daemon.start()
-        add(daemon, tmp_path, SITE)
-        first = SITE.issue("client7.example")
-        assert ask(exim.port, first.identity(tmp_path)).accepted
-        renewed = SITE.issue("client7.example").identity(tmp_path)
-        assert ask(exim.port, renewed).accepted
-        done = daemon.ctl("revoke", first.fingerprint)
-        assert done.returncode == 0
-        assert "client7.example" in done.stdout
-        assert not ask(exim.port, renewed).accepted
-        assert ask(exim.port, SITE.issue("client7.example").identity(tmp_path)).deferred
-        assert not ask(exim.port, SITE.issue("new.example", key=first.private).identity(tmp_path)).accepted
-        assert ask(exim.port, SITE.issue("other.example").identity(tmp_path)).accepted
-        [shown] = [daemon.json("authority", "show", SITE.fingerprint[:8])]
-        assert any("client7.example" in text for text in shown["denied"])
-
-
 def test_a_renewed_certificate_names_the_old_one_and_asks_nobody(tmp_path: Path) -> None:
     with relay("pinned") as (exim, daemon):
         daemon.start()

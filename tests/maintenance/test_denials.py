@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import closing
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
 from lab.authorities import Signer, name_of
 from lab.deciding import decide
+from lab.strace import kill_points, run_traced
 
 from eximcertd.certificates.parsing import parse
+from eximcertd.ledger import Ledger
 from eximcertd.status import Status, Verb
 
 if TYPE_CHECKING:
@@ -52,6 +56,59 @@ def test_a_revocation_ends_what_has_the_subject_of_a_certificate_without_other_n
     bound = site.enrolling.bind(first.fingerprint, None, None, "name")
     decide(site.ledger, Verb.REVOKE, first.fingerprint)
     assert asyncio.run(site.enrolling.revoke_others(bound)) == [second.fingerprint]
+
+
+def test_a_revocation_that_is_killed_at_any_system_call_ends_the_other_certificates_later(site: Site) -> None:
+    site.authorize()
+
+    def clients() -> tuple[Signer, Signer]:
+        first, second = (site.signer.issue("client7.example") for _ in range(2))
+        site.try_(first, second)
+        assert site.status(first) is site.status(second) is Status.APPROVED
+        site.ledger.close()
+        return first, second
+
+    def revoke(first: Signer) -> None:
+        site.open()
+        bound = site.enrolling.bind(first.fingerprint, None, None, "name")
+        decide(site.ledger, Verb.REVOKE, first.fingerprint)
+        asyncio.run(site.enrolling.revoke_others(bound))
+        site.ledger.close()
+
+    def after(first: Signer, second: Signer) -> tuple[Status, Status]:
+        """Return how both are after the next start's round; approve the client again."""
+        site.open()
+        site.round()
+        found = site.status(first), site.status(second)
+        assert site.ledger.denials.unfinished() == []
+        decide(site.ledger, Verb.APPROVE, first.fingerprint)
+        return found
+
+    first, second = clients()
+    calls, _ = run_traced(partial(revoke, first))
+    assert after(first, second) == (Status.REVOKED, Status.REVOKED)
+    between = 0
+    for call in kill_points(calls):
+        first, second = clients()
+        run_traced(partial(revoke, first), kill_at=call)
+        with closing(Ledger(site.directory / "ledger")) as ledger:
+            between += [ledger.entries.get(one.fingerprint).status for one in (first, second)] == [
+                Status.REVOKED,
+                Status.APPROVED,
+            ]
+        assert len(set(after(first, second))) == 1, call
+    assert between
+
+
+def test_a_revocation_that_has_come_to_its_end_is_not_looked_at_again(site: Site) -> None:
+    site.authorize()
+    first, second = (site.signer.issue("client7.example") for _ in range(2))
+    site.try_(first, second)
+    bound = site.enrolling.bind(first.fingerprint, None, None, "name")
+    decide(site.ledger, Verb.REVOKE, first.fingerprint)
+    assert set(site.ledger.denials.unfinished()) == set(bound)
+    asyncio.run(site.enrolling.revoke_others(bound))
+    assert site.ledger.denials.unfinished() == []
 
 
 @pytest.mark.parametrize(("what", "refused"), [("name", "name"), ("key", "key"), ("certificate", "")])

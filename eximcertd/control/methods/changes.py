@@ -69,10 +69,9 @@ class Changes:
         decided = [one.fingerprint for one in outcome.decided]
         try:
             services.maintenance.renewals.schedule(ends, replace_at)
-            if verb is Verb.REVOKE:
-                others = await services.maintenance.enrolling.revoke_others(denials)
-                fingerprints += others
-                decided += others
+            others = await services.maintenance.enrolling.revoke_others(denials)
+            fingerprints += others
+            decided += others
         finally:  # a decision is published, whatever else fails
             state = await services.publication.settle(fingerprints)
             if state.ok and not services.publication.live:  # a certificate has expired meanwhile

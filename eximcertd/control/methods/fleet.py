@@ -109,8 +109,7 @@ class FleetMethods:
                 denials = await self._denials(valid)
                 more, held = await self._taker.take(valid)
                 changed += more
-                if others := self._of_revoked(valid, denials):
-                    changed += await self._services.maintenance.enrolling.revoke_others(others)
+                changed += await self._services.maintenance.enrolling.revoke_others(denials)
             finally:  # a decision is published, whatever else fails
                 self._publishing.add(task := asyncio.create_task(self._publish(changed)))
                 task.add_done_callback(self._publishing.discard)
@@ -160,13 +159,6 @@ class FleetMethods:
             return []
         names = [name for act in acts if act.verb in _DENYING for name in act.fingerprints]
         return await self._changes.bind(names, await self._services.known(names), None) if names else []
-
-    def _of_revoked(self, acts: Sequence[Act], denials: Sequence[Denial]) -> list[Denial]:
-        """Return the denials of what was revoked: an act that is held, and those after it, have revoked nothing."""
-        last = self._fleet.head().generation
-        taken = (act for act in acts if act.verb == Verb.REVOKE and act.generation <= last)
-        revoked = {name for act in taken for name in act.fingerprints}
-        return [one for one in denials if one.fingerprint in revoked]
 
     async def _authority(self, act: Act) -> str:
         """Apply an act on an authority; return why this relay refuses it, or ""."""
