@@ -6,10 +6,10 @@ read here may be from a stranger; who takes an act verifies chain and signature.
 
 from __future__ import annotations
 
-import fcntl
 import os
 import re
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from eximcertd.acts.act import LONGEST_SIGNATURE, Act, ActError, Head, parse
@@ -26,7 +26,7 @@ LARGEST_ACT: Final = 1 << 20
 _NAME: Final = re.compile(r"([0-9]{8})\.act")
 _MOST: Final = 99_999_999
 _PATIENCE: Final = 10.0
-"""Seconds to wait for another desk that writes an act."""
+"""Seconds that a desk has between the signature and the text of an act."""
 
 
 class ActFiles:
@@ -73,14 +73,15 @@ class ActFiles:
             with files.opened(self.path.parent) as parent:
                 os.mkdir(self.path.name, 0o755, dir_fd=parent)
         with files.opened(self.path) as directory:
-            _lock(directory, self.path)
-            if name in files.names(directory):
-                raise MovedError(f"{self.path} has an act {act.generation} already")
-            files.write(directory, f"{name}.sig", armored(act.signature))
-            try:
-                files.write(directory, name, act.text(), new=True)
-            except FileExistsError:  # by a desk that does not see the lock
-                raise MovedError(f"{self.path} has an act {act.generation} already") from None
+            while name not in files.names(directory):
+                try:
+                    files.write(directory, f"{name}.sig", armored(act.signature), new=True)
+                    files.write(directory, name, act.text(), new=True)
+                except FileExistsError:
+                    _await(directory, f"{name}.sig")
+                else:
+                    return
+        raise MovedError(f"{self.path} has an act {act.generation} already")
 
     def _act(self, directory: int, number: int, last: int) -> Act:
         name = f"{number:08d}.act"
@@ -96,15 +97,14 @@ class ActFiles:
         return act
 
 
-def _lock(directory: int, path: Path) -> None:
-    """Keep other desks from writing until the descriptor is closed."""
-    deadline = time.monotonic() + _PATIENCE
-    while True:
-        try:
-            fcntl.flock(directory, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if time.monotonic() > deadline:
-                raise RemoteError(f"{path}: another program has held it locked for {_PATIENCE:g} s") from None
+def _await(directory: int, signature: str) -> None:
+    """Wait a moment for the act of a signature that another desk has written; remove it if that desk has died.
+
+    No lock: any user who can read a directory can hold one.
+    """
+    with suppress(FileNotFoundError):
+        age = time.time() - os.stat(signature, dir_fd=directory, follow_symlinks=False).st_mtime
+        if 0 <= age < _PATIENCE:
             time.sleep(0.02)
         else:
-            return
+            os.unlink(signature, dir_fd=directory)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+import threading
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Final
 
@@ -59,7 +60,8 @@ def write(directory: int, name: str, raw: bytes, *, new: bool = False) -> None:
 
     new: raise FileExistsError if it has the name; of two that write a new file, one does.
     """
-    beside = f".{name}.new"  # always the same: a program that was killed leaves one behind at most
+    # Else always the same: a program that was killed leaves one behind at most.
+    beside = f".{name}.{threading.get_native_id() if new else 'new'}"
     with suppress(FileNotFoundError):
         os.unlink(beside, dir_fd=directory)
     try:

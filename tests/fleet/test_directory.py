@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import subprocess
 import threading
 import uuid
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,7 +17,7 @@ import pytest
 from lab.fleet import next_act
 
 from eximcertd.acts.act import Head
-from eximcertd.acts.signature import ActSignatureError
+from eximcertd.acts.signature import ActSignatureError, verify
 from eximcertd.errors import EximcertdError
 from eximcertd.fingerprint import Fingerprint
 from eximcertd.fleet.directory import DirectoryDesk
@@ -98,8 +101,33 @@ def test_of_two_desks_that_decide_at_once_one_is_told_to_build_the_act_again(two
     assert [act.signature for act in two.relay().acts(2, 9)] == [kept.signature]
 
 
+def test_desks_that_decide_at_once_lose_no_act_and_mix_none_up(two: Home) -> None:
+    def decide(name: Fingerprint) -> None:
+        while True:
+            with suppress(MovedError):
+                two.act("approve", name)
+                return
+
+    names = [Fingerprint(f"{number:064}") for number in range(12)]
+    with ThreadPoolExecutor(4) as desks:
+        list(desks.map(decide, names))
+    acts = two.desk().acts(2, 100)
+    assert sorted(act.fingerprints[0] for act in acts) == names
+    for act in acts:
+        verify(act, two.signers)
+    assert len(list((two.directory / "acts").iterdir())) == 2 * 14
+
+
+def test_a_lock_on_the_directory_keeps_nobody_from_deciding(two: Home) -> None:
+    held = os.open(two.directory / "acts", os.O_RDONLY)  # which every local user can open
+    fcntl.flock(held, fcntl.LOCK_EX)
+    assert two.act("approve", B).generation == 3
+    os.close(held)
+
+
 def test_a_desk_that_died_between_its_two_files_leaves_nothing_behind_that_counts(two: Home) -> None:
     two.file(3, ".sig").write_text("a signature whose act was never written")
+    os.utime(two.file(3, ".sig"), (0, 0))
     assert two.relay().head().generation == 2
     two.act("approve", B)
     assert two.relay().acts(2, 1)[0].fingerprints == (B,)
