@@ -82,16 +82,14 @@ def status_of(newest: Act | None) -> Status:
     return BECOMES[Verb(newest.verb)] if newest else Status.UNSEEN
 
 
-def refused_here(own: OwnDecision) -> bool:
-    """Tell whether a relay's own decision rejects or revokes."""
-    return own.verb not in ALLOWS
-
-
 def described(own: OwnDecision) -> str:
     """Return "revoked on mx2 by carol: stolen", escaped."""
     lost = " (the fleet's database has lost the act)" if own.lost else ""
     note = f": {own.note}" if own.note else ""
-    return clean(f"{_PAST.get(own.verb, own.verb)} on {own.relay} {by_phrase(own.by)}{note}") + lost
+    what = _PAST.get(own.verb, own.verb)
+    if own.refuses and own.verb in ALLOWS:
+        what = f"refused (and reported as {what})"
+    return clean(f"{what} on {own.relay} {by_phrase(own.by)}{note}") + lost
 
 
 def drafted(proposal: Proposal, facts: Facts) -> Act | None:
@@ -141,14 +139,14 @@ def _check(proposal: Proposal, facts: Facts, own: Mapping[Fingerprint, Sequence[
         )  # fmt: skip
         found = FOR_PERSONS.refusal(case)
         theirs = own.get(name, ())
-        approved_there = any(not refused_here(one) for one in theirs)
+        approved_there = any(not one.refuses for one in theirs)
         if found and not (proposal.verb is Verb.REVOKE and approved_there):
             refused.append((name, found))
         if proposal.verb is Verb.APPROVE:
             before = facts.newest.get(name)
             if before and before.generation > facts.base and status is not Status.APPROVED:
                 unsettled.append(f"{grouped(name)} was {status} {by_phrase(clean(before.by))} meanwhile")
-            kept_out = (one for one in theirs if refused_here(one) and one.id not in proposal.seen)
+            kept_out = (one for one in theirs if one.refuses and one.id not in proposal.seen)
             unsettled += [f"{grouped(name)} is {described(one)}" for one in kept_out]
     if refused:
         lines = [f"{grouped(name)} {one.sentence}" for name, one in refused]
@@ -169,7 +167,7 @@ def keeping_out(
     """Return the verb that keeps each fingerprint refused: revoke what is approved, on a relay too, reject the rest."""
     names = sorted(set(fingerprints))
     newest = desk.newest(names)
-    approved = {one.fingerprint for one in (*desk.own(names), *here) if not refused_here(one)}
+    approved = {one.fingerprint for one in (*desk.own(names), *here) if not one.refuses}
     verbs: dict[Verb, list[Fingerprint]] = {}
     for name in names:
         approvable = status_of(newest.get(name)) in {Status.APPROVED, Status.REVOKED} or name in approved

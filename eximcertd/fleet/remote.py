@@ -7,15 +7,19 @@ time limit of its own and raises RemoteError if the transport cannot be reached 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from eximcertd.errors import EximcertdError, Exit
+from eximcertd.status import ALLOWS
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
     from eximcertd.acts.act import Act, Head
     from eximcertd.fingerprint import Fingerprint
+
+
+_REFUSES: Final = "0001-4000-8000"
 
 
 class RemoteError(EximcertdError):
@@ -47,6 +51,15 @@ class OwnDecision:
     note: str
     base: int
     lost: bool = False
+
+    @property
+    def refuses(self) -> bool:
+        """Whether it rejects or revokes. The id tells it too, see new_id in ledger/schema.py.
+
+        Else an eximcertd-fleet that is taken over could report a revocation as an approval. If it reports another id,
+        an act does not settle the revocation.
+        """
+        return self.verb not in ALLOWS or self.id[9:23] == _REFUSES
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from eximcertd.acts.effective import BECOMES
 from eximcertd.fingerprint import NEVER
-from eximcertd.status import ALLOWS, OF_AUTHORITIES, Refusal, Status, Verb, after, by_phrase
+from eximcertd.status import OF_AUTHORITIES, Refusal, Status, Verb, after, by_phrase
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -47,7 +47,7 @@ def refusal(act: Act, newest: Mapping[Fingerprint, Act], own: Iterable[OwnDecisi
         refused += [
             f"{one.fingerprint}: {one.verb} on {one.relay} {by_phrase(one.by)} is open; settle it by its id {one.id}"
             for one in concerned
-            if one.verb not in ALLOWS and one.id not in act.settles
+            if one.refuses and one.id not in act.settles
         ]
     more = len(refused) - _MOST_NAMED
     return "\n".join(refused[:_MOST_NAMED] + ([f"and {more} more"] if more > 0 else []))

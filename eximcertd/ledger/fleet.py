@@ -16,7 +16,7 @@ from eximcertd.fingerprint import Fingerprint
 from eximcertd.ledger.fleet_apply import apply, lose
 from eximcertd.ledger.fleet_news import FleetNews, applied, fact
 from eximcertd.ledger.publications import WANTED
-from eximcertd.ledger.schema import NEW_ID
+from eximcertd.ledger.schema import new_id
 from eximcertd.ledger.store import in_portions
 from eximcertd.publish.limits import FEW
 from eximcertd.status import OF_AUTHORITIES, Verb
@@ -42,7 +42,7 @@ _ENDING: Final = (
 )
 _JOIN: Final = (
     "INSERT OR REPLACE INTO own SELECT d.fingerprint, d.verb, ?,"  # noqa: S608 - a constant
-    f" {NEW_ID}, d.by, d.at, d.note, 0 FROM entry e JOIN decision d ON d.id = e.decision"
+    f" {new_id('d.verb')}, d.by, d.at, d.note, 0 FROM entry e JOIN decision d ON d.id = e.decision"
     " WHERE e.standing <> 'pending' AND d.generation IS NULL"
     " AND NOT EXISTS (SELECT 1 FROM enrolment n WHERE n.fingerprint = e.fingerprint)"
 )

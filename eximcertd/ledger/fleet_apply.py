@@ -5,12 +5,12 @@ Each function is a part of a transaction; acts/effective.py has the rules.
 
 from __future__ import annotations
 
-import uuid
 from typing import TYPE_CHECKING
 
 from eximcertd.acts.effective import BECOMES, Lost, Newest, Own, effective, rebased
 from eximcertd.fingerprint import Fingerprint
 from eximcertd.ledger.decisions import Decision
+from eximcertd.ledger.schema import new_id
 from eximcertd.ledger.store import in_portions
 from eximcertd.status import ALLOWS, OF_AUTHORITIES, Verb
 
@@ -68,7 +68,10 @@ def lose(db: sqlite3.Connection, act: Act) -> None:
             _withdrawn_here(db, act)
         return
     own = own_of(db, act.fingerprints)
-    lost = [Lost(act.generation, name, Verb(act.verb), str(uuid.uuid4())) for name in act.fingerprints]
+    lost = [
+        Lost(act.generation, name, Verb(act.verb), db.execute(f"SELECT {new_id('?')}", (act.verb,)).fetchone()[0])
+        for name in act.fingerprints
+    ]
     after = rebased(own, lost, act.generation - 1)
     ids = {one.id for one in lost}
     db.executemany(

@@ -138,6 +138,13 @@ CREATE TABLE denial (
 CREATE INDEX denial_authority ON denial (authority);
 """
 
+
+def new_id(verb: str) -> str:
+    """Return SQL for the id of an own decision, from SQL for its verb: see OwnDecision.refuses. 80 bits are random."""
+    refuses = f"({verb} IN ('reject', 'revoke'))"
+    return f"lower(hex(randomblob(4)) || '-000' || {refuses} || '-4000-8000-' || hex(randomblob(6)))"
+
+
 # A fleet; without one nothing is stored here. decision.generation: of the act that it comes from. fleet: a single row;
 # member: whether this relay is in a fleet now; applied: the last act that was applied to all of its fingerprints; done:
 # up to which fingerprint the next act was applied. fleet_act: the acts taken, each as its canonical text (acts/act.py).
@@ -146,9 +153,6 @@ CREATE INDEX denial_authority ON denial (authority);
 # entry.ends: identity.not_after, the largest number if that is not known, NULL without an identity: what ended long ago
 # and is kept, 10,000 certificates a day under an authority that renews daily, is not read again for what ends now.
 # denial.open: what else is enrolled with the name or key was not looked for yet.
-NEW_ID: Final = "lower(hex(randomblob(4)) || '-0000-4000-8000-' || hex(randomblob(6)))"
-"""SQL for a new UUID; 80 bits of it are random."""
-
 _VERSION_4: Final = """
 ALTER TABLE decision ADD COLUMN generation INTEGER;
 CREATE INDEX IF NOT EXISTS entry_shown ON entry (fingerprint)
@@ -215,7 +219,7 @@ CREATE TRIGGER entry_is_sighted_again AFTER UPDATE OF attempts, matched ON entry
     INSERT OR REPLACE INTO fleet_sighted
       VALUES (NEW.fingerprint, coalesce((SELECT max(number) FROM fleet_sighted), 0) + 1);
   END;
-""".replace("NEW_ID", NEW_ID)
+""".replace("NEW_ID", new_id("NEW.verb"))
 
 UPGRADES: Final = (_VERSION_1, _VERSION_2, _VERSION_3, _VERSION_4)
 """UPGRADES[n] takes a ledger of version n to n + 1; version 0 is an empty file."""

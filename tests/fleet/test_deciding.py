@@ -56,6 +56,17 @@ def test_an_act_follows_the_head_and_says_who_decided_what_and_why() -> None:
     assert act.fingerprints == (B,), "what is approved already is not decided again"
 
 
+def test_a_revocation_that_a_relay_reports_as_an_approval_is_known_by_its_id() -> None:
+    fleet = Fleet()
+    fleet.own["mx2"] = [revoked := own("mx2", A, "approve", id="01234567-0001-4000-8000-0123456789ab")]
+    with pytest.raises(ActRefusedError, match=r"is refused \(and reported as approved\) on mx2 by carol"):
+        asked(fleet, approve(A))
+    assert keeping_out(fleet.desk(), [A]) == {Verb.REJECT: [A]}
+    act = asked(fleet, approve(A, seen=[revoked.id]))
+    assert act
+    assert act.settles == (revoked.id,)
+
+
 def test_nothing_is_decided_that_would_change_nothing() -> None:
     fleet = Fleet()
     fleet.act("approve", A)

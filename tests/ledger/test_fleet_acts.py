@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import closing
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,7 @@ from eximcertd.decisions.acts import ActTaker
 from eximcertd.decisions.decide import Decider
 from eximcertd.events import Event
 from eximcertd.fingerprint import Fingerprint
+from eximcertd.fleet.remote import OwnDecision
 from eximcertd.ledger import Ledger
 from eximcertd.ledger.publications import Confirmed
 from eximcertd.log.sighting import Sighting
@@ -131,6 +133,24 @@ def test_an_own_revocation_holds_until_an_act_names_it(relay: Relay) -> None:
     assert history == [1, None, 2], "what the fleet decided is kept all the same"
     relay.act("approve", A, settles=(own,))
     assert (relay.status(A), relay.own(A)) == (Status.APPROVED, "")
+
+
+def test_the_id_of_an_own_decision_tells_whether_it_refuses(relay: Relay, tmp_path: Path) -> None:
+    decide(relay.ledger, Verb.APPROVE, A)
+    decide(relay.ledger, Verb.REJECT, B)
+    relay.act("approve", C, D)
+    decide(relay.ledger, Verb.REVOKE, C)
+    relay.act("revoke", D)
+    relay.back_to(1)
+    ids = {name: relay.own(name) for name in (A, B, C, D)}
+    (tmp_path / "joins").mkdir()
+    with closing(Ledger(tmp_path / "joins")) as joins:
+        decide(joins, Verb.REJECT, E)
+        joins.join_fleet("mx2")
+        assert joins.fleet
+        ids[E] = joins.fleet.news.own_among([E])[0].id
+    told = {name: OwnDecision("mx1", one, name, "approve", "carol", 1, "", 0).refuses for name, one in ids.items()}
+    assert told == {A: False, B: True, C: True, D: True, E: True}
 
 
 def test_an_own_approval_holds_unless_a_newer_act_says_otherwise(relay: Relay) -> None:

@@ -111,12 +111,10 @@ def _incomplete(connection: DeskConnection, own: Sequence[OwnDecision]) -> bool:
 
 def sets(own: Sequence[OwnDecision]) -> dict[str, dict[Fingerprint, list[OwnDecision]]]:
     """Return the open decisions of each fingerprint: those that a relay refuses, and those that are approved only."""
-    from eximcertd.fleet.deciding import refused_here  # noqa: PLC0415 - only where it is called
-
     of: dict[Fingerprint, list[OwnDecision]] = {}
     for one in own:
         of.setdefault(one.fingerprint, []).append(one)
-    refused = {name for name, ones in of.items() if any(map(refused_here, ones))}
+    refused = {name for name, ones in of.items() if any(one.refuses for one in ones)}
     return {
         "refused": {name: ones for name, ones in of.items() if name in refused},
         "approved": {name: ones for name, ones in of.items() if name not in refused},
@@ -183,7 +181,6 @@ def _decide(
     context: Context, verb: str, own: dict[Fingerprint, list[OwnDecision]], note: str, insist: Collection[str]
 ) -> dict[str, Any]:
     from eximcertd.cli.fleet.asking import FleetRequest, settled  # noqa: PLC0415 - only where it is called
-    from eximcertd.fleet.deciding import refused_here  # noqa: PLC0415 - the same
 
-    seen = [one.id for ones in own.values() for one in ones if refused_here(one)]
+    seen = [one.id for ones in own.values() for one in ones if one.refuses]
     return settled(context, FleetRequest(Verb(verb), list(own), note, insist, seen))
