@@ -1,4 +1,4 @@
-"""eximcertctl on a terminal of its own."""
+"""eximcertctl, or a shell, on a terminal of its own."""
 
 from __future__ import annotations
 
@@ -30,10 +30,15 @@ def on_a_terminal(
 
     answers: the ends of questions, each with the keys that are pressed once the question is there.
     """
+    return talk([program("eximcertctl"), "--socket", str(twin.path), *arguments], answers, width, **environment)
+
+
+def talk(command: Sequence[str], answers: Sequence[tuple[str, str]], width: int = 80, **environment: str) -> str:
+    """Run a program on a terminal of its own, and return what it printed there; answers: as for on_a_terminal."""
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("4H", 24, width, 0, 0))
     with subprocess.Popen(
-        [program("eximcertctl"), "--socket", str(twin.path), *arguments],
+        command,
         stdin=theirs,
         stdout=theirs,
         stderr=theirs,
