@@ -68,12 +68,15 @@ def command(  # noqa: PLR0917 - an argument for each option
     alternative name, the name of the file, or a part of the subject of a certificate in the directory.
     """
     if at is not None and not replace:
-        raise UsageError("--at goes with --replace")
+        raise UsageError("--at needs --replace: it is the time at which the old certificate is revoked")
     in_fleet = not here and ctx.obj.fleet() is not None
     if replace and in_fleet:
-        raise UsageError("--replace is for one relay", hint="add --here, or revoke the other certificate by itself")
+        raise UsageError(
+            "--replace works on one relay, not for the whole fleet",
+            hint="add --here, or leave --replace out and revoke the old certificate later",
+        )
     if wait and not in_fleet:
-        raise UsageError("--wait is for a fleet: this decision concerns one relay only")
+        raise UsageError("--wait is for a fleet: this decision concerns one relay only", hint="leave --wait out")
     asked = chosen(ctx.obj, "approve", fingerprints, yes=yes)
     for fingerprint, reason in NEVER.items():
         if fingerprint in asked:

@@ -62,7 +62,7 @@ def prefixes(given: Iterable[str]) -> list[str]:
                     hint="eximcertctl import has no such limit",
                 )
     if not found:
-        raise UsageError("no fingerprint was given: standard input is empty")
+        raise UsageError("no fingerprint was given: standard input holds none")
     return list(found)
 
 

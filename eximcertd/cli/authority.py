@@ -190,7 +190,7 @@ def _certificate(given: tuple[str, ...]) -> dict[str, str]:
     Raises UsageError.
     """
     file, (digits, _) = Path(given[0]), names(given)
-    if digits or len(given) > 1 or not file.exists():
+    if digits or len(given) > 1:
         return {"fingerprint": prefix(given)}
     from eximcertd.authorities.pem import LARGEST_FILE, one_certificate  # noqa: PLC0415 - the other verbs need none
 
@@ -198,7 +198,9 @@ def _certificate(given: tuple[str, ...]) -> dict[str, str]:
         with file.open("rb") as stream:
             der = one_certificate(stream.read(LARGEST_FILE))
     except OSError as error:
-        raise UsageError(f"{file}: {error.strerror}") from error
+        raise UsageError(
+            f"{file}: {error.strerror}", hint="give the file of its certificate, or a fingerprint"
+        ) from error
     except UsageError as error:
         raise UsageError(f"{file}: {error.message}", hint=error.hint) from error
     return {"certificate": base64.b64encode(der).decode()}

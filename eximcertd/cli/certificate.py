@@ -24,7 +24,10 @@ def command(context: Context, fingerprint: tuple[str, ...], as_json: bool) -> No
     answer = context.call("GetCertificate", fingerprint=asked)
     der = base64.b64decode(answer["der"], validate=True)
     if not of_der(der).startswith(asked):
-        raise EximcertdError("eximcertd sent another certificate than the one that was asked for")
+        raise EximcertdError(
+            "eximcertd sent another certificate than the one that was asked for",
+            hint="restart eximcertd; if that does not help, see journalctl -u eximcertd",
+        )
     pem = ssl.DER_cert_to_PEM_cert(der)
     if as_json:
         print_json({"fingerprint": of_der(der), "pem": pem})

@@ -49,7 +49,10 @@ class Change:
         if not self.replaces:
             return (before or "") + self.text
         if before is None or before.count(self.replaces) != 1:
-            raise ChangeError(f"{self.path} does not hold {shown(self.replaces.strip())!r} exactly once")
+            raise ChangeError(
+                f"{self.path} does not hold {shown(self.replaces.strip())!r} exactly once",
+                hint="leave one such line, and run this again",
+            )
         return before.replace(self.replaces, self.text)
 
     def taken_out(self, after: str | None) -> str | None:

@@ -145,7 +145,7 @@ def confirmed(question: str, *, yes: bool, hint: str = "give --yes") -> None:
         return
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         raise UsageError(
-            "nothing is decided: this asks back, and here is no terminal",
+            "nothing is decided: the question is asked on a terminal only",
             hint=hint,
         )
     click.confirm(question, abort=True, err=True)

@@ -61,12 +61,12 @@ def command(  # noqa: PLR0917 - an argument for each option
     """
     if at is not None:
         if fingerprints or chosen or everything:
-            raise UsageError("--at goes with --long and --json only")
+            raise UsageError("--at can be combined with --long and --json only")
         _approved_at(context, earlier(at, datetime.now(UTC)), long=long, as_json=as_json)
         return
     if unused is not None:
         if fingerprints or chosen or everything:
-            raise UsageError("--unused goes with --long and --json only")
+            raise UsageError("--unused can be combined with --long and --json only")
         _not_used(context, earlier(unused, datetime.now(UTC)), long=long, as_json=as_json)
         return
     asked = prefixes(fingerprints) if fingerprints else []
@@ -117,7 +117,7 @@ def _not_used(context: Context, since: datetime, *, long: bool, as_json: bool) -
     elif entries:
         _show("approved", entries, long=long)
     else:
-        say("Every approved certificate was used since.")
+        say(f"No certificate that was approved before {local(since.isoformat())} is unused since.")
 
 
 def _after(entry: dict[str, Any], since: datetime) -> bool:

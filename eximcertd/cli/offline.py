@@ -133,7 +133,7 @@ def _check_down(context: Context) -> None:
         return
     except EximcertdError:
         pass  # any answer shows that it runs
-    raise UsageError("eximcertd runs", hint="leave --offline out: it revokes at once")
+    raise UsageError("eximcertd is running", hint="leave --offline out: it revokes at once")
 
 
 def _allowed(directory: Path) -> frozenset[Fingerprint]:
@@ -180,7 +180,10 @@ def _write_down(file: Path, chosen: Iterable[str], note: str) -> list[dict[str, 
             fcntl.flock(stream, fcntl.LOCK_EX)
             there = os.fstat(number)
             if not stat.S_ISREG(there.st_mode) or there.st_uid != os.geteuid() or there.st_mode & 0o022:
-                raise EximcertdError(f"{file}: not a regular file that nobody but root can write", hint="look at it")
+                raise EximcertdError(
+                    f"{file} is not a regular file that only root can write",
+                    hint="find out who made it, move it away, and run this again",
+                )
             # An incomplete line, after a power cut, was never reported as done.
             whole = stream.read().rfind(b"\n") + 1
             stream.truncate(whole)

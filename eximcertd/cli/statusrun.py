@@ -73,7 +73,7 @@ def _log(log: dict[str, Any]) -> Iterator[tuple[str, str, bool]]:
 
 def _allowlist(allowlist: dict[str, Any]) -> Iterator[tuple[str, str, bool]]:
     if allowlist["exim_is_down"]:
-        yield "allowlist", "EXIM IS DOWN: it ended at the last reload", True
+        yield "allowlist", "EXIM IS DOWN: it ended at the last reload. Start it, then run eximcertctl check", True
     elif allowlist["live"]:
         yield "allowlist", f"live, {_form(allowlist)} since {local(allowlist['published_at'])}", False
     else:

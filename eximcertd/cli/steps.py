@@ -64,7 +64,7 @@ def read(path: Path) -> str | None:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         with open(descriptor, "rb") as stream:  # noqa: PTH123 - a descriptor
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                raise ChangeError(f"{path} is no regular file")
+                raise ChangeError(f"{path} is not a regular file", hint="move it away, and run this again")
             raw = stream.read(LARGEST_FILE + 1)
     except FileNotFoundError:
         return None

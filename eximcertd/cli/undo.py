@@ -43,7 +43,10 @@ def command(ctx: click.Context, yes: bool, as_json: bool) -> None:
             hint="use eximcertctl authority withdraw, or authority add",
         )
     if not current:
-        raise RefusedError("nothing is taken back: there is a later decision on it", hint="see eximcertctl history")
+        raise RefusedError(
+            "nothing is taken back: there is a later decision on it",
+            hint="see eximcertctl history, and use approve, reject or revoke",
+        )
     reverse = _REVERSE.get(first["verb"])
     if reverse is None:
         raise RefusedError(

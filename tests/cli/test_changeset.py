@@ -158,7 +158,7 @@ def test_a_fifo_in_the_place_of_a_file_is_no_endless_wait(machine: Machine) -> N
     import os  # noqa: PLC0415 - here alone
 
     os.mkfifo(machine.own.parent.parent.parent / "fifo")
-    with pytest.raises(ChangeError, match="no regular file"):
+    with pytest.raises(ChangeError, match="not a regular file"):
         machine.changeset().plan([Change(machine.own.parent.parent.parent / "fifo", "x", "")])
 
 

@@ -80,6 +80,12 @@ def test_what_is_no_fingerprint_is_2(at: tuple[str, str], text: str) -> None:
     assert "hex digits" in done.err
 
 
+def test_a_file_of_an_authority_that_does_not_exist_is_2_and_named(at: tuple[str, str], tmp_path: Path) -> None:
+    done = ctl(*at, "authority", "add", tmp_path / "authority.pem")
+    assert done.status == 2
+    assert f"{tmp_path}/authority.pem: No such file or directory" in done.err
+
+
 @pytest.mark.parametrize(
     "arguments", [[], ["forgive"], ["show"], ["show", "A11CE000", "B0B11111"], ["pending", "A"], ["--frob", "pending"]]
 )

@@ -84,7 +84,9 @@ def state(config: Config, service: User | None, exim: User | None) -> Iterator[C
 def certificates(directory: Path, exim: User | None) -> Iterator[CheckLine]:
     """Say whether Exim can read the directory of certificates and the files in it."""
     if not directory.is_dir():
-        yield error(f"there is no directory {directory}", "see [certificates] directory")
+        yield error(
+            f"there is no directory {directory}", "make it, or set [certificates] directory to the one that Exim reads"
+        )
         return
     if os.geteuid() != 0:
         yield unknown(f"whether Exim's user can read {directory}")
@@ -105,7 +107,10 @@ def certificates(directory: Path, exim: User | None) -> Iterator[CheckLine]:
             hidden += [entry.name] if not mode & 0o004 else []
             loose += [entry.name] if mode & 0o002 else []
     if hidden:
-        yield warning(f"not every user can read {_names(hidden)} in {directory}", "Exim trusts what its user can read")
+        yield warning(
+            f"not every user can read {_names(hidden)} in {directory}: Exim trusts only what its user can read",
+            "chmod o+r these files",
+        )
     if loose:
         yield error(f"every user can write {_names(loose)} in {directory}", "chmod o-w these files")
 
@@ -142,7 +147,7 @@ def log(path: Path, service: User | None) -> Iterator[CheckLine]:
         yield unknown(f"the log {path}")
         return
     except OSError:
-        what = "Exim creates it with its next line" if path.parent.is_dir() else "see [log] path"
+        what = "Exim creates it with its next line" if path.parent.is_dir() else "set [log] path to Exim's main log"
         yield warning(f"the log {path} does not exist", what)
         return
     if os.geteuid() != 0:
@@ -159,7 +164,8 @@ def log(path: Path, service: User | None) -> Iterator[CheckLine]:
     quiet = time.time() - status.st_mtime
     if quiet > _QUIET:
         yield warning(
-            f"nothing was written to the log {path} for {quiet / 86_400:.0f} days", "is it the log that Exim writes?"
+            f"nothing was written to the log {path} for {quiet / 86_400:.0f} days",
+            "if Exim writes another one (exim -bP log_file_path), set [log] path to it",
         )
 
 

@@ -60,4 +60,4 @@ def visible(lines: Iterator[CheckLine]) -> Iterator[CheckLine]:
     except PermissionError as failure:
         yield unknown(f"{failure.filename}")
     except (OSError, subprocess.SubprocessError) as failure:
-        yield error(f"{failure}", "see what keeps this from being read")
+        yield error(f"this could not be checked: {failure}", "remove the cause, and run eximcertctl check again")

@@ -258,7 +258,10 @@ def _tls(settings: dict[str, str]) -> Iterator[CheckLine]:
             "set tls_try_verify_hosts = * (on Debian: MAIN_TLS_TRY_VERIFY_HOSTS)",
         )
     elif "*" not in asks:
-        yield warning(f"only some clients are asked for a certificate: {' and '.join(filter(None, asks))}")
+        yield warning(
+            f"only some clients are asked for a certificate: {' and '.join(filter(None, asks))}",
+            "if others have to relay too, set tls_try_verify_hosts = *",
+        )
     else:
         yield ok("every client is asked for a certificate")
 

@@ -58,7 +58,7 @@ def _program(exim: Exim, build: Build, config: Config) -> Iterator[CheckLine]:
         yield ok(f"Exim {build.version} with {build.tls}: {exim.binary} reads {build.config}")
     if "dsearch" not in build.lookups and config.allowlist.form != "list":
         yield warning(
-            "this Exim has no dsearch lookup: the directory form does not work with it", '[allowlist] form = "list"'
+            "this Exim has no dsearch lookup: the directory form does not work with it", 'set [allowlist] form = "list"'
         )
 
 

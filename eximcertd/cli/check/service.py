@@ -45,7 +45,12 @@ def ask(context: Context) -> ServiceReport:
     except NotPermittedError:
         service.lines = [unknown("what eximcertd knows (only members of its groups do)")]
     except FingerprintError as failure:
-        service.lines = [error(f"eximcertd answers with a malformed fingerprint: {failure}", "see its journal")]
+        service.lines = [
+            error(
+                f"eximcertd answers with a malformed fingerprint: {failure}",
+                "restart eximcertd; if that does not help, see journalctl -u eximcertd",
+            )
+        ]
     except EximcertdError as failure:
         service.lines = [error(f"eximcertd answers with an error: {failure.message}", failure.hint)]
     return service

@@ -38,7 +38,10 @@ def handshakes(endpoints: Iterable[tuple[str, int]], on_connect: Iterable[int]) 
     if done:
         yield ok(f"a TLS handshake succeeds with Exim at {', '.join(done)}")
     if unasked:
-        yield warning(f"Exim at {', '.join(unasked)} asks this machine for no certificate", "see tls_try_verify_hosts")
+        yield warning(
+            f"Exim at {', '.join(unasked)} asks this machine for no certificate",
+            "if it is to be a client, set tls_try_verify_hosts = *",
+        )
 
 
 _REMEDY: Final = "see Exim's main log for the cause, and the lines about tls_certificate and tls_privatekey here"

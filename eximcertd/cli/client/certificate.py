@@ -110,7 +110,7 @@ def fingerprint_of(pem: Path) -> Fingerprint:
     except OSError as error:
         raise EximcertdError(f"the certificate {pem} cannot be read: {error.strerror}") from None
     except ValueError:
-        raise EximcertdError(f"{pem} holds no certificate") from None
+        raise EximcertdError(f"{pem} holds no certificate", hint="restore it from a backup") from None
     return of_der(certificate.public_bytes(serialization.Encoding.DER))
 
 

@@ -44,7 +44,7 @@ class Smarthost(NamedTuple):
         """Return what HOST, HOST:PORT, ADDRESS, [ADDRESS] or [ADDRESS]:PORT names. Raises UsageError."""
         found = re.fullmatch(r"\[([^\]]*)\](?::([0-9]{1,5}))?|([^:]*)(?::([0-9]{1,5}))?|([0-9A-Fa-f:.]*)", text.strip())
         if found is None:
-            raise UsageError(f"{shown(text, 80)!r} is no HOST or HOST:PORT")
+            raise UsageError(f"{shown(text, 80)!r} is not HOST or HOST:PORT")
         host = found[1] or found[3] or found[5] or ""
         port = int(found[2] or found[4] or SMTP_PORT)
         try:
@@ -54,7 +54,7 @@ class Smarthost(NamedTuple):
                 raise UsageError(f"{shown(host, 80)!r} is neither a host's name nor an IP address") from None
             host = host.lower()
         if not 0 < port < 1 << 16:
-            raise UsageError(f"{port} is no TCP port")
+            raise UsageError(f"{port} is not a TCP port: give 1 to 65535")
         return cls(host, port)
 
     @classmethod

@@ -120,7 +120,10 @@ class _Setup:
         if self._yes:
             raise UsageError("--yes needs --server-fingerprint HEX, which confirms the server's certificate")
         if not _ask("Is that what the server's setup printed?", "--server-fingerprint HEX answers this question"):
-            raise EximcertdError("nothing was changed: the server's fingerprint was not confirmed")
+            raise EximcertdError(
+                "nothing was changed: the server's fingerprint was not confirmed",
+                hint="ask the server's administrator for it",
+            )
 
     def _files(self, shows: ServerCertificate, system: MailSystem) -> list[Change]:
         """Return the changes for the files that are kept whatever mail system this machine has."""
@@ -247,7 +250,7 @@ def _fingerprint(text: str) -> Fingerprint:
     try:
         return parse(text)
     except FingerprintError as error:
-        raise UsageError(f"--server-fingerprint: {error}") from None
+        raise UsageError(f"--server-fingerprint: {error}", hint="give all 64 hex digits") from None
 
 
 def _pinned() -> Fingerprint | None:

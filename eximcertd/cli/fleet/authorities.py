@@ -86,7 +86,7 @@ def _decided(
 ) -> dict[str, Any]:
     act = connection.decide(proposal)
     if act is None:  # an act on an authority is always made
-        raise RefusedError("nothing would change")
+        raise RefusedError("nothing is decided: the fleet had decided so before")
     publication = honoured(connection, here, act, Wait())
     return {
         "authority": {

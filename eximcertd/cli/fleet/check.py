@@ -42,6 +42,7 @@ def check(ctx: click.Context, as_json: bool) -> None:
         print_json(found)
     elif found["problem"]:
         say(f"THE CHAIN IS BROKEN: {found['problem']}", alarm=True, err=True)
+        say('  see "A relay refuses an act" in docs/fleet.md', err=True)
     else:
         signed = (
             ", each signed by one of the signers"

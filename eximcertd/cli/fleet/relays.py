@@ -111,7 +111,9 @@ def _sentences(found: Sequence[dict[str, Any]]) -> Iterator[tuple[str, bool]]:
         if one["problem"]:
             yield from _lines("! ", f"{name}: {one['problem']}", alarm=True)
     if never := [one["relay"] for one in found if one["version"] is None]:
-        yield from _lines("! ", f"no report yet from: {', '.join(never)}", alarm=False)
+        yield from _lines(
+            "! ", f"no report yet from: {', '.join(never)}; see whether eximcertd-fleet runs there", alarm=False
+        )
     if own := sum(one["own"] or 0 for one in found):
         yield f"Open own decisions of relays: {own:,}. To decide for all: eximcertctl fleet settle", False
 

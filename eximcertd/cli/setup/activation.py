@@ -147,9 +147,12 @@ class Activation:
         shown_by = _fingerprint(certificate)
         with self._connected() as session:
             if of_der(session.certificate) != shown_by:
-                raise EximcertdError(f"Exim does not show the certificate in {certificate}")
+                raise EximcertdError(
+                    f"Exim does not show the certificate in {certificate}",
+                    hint="see whether another program listens on its port",
+                )
             if session.certificate_requested is False:
-                raise EximcertdError("Exim does not ask clients for a certificate")
+                raise EximcertdError("Exim does not ask clients for a certificate", hint="see tls_try_verify_hosts")
             session.command("MAIL FROM:<>")
             reply = session.command(f"RCPT TO:<postmaster@{self._site.host}>")
             if reply.code == _TEMPORARY and "local problem" in reply.text:
