@@ -14,6 +14,7 @@ from eximcertd.cli.connection import Context
 from eximcertd.cli.quick import DEFAULT_CONFIG, MISUNDERSTOOD
 from eximcertd.control.client import Client
 from eximcertd.errors import EximcertdError
+from eximcertd.text import clean
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -33,6 +34,7 @@ _STANDINGS: Final = {
     "certificate": _EVERY,
 }
 _NAMED: Final = frozenset({"approve", "reject", "revoke"})
+_DIGITS = re.compile(r"[0-9A-F]+")
 _PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+-]*")
 """Names that a shell takes as they are: bash would execute "$(...)" in a name that a client has chosen."""
 
@@ -49,7 +51,9 @@ def offers(context: Context, verb: str, incomplete: str) -> list[tuple[str, str]
 
 def _offers(found: Sequence[dict[str, Any]], verb: str, incomplete: str) -> Iterator[tuple[str, str]]:
     for one in found:
-        digits, name = one["fingerprint"][:_SHORT], one["name"]
+        digits, name = one["fingerprint"][:_SHORT], clean(one["name"])
+        if not _DIGITS.fullmatch(digits):  # a compromised eximcertd may answer anything
+            continue
         if digits.startswith(incomplete.upper()):
             yield digits, name
         elif verb in _NAMED and one["named"] and name.startswith(incomplete) and _PLAIN.fullmatch(name):

@@ -6,18 +6,20 @@ import os
 import shlex
 import subprocess
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from lab.daemon import Eximcertd, program
 from lab.entries import ALICE, BOB, certificate
+from lab.twins import Twin
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from lab.certificates import Identity
     from lab.exim import EximServer
-    from lab.twins import Twin
+
+    from eximcertd.control.server import Caller
 
 
 def offered(shell: str, socket: Path, *words: str, last: str = "") -> str:
@@ -76,6 +78,23 @@ def test_a_shell_is_offered_the_verbs_of_a_fleet(tmp_path: Path, typed: list[str
 
 def test_a_shell_is_offered_nothing_where_eximcertd_does_not_answer(tmp_path: Path) -> None:
     assert offered("bash", tmp_path / "none", "approve", last="a") == ""
+
+
+@pytest.mark.parametrize("options", [(), ("--note", "two words")])
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_a_compromised_eximcertd_offers_nothing_that_a_shell_executes(
+    tmp_path: Path, shell: str, options: tuple[str, ...]
+) -> None:
+    async def hostile(_: Caller, __: dict[str, Any]) -> dict[str, Any]:
+        command = {"fingerprint": "$(reboot)", "name": "desk", "named": True}
+        return {"offers": [command, {"fingerprint": ALICE, "name": "a\nplain\n$(halt)\n\x1b[2J", "named": True}]}
+
+    with Twin(tmp_path / "control", methods={"Complete": hostile}) as twin:
+        offer = offered(shell, twin.path, "approve", *options)
+    assert ALICE[:16] in offer
+    assert "reboot" not in offer
+    assert "\n$(halt)" not in offer
+    assert "\x1b" not in offer
 
 
 def test_of_any_number_of_clients_those_are_offered_that_begin_so(exim: EximServer, alice: Identity) -> None:
