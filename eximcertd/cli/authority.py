@@ -61,9 +61,10 @@ def add(  # noqa: PLR0917 - an argument for each option
     note: str,
     as_json: bool,
 ) -> None:
-    """Approve an authority: the one that signs the clients' certificates directly.
+    """Approve an authority.
 
-    FILE holds its certificate, in PEM or DER; FINGERPRINT is that of one that is known.
+    It is the one that signs the clients' certificates directly. FILE holds its certificate, in PEM or DER; FINGERPRINT
+    is that of one that is known.
     """
     if not here and ctx.obj.fleet():
         if crl:
@@ -153,7 +154,7 @@ def list_(context: Context, as_json: bool) -> None:
 @json_option
 @pass_context
 def show(context: Context, fingerprint: tuple[str, ...], as_json: bool) -> None:
-    """Show one authority, and which names and keys stay refused under it."""
+    """Show one authority, and what stays refused under it."""
     [found] = _authorities(context, prefix(fingerprint))
     (print_json if as_json else lambda one: say("\n".join(_whole(one))))(found)
 

@@ -35,7 +35,7 @@ bind_option: Final = click.option(
 
 _RULES: Final = {
     "without-certificate": "Approve a fingerprint without a known certificate.",
-    "expired": "Approve an expired certificate, though it is not on the list.",
+    "expired": "Approve an expired certificate; it stays off the list while it is expired.",
     "ca": "Approve a certificate authority's own certificate.",
 }
 """What approve refuses, each with the option that insists."""

@@ -44,7 +44,7 @@ _ROOT: Final = 0
 @here_option
 @click.option("--end-sessions", is_flag=True, help="End the open sessions that still use the old list.")
 @click.option("--allow-shrink", "--large", is_flag=True, help="As root: override [publish] max_shrink.")
-@click.option("--offline", is_flag=True, help="As root, while eximcertd is down.")
+@click.option("--offline", is_flag=True, help="As root, while eximcertd is down: publish the list at once.")
 @yes_option
 @json_option
 @click.pass_context

@@ -70,7 +70,7 @@ def _entries(spool: Path) -> Iterator[tuple[int, str]]:
 
 def _queue(queue: int) -> Iterator[tuple[int, str]]:
     """Yield the entries of one queue, in subdirectories (split_spool_directory) or not."""
-    with _opened("input", queue) as directory:
+    with suppress(FileNotFoundError), _opened("input", queue) as directory:  # Exim makes it for the first message
         for entry in _listed(directory):
             yield directory, entry.name
             if entry.is_dir(follow_symlinks=False):

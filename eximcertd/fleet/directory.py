@@ -136,7 +136,7 @@ class DirectoryDesk:
         if self._fetched:
             raise ActRefusedError(
                 f"{self._files.path} is a copy, which [fleet] pull fetches: no act is made here",
-                hint="decide on the machine that it is fetched from, or for this relay alone: approve --here",
+                hint="decide on the machine that it is fetched from, or with --here for this relay alone",
             )
         return signer(self._signers, self._key)
 

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
+from lab.ctl import ctl
 from lab.desk import RelayTwin, Site, own_decision
 from lab.entries import certificate
 
 from eximcertd.fingerprint import NEVER, Fingerprint, grouped
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from lab.certificates import Identity
 
 A = Fingerprint("A" * 64)
@@ -140,6 +144,18 @@ def test_a_fleet_that_does_not_answer_is_4_and_here_is_named(site: Site, relay: 
     assert done.status == 4
     assert "--here decides for this relay alone" in done.err
     assert relay.called("Decide") == []
+
+
+def test_what_to_do_about_a_fleet_that_cannot_be_reached_is_told_beside_here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+    file = tmp_path / "eximcertd.toml"
+    file.write_text('[fleet]\nrelay = "mx1"\nservice = "fleet"\n')
+    done = ctl("--config", file, "--socket", tmp_path / "control", "approve", A)
+    assert done.status == 4
+    assert "install python3-psycopg" in done.err
+    assert "--here decides for this relay alone" in done.err
 
 
 def test_a_person_whose_key_is_no_signers_decides_nothing(site: Site, relay: RelayTwin) -> None:

@@ -316,6 +316,12 @@ def test_a_queue_that_is_too_large_is_not_listed(tmp_path: Path, name: str) -> N
         messages(tmp_path, {"A" * 64}, limit=0.0)
 
 
+def test_a_spool_that_has_never_had_a_message_has_none_and_one_that_is_not_there_is_an_error(tmp_path: Path) -> None:
+    assert messages(tmp_path, {"A" * 64}) == {}
+    with pytest.raises(OSError, match="none"):
+        messages(tmp_path / "none", {"A" * 64})
+
+
 def test_no_link_is_followed_to_the_queue_itself(tmp_path: Path) -> None:
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "input").symlink_to(tmp_path / "elsewhere")

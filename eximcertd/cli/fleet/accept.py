@@ -14,7 +14,10 @@ from eximcertd.control.client import PUBLISH_TIMEOUT
 @json_option
 @pass_context
 def accept(context: Context, generation: int, as_json: bool) -> None:
-    """Have this relay take an act that waits, because it would remove more than [publish] max_shrink percent."""
+    """Have this relay take an act that waits there.
+
+    It waits because it would remove more than [publish] max_shrink percent of the list.
+    """
     with context.client() as client:
         client.call("FleetAccept", {"generation": generation}, timeout=PUBLISH_TIMEOUT)
         report = client.call("FleetStatus", {"fingerprints": []})["report"]

@@ -59,7 +59,7 @@ def ask_fleet(
             try:
                 return _approve(connection, connection.here, asked, wait)
             except RemoteError as error:
-                raise RemoteError(error.message, hint=_HERE) from error
+                raise RemoteError(error.message, hint=f"{error.hint}\n{_HERE}".lstrip()) from error
         return _keep_out(connection, connection.here, asked, here_at_once)
 
 

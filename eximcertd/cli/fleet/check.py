@@ -25,7 +25,10 @@ _PORTION: Final = 500
 @json_option
 @click.pass_context
 def check(ctx: click.Context, as_json: bool) -> None:
-    """Check the whole chain of acts: that none is missing or changed, and every signature if there are signers."""
+    """Check the whole chain of acts.
+
+    None may be missing or changed; if there are signers, every signature is verified.
+    """
     from eximcertd.cli.fleet.connection import DeskConnection  # noqa: PLC0415 - only where it is called
 
     context: Context = ctx.obj

@@ -31,7 +31,7 @@ _LONGEST: Final = 30
 @json_option
 @pass_context
 def pending(context: Context, everything: bool, long: bool, as_json: bool) -> None:
-    """Show the clients that wait for a decision of the fleet, of all relays, the latest first.
+    """Show the clients that wait at any relay, the latest first.
 
     The certificates are read from what the relays have sent, and each is shown only if its fingerprint is right.
     """

@@ -67,7 +67,7 @@ def settle(
     as_json: bool,
     **insist: bool,
 ) -> None:
-    """Decide for the whole fleet on what relays have decided on their own.
+    """Decide for all relays on what some have decided alone.
 
     Each set is shown, with what every answer does, and one question is asked for it. Where there is no terminal, and no
     option gives the answer, nothing is decided.

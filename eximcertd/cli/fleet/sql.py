@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @click.group("sql")
 def command() -> None:
-    """Print the SQL that the administrator of the fleet's database runs, as input of psql.
+    """Print SQL for the administrator of the database.
 
     Run it as a superuser of PostgreSQL 15 or newer: eximcertctl fleet sql init | psql postgres
     """
@@ -49,9 +49,10 @@ def _print(text: str, *, as_json: bool) -> None:
 @click.argument("number", type=click.IntRange(min=0))
 @json_option
 def back_to(number: int, as_json: bool) -> None:
-    """Remove every act after act NUMBER, if the relays refuse the next one.
+    """Remove every act after act NUMBER.
 
-    A relay that has taken some of the removed acts keeps them as its own decisions.
+    For the case that the relays refuse the next one. A relay that has taken some of the removed acts keeps them as its
+    own decisions.
     """
     _print(statements.back_to(number), as_json=as_json)
 
@@ -59,6 +60,14 @@ def back_to(number: int, as_json: bool) -> None:
 _without_name("init", "Make the database, in a cluster that has no fleet.", statements.init)
 _without_name("upgrade", "Bring the database to the version of this eximcertctl.", statements.upgrade)
 _with_name("add-relay", "Add a relay. NAME is the CN of its certificate.", statements.add_relay)
-_with_name("add-approver", "Add a person who decides.", lambda name: statements.add_person(name, decides=True))
-_with_name("add-reader", "Add a person who only reads.", lambda name: statements.add_person(name, decides=False))
+_with_name(
+    "add-approver",
+    "Add a person who decides. NAME is the CN of the person's certificate.",
+    lambda name: statements.add_person(name, decides=True),
+)
+_with_name(
+    "add-reader",
+    "Add a person who only reads. NAME is the CN of the person's certificate.",
+    lambda name: statements.add_person(name, decides=False),
+)
 _with_name("remove", "Remove a relay or a person, and end the connections.", statements.remove)
