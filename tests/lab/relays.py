@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from eximcertd.fleet.remote import Desk
     from lab.certificates import Identity
 from lab.mx import Mx
-from lab.rsync import serve
+from lab.rsync import Place, serve, settings
 
 NAMES: Final = ("mx1", "mx2", "mx3")
 
@@ -171,13 +171,12 @@ class OverFiles(Relays):
     def prepare(self) -> None:
         """Let each host serve by ssh what the others may read."""
         self.home = Home(self.base, ("alice", "bob"))
-        hosts = {name: self.network[name] for name in NAMES}
-        serve(self._stack, self.base, hosts, {name: self.directory(name) for name in NAMES})
+        self.places = {name: Place(name, self.network[name], self.directory(name), self.base / name) for name in NAMES}
+        serve(self._stack, self.places)
 
     def settings(self, name: str) -> Mapping[str, Any]:
         """See Relays."""
-        of = {"directory": str(self.directory(name)), "signers": str(self.home.signers)}
-        return of if name == NAMES[0] else {**of, "pull": [str(self.base / name / "pull")]}
+        return {**settings(self.places[name], home=name == NAMES[0]), "signers": str(self.home.signers)}
 
     def directory(self, name: str) -> Path:
         """Return a relay's directory of the fleet; mx1's is the source."""

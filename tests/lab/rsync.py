@@ -1,23 +1,30 @@
-"""The files' transport of docs/fleet.md: acts and reports of relays by rsync over ssh, with a restricted key.
+"""The files' transport: acts and reports of relays by rsync over ssh, with the commands and files of docs/fleet.md.
 
-Each relay fetches the acts from the home relay, and the home relay what the relays report: each second, where
-docs/fleet.md has a minute.
+Each relay fetches the acts from the home relay, and the home relay what the relays report: each second, where the page
+has a minute. Paths, addresses and the user are the test's instead of the page's.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import subprocess
+import tomllib
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from lab.mx import Process
+from lab.wait import until
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from contextlib import ExitStack
 
     from lab.network import Host
-from lab.mx import Process
 
+PAGE: Final = Path(__file__).parents[2] / "docs/fleet.md"
+_SECTION: Final = re.compile(r"^## Set it up with files.*?\n(.*?)^## ", re.MULTILINE | re.DOTALL)
+_BLOCK: Final = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _SSHD: Final = """\
 ListenAddress {address}
 HostKey {directory}/host_key
@@ -29,59 +36,108 @@ KbdInteractiveAuthentication no
 UsePAM no
 StrictModes no
 """
-_SSH: Final = (
-    "ssh -F none -i {key} -o BatchMode=yes -o ConnectTimeout=2 -o ServerAliveInterval=2 -o ServerAliveCountMax=2"
-    " -o UserKnownHostsFile={known} -o HostKeyAlias=fleet"
-)
-_SERVE: Final = "/usr/sbin/runuser -u root -- /usr/bin/rrsync -ro"
-_FETCH: Final = '#!/bin/sh\nexec rsync -rt --delete --timeout=5 -e "{ssh}" {home}: {directory}/acts/\n'
-_COLLECT: Final = """\
-#!/bin/sh
-while sleep 1; do
-  for relay in {relays}; do
-    rsync -t --timeout=5 --max-size=8M -e "{ssh}" ${{relay#*=}}:${{relay%=*}}.json {directory}/relays/ &
-  done
-  wait
-done
+_SSH: Final = """\
+IdentityFile {home}/id_ed25519
+UserKnownHostsFile {home}/known_hosts
+BatchMode yes
+ConnectTimeout 2
+ServerAliveInterval 2
+ServerAliveCountMax 2
 """
 
 
-def serve(stack: ExitStack, base: Path, hosts: Mapping[str, Host], directories: Mapping[str, Path]) -> None:
-    """Let each host serve what the others may read, until the stack is closed; the first one is the home relay.
+def blocks(kind: str) -> list[str]:
+    """Return the page's blocks of a kind, without the fences."""
+    section = _SECTION.search(PAGE.read_text(encoding="utf-8"))
+    assert section
+    return [text for found, text in _BLOCK.findall(section[1]) if found == kind]
 
-    base: where keys and, for each host, the program ``pull`` are made. directories: the fleet's, by host.
-    """
+
+class Place(NamedTuple):
+    """Where a relay is. own: the directory of its files that lie elsewhere than in the fleet's ``directory``."""
+
+    name: str
+    host: Host
+    directory: Path
+    own: Path
+
+    def there(self, text: str) -> str:
+        """Return a text of the page with this relay's paths, and root for the user eximcertd-fleet."""
+        text = text.replace("/usr/local/bin/fleet-pull", str(self.own / "pull"))
+        text = re.sub(r"(?<![/.\w-])eximcertd-fleet(?![.\w-])", "root", text)
+        return text.replace("/var/lib/eximcertd-fleet", str(self.directory))
+
+    def run(self, block: str, prompt: str, *left_out: str) -> None:
+        """Run the commands of a screen; left_out: how those begin that are not run."""
+        for line in block.splitlines():
+            if line.startswith(f"{prompt}# ") and not line.startswith(tuple(f"{prompt}# {one}" for one in left_out)):
+                command = self.there(line.partition("# ")[2])
+                subprocess.run([*self.host.enter, "/bin/sh", "-ec", command], check=True, timeout=20)
+
+
+def settings(place: Place, *, home: bool) -> Mapping[str, Any]:
+    """Return what the page says of [fleet] for a relay, without the signers."""
+    (text,) = blocks("toml")
+    of: dict[str, Any] = tomllib.loads(place.there(text))["fleet"]
+    return {key: of[key] for key in ("directory", "pull") if not (home and key == "pull")}
+
+
+def serve(stack: ExitStack, places: Mapping[str, Place]) -> None:
+    """Set the transport up, until the stack is closed; the first relay is the home relay, mx1 of the page."""
     Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
-    home = next(iter(hosts))
-    key = base / "transport"
-    for path in (key, base / "host_key"):
-        subprocess.run(["/usr/bin/ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", path], check=True)
-    known = base / "known_hosts"
-    known.write_text(f"fleet {(base / 'host_key.pub').read_text()}")
-    ssh = _SSH.format(key=key, known=known)
-    for name, host in hosts.items():
-        directory, own = directories[name], base / name
-        own.mkdir()
-        for part in (directory, directory / "acts", directory / "relays"):
-            part.mkdir(exist_ok=True)
-            part.chmod(0o755)
-        (own / "host_key").write_bytes((base / "host_key").read_bytes())
-        (own / "host_key").chmod(0o600)
-        served = directory / ("acts" if name == home else "relays")
-        public = key.with_suffix(".pub").read_text()
-        (own / "authorized_keys").write_text(f'restrict,command="{_SERVE} {served}" {public}')
-        (own / "sshd").write_text(_SSHD.format(address=host.address, directory=own))
-        daemon = Process(
-            [*host.enter, "/usr/sbin/sshd", "-D", "-e", "-f", own / "sshd"], own / "sshd-output", os.environ
-        )
-        stack.callback(daemon.stop)
-        pull = own / "pull"
-        if name == home:
-            others = " ".join(f"{one}={there.address}" for one, there in hosts.items() if one != home)
-            pull.write_text(_COLLECT.format(relays=others, ssh=ssh, directory=directory))
-        else:
-            pull.write_text(_FETCH.format(ssh=ssh, home=hosts[home].address, directory=directory))
-        pull.chmod(0o755)
-        if name == home:
-            collecting = Process([*host.enter, pull], own / "pull-output", os.environ)
-            stack.callback(collecting.stop)
+    every, keys = blocks("console")[:2]
+    cron, authorized, _ = blocks("")
+    home, *others = places.values()
+    for place in places.values():
+        place.own.mkdir()
+        place.run(every, "mx1", "apt", "cat")
+        place.run(keys, "mx2", "ssh-keyscan")
+        names = "".join(f"Host {one.name}.example.org\n HostName {one.host.address}\n" for one in places.values())
+        ssh = _SSH.format(home=place.directory / ".ssh")
+        (place.own / "ssh").write_text(f"{ssh}{names}")
+    of_home, of_others = authorized.splitlines()
+    for place in places.values():
+        readers, line = (others, of_home) if place is home else ([home], of_others)
+        _serve(stack, place, [place.there(line).replace("ssh-ed25519 AAAA...", _key(one)) for one in readers])
+    for place in places.values():
+        for name in [home] if place is not home else others:
+            _know(place, keys, name)
+    (pull,) = blocks("sh")
+    for place in others:
+        _program(place, place.there(pull).removeprefix("#!/bin/sh\n"))
+    every_minute = home.there(cron).removeprefix("* * * * * root ").strip()
+    jobs = "".join(f"{every_minute.replace('mx2', one.name)} &\n" for one in others)
+    _program(home, f"while sleep 1; do\n{jobs}wait\ndone\n")
+    collecting = Process([*home.host.enter, home.own / "pull"], home.own / "pull-output", os.environ)
+    stack.callback(collecting.stop)
+
+
+def _key(place: Place) -> str:
+    return " ".join((place.directory / ".ssh/id_ed25519.pub").read_text().split()[:2])
+
+
+def _serve(stack: ExitStack, place: Place, authorized: list[str]) -> None:
+    subprocess.run(["/usr/bin/ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", place.own / "host_key"], check=True)
+    (place.own / "authorized_keys").write_text("".join(f"{line}\n" for line in authorized))
+    (place.own / "sshd").write_text(_SSHD.format(address=place.host.address, directory=place.own))
+    sshd = ["/usr/sbin/sshd", "-D", "-e", "-f", str(place.own / "sshd")]
+    daemon = Process([*place.host.enter, *sshd], place.own / "sshd-output", os.environ)
+    stack.callback(daemon.stop)
+
+
+def _know(place: Place, keys: str, other: Place) -> None:
+    """Have a relay know another one's host key, as the page does."""
+    line = next(line for line in keys.splitlines() if "ssh-keyscan" in line)
+    known = place.directory / ".ssh/known_hosts"
+
+    def asked() -> bool:
+        place.run(line.replace("mx1.example.org", other.host.address), "mx2")
+        return other.host.address in known.read_text()
+
+    until(asked, f"{other.name} answers by ssh", limit=30)
+
+
+def _program(place: Place, text: str) -> None:
+    program = place.own / "pull"
+    program.write_text(f"#!/bin/sh\nexport RSYNC_RSH='ssh -F {place.own}/ssh'\n{text}")
+    program.chmod(0o755)
