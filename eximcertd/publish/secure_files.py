@@ -94,7 +94,7 @@ class SecureDirectory:
             _check_file(status, path)
             if status.st_size > largest:
                 raise refused(f"{path} is larger than {largest} bytes: it is not the file that it should be")
-            return os.read(descriptor, status.st_size + 1), status  # of a regular file all that is asked for
+            return os.read(descriptor, status.st_size), status  # of a regular file all that is asked for
         finally:
             os.close(descriptor)
 

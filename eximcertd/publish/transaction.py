@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 LOCK_SECONDS: Final = 20.0
 
 
-def answer(config: Config, request: Request, *, allow_shrink: bool = False) -> Answer:
+def answer(config: Config, request: Request, *, allow_shrink: bool) -> Answer:
     """Serve a request; return the answer. Raises nothing that a file, a limit or a full disk can cause."""
     steps, end = _StepTimer(), PublishError(DONE, "")
     transaction = _Transaction(config, request, steps, allow_shrink=allow_shrink)

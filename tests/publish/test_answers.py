@@ -218,6 +218,21 @@ def test_few_may_always_go_and_more_up_to_max_shrink_while_some_remain(
         assert root.write(*LARGE[:after], allow_shrink=True).changed
 
 
+def test_max_shrink_is_kept_to_the_last_fingerprint(root: Root) -> None:
+    many = [Fingerprint(f"{number:064X}") for number in range(201)]
+    root.write(*many)
+    assert root.write(*many[:100]).message.startswith("101 of 201 fingerprints would go")
+    assert root.write(*many[:101]).changed
+
+
+def test_where_there_is_no_list_yet_nobody_goes_whatever_lies_in_the_directory(root: Root) -> None:
+    allowed = root.file.with_name("allowed")
+    allowed.mkdir()
+    for name in LARGE:
+        (allowed / name).touch()
+    assert root.write(A).changed
+
+
 def test_no_shrink_is_allowed_beyond_few_where_root_says_so(root: Root) -> None:
     root.configure(max_shrink=0)
     root.write(*LARGE)

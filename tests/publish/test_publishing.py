@@ -261,6 +261,6 @@ def test_a_lock_that_is_never_free_is_reported(publisher: Publisher, monkeypatch
     monkeypatch.setattr(transaction, "LOCK_SECONDS", 0.05)
     with publisher.beside("lock").open("r+") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        answer = transaction.answer(load(publisher.config), Request("read"))
+        answer = transaction.answer(load(publisher.config), Request("read"), allow_shrink=False)
     assert (answer.outcome, answer.step) == ("failed", "lock")
     assert "another request has held" in answer.message
