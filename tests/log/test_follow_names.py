@@ -13,7 +13,7 @@ from lab.log import FIRST, Following, Log, Looking, Twin, fingerprint
 from lab.wait import until
 
 from eximcertd.errors import EximcertdError
-from eximcertd.log.directory import Names
+from eximcertd.log.directory import Names, open_regular
 from eximcertd.log.line import DEFAULT_MESSAGE, Grammar
 from eximcertd.log.tailer import Tailer
 
@@ -156,6 +156,26 @@ def test_what_is_no_regular_file_is_told_and_waited_out(make: Callable[[Path], N
         log.reject(times=3)
         following.expect(log.written)
         until(lambda: following.follower.progress().problem is None, "the problem is gone")
+
+
+def test_a_fifo_that_takes_a_files_place_while_it_is_opened_is_closed_again(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    system_open, opened = os.open, list[int]()
+
+    def replaced_before(name: Path, flags: int) -> int:
+        name.unlink()
+        os.mkfifo(name)
+        opened.append(system_open(name, flags))
+        return opened[-1]
+
+    path.touch()
+    monkeypatch.setattr(os, "open", replaced_before)
+    with pytest.raises(OSError, match="it is a FIFO"):
+        open_regular(path)
+    [descriptor] = opened
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(descriptor)
 
 
 def test_a_log_that_becomes_a_fifo_and_a_log_again_loses_nothing(path: Path) -> None:

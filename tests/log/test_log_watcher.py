@@ -20,7 +20,7 @@ from lab.following import counted, follow
 from lab.log import FIRST, Following, Log, fingerprint
 from lab.wait import until
 
-from eximcertd.log.log_watcher import is_remote
+from eximcertd.log.log_watcher import LogWatcher, is_remote
 
 SLOW = 30.0
 
@@ -89,6 +89,25 @@ def test_events_of_other_files_do_not_keep_it_from_the_log(path: Path) -> None:
         noise.join()
         log.reject()
         following.expect(log.written, limit=5)
+
+
+def test_a_name_that_is_not_the_logs_ends_no_wait(path: Path) -> None:
+    heard: list[bytes] = []
+
+    def concerns(name: bytes) -> bool:
+        heard.append(name)
+        return name == b"mainlog"
+
+    watcher = LogWatcher(threading.Event(), SLOW, concerns)
+    watcher.wait([path.parent], found=False, expected=False)  # the watch is set up
+    waiting = threading.Thread(target=watcher.wait, args=([path.parent],), kwargs={"found": False, "expected": False})
+    waiting.start()
+    path.with_name("mainlog.lock").touch()
+    until(lambda: b"mainlog.lock" in heard, "the other file is heard")
+    assert waiting.is_alive()
+    path.touch()
+    until(lambda: not waiting.is_alive(), "the log's file ends the wait")
+    watcher.close()
 
 
 def test_a_file_moved_out_of_the_directory_holds_nothing_up_for_long(path: Path) -> None:
