@@ -200,7 +200,7 @@ def reach(package: str) -> Reach:
     for path in directory.glob("tests-*.json"):
         told_then = json.loads(path.read_text(encoding="utf-8"))
         seconds.update({test: took for test, took in told_then["seconds"].items() if test.partition("::")[0] in files})
-        failed.update(told_then["failed"])
+        failed.update(test for test in told_then["failed"] if test.partition("::")[0] in files)
     lines: dict[str, dict[int, list[str]]] = {}
     for path in directory.glob("tests-*.json"):
         data = coverage.CoverageData(str(directory / path.stem.replace("tests", "data")))
