@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from lab.desk import RelayTwin, Site
+from lab.exim import EximServer
 from lab.twins import Twin
 
 from eximcertd.fingerprint import Fingerprint, of_der
@@ -48,6 +49,14 @@ def relay(site: Site) -> Iterator[RelayTwin]:
 def name(alice: Identity) -> Fingerprint:
     """Give the fingerprint of Alice's certificate."""
     return of_der(alice.der)
+
+
+@pytest.fixture
+def server(alice: Identity, mallory: Identity) -> Iterator[EximServer]:
+    """Run an Exim that relays for Alice and Mallory, and keeps what it accepts in its queue."""
+    allowed = [alice.fingerprint, mallory.fingerprint]
+    with EximServer(trusted=[alice, mallory], allowed=allowed, main="queue_only = true") as server:
+        yield server
 
 
 @pytest.fixture

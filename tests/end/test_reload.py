@@ -10,6 +10,7 @@ import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
+from lab.callers import needs_root
 from lab.daemon import Eximcertd, program
 from lab.wait import until
 
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 
     from lab.exim import EximServer
 
-needs_root = pytest.mark.skipif(os.getuid() != 0, reason="only root can be somebody else")
 PAT = 40_000
 """A user id that nobody has."""
 
