@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 from eximcertd.acts.act import LONGEST_SIGNATURE, Act, ActError, Head, parse
 from eximcertd.acts.signature import armored, of_armor
 from eximcertd.fleet import files
-from eximcertd.fleet.remote import MovedError, RemoteError
+from eximcertd.fleet.remote import ActRefusedError, MovedError, RemoteError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -65,7 +65,7 @@ class ActFiles:
             return [self._act(directory, number, last) for number in range(after + 1, min(last, after + most) + 1)]
 
     def append(self, act: Act) -> None:
-        """Write an act that follows the last one. Raises MovedError if another desk was quicker."""
+        """Write an act that follows the last one. Raises MovedError if another desk was quicker, ActRefusedError."""
         name = f"{act.generation:08d}.act"
         if act.generation > _MOST or len(act.text()) > LARGEST_ACT:
             raise RemoteError(f"{self.path}: act {act.generation} is too large for a file")
@@ -81,6 +81,11 @@ class ActFiles:
                     _await(directory, f"{name}.sig")
                 else:
                     return
+            if f"{name}.sig" not in files.names(directory):
+                raise ActRefusedError(
+                    f"{self.path / name} has no signature: nothing can be decided after it",
+                    hint=f"remove it, or copy {name}.sig from a relay that has it",
+                )
         raise MovedError(f"{self.path} has an act {act.generation} already")
 
     def _act(self, directory: int, number: int, last: int) -> Act:

@@ -225,6 +225,12 @@ def test_a_signature_that_is_not_there_yet_is_waited_for(two: Home) -> None:
     assert [act.generation for act in two.relay().acts(0, 10)] == [1]
 
 
+def test_an_act_whose_signature_was_removed_is_named_to_who_decides(two: Home) -> None:
+    two.file(2, ".sig").unlink()
+    with pytest.raises(ActRefusedError, match=r"00000002\.act has no signature"):
+        two.act("approve", B)
+
+
 def test_an_edited_act_breaks_the_chain_at_the_desk(two: Home) -> None:
     other = two.signed(next_act(Head(), "approve", B))
     two.file(1).write_bytes(other.text())
