@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import json
 import os
 import subprocess
@@ -66,11 +68,38 @@ def test_a_list_that_is_longer_than_the_limit_is_refused(reloader: Reloader) -> 
     assert "max_fingerprints" in told["message"]
 
 
+VALIDATE = b"eximcertd-reload 1\nvalidate list\ncount 0\nend\n"
+OF_NONE = hashlib.sha256(b"").hexdigest()
+
+
 def test_the_answer_tells_what_each_step_took(reloader: Reloader) -> None:
-    told = answer(reloader, b"eximcertd-reload 1\nvalidate list\ncount 0\nend\n")
+    began = time.monotonic()
+    told = answer(reloader, VALIDATE)
     assert set(told["timings"]) == {"request", "validate"}
     assert all(seconds >= 0 for seconds in told["timings"].values())
+    assert sum(told["timings"].values()) < time.monotonic() - began
     assert told["step"] == ""
+
+
+@pytest.mark.parametrize(
+    ("verb", "outcome", "step"), [("load", "not-running", "reload"), ("check", "valid", "daemons")]
+)
+def test_the_last_step_is_called_what_it_is(reloader: Reloader, verb: str, outcome: str, step: str) -> None:
+    told = answer(reloader, f"eximcertd-reload 1\n{verb} {OF_NONE}\ncount 0\nend\n".encode())
+    assert told["outcome"] == outcome, told
+    assert list(told["timings"]) == ["request", "validate", step]
+
+
+def test_two_requests_are_served_one_after_the_other_and_no_third(reloader: Reloader) -> None:
+    with subprocess.Popen(reloader.command(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0) as program:
+        assert program.stdin is not None
+        assert program.stdout is not None
+        for _ in range(2):
+            program.stdin.write(VALIDATE)
+            assert json.loads(program.stdout.readline())["outcome"] == "valid"
+        with contextlib.suppress(BrokenPipeError):  # it has ended
+            program.stdin.write(VALIDATE)
+        assert program.stdout.read() == b""
 
 
 def test_a_request_that_does_not_come_is_refused_in_time(reloader: Reloader) -> None:
