@@ -86,6 +86,20 @@ def test_a_signal_that_is_lost_is_sent_again(exim: EximServer, alice: Identity, 
     assert ask(exim.port, alice).accepted
 
 
+def test_a_daemon_that_handles_signals_again_while_others_are_waited_for_is_signalled_then(
+    exim: EximServer, alice: Identity, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when somebody else reloads it in between."""
+    observed = load._Target.handles_hup
+    first = [True, False, False]
+    monkeypatch.setattr(load._Target, "handles_hup", lambda one: first.pop(0) if first else observed(one))
+    exim.allow([alice.fingerprint])
+    told = load.load(facts(Exim(EXIM, exim.configuration)), "RELAY_FROM_CERTS", 1.0)
+    assert [one.pid for one in told.daemons if one.loaded_at] == [exim.pid]
+    assert ask(exim.port, alice).accepted
+    assert not first
+
+
 def test_a_daemon_that_ends_before_its_signal_is_gone(exim: EximServer) -> None:
     known = facts(Exim(EXIM, exim.configuration))
     (daemon,) = daemons(known)
