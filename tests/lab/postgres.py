@@ -58,16 +58,20 @@ _SERVICES: Final = threading.Lock()
 class Cluster:
     """A running cluster, for the length of a ``with`` block.
 
-    of: another cluster; this one is a streaming standby of it. host: the host of a Network that it runs on.
+    of: another cluster; this one is a streaming standby of it. host: the host of a Network that it runs on. empty:
+    without the fleet's database.
     """
 
-    def __init__(self, *, of: Cluster | None = None, host: Host | None = None, connections: int = 100) -> None:
+    def __init__(
+        self, *, of: Cluster | None = None, host: Host | None = None, connections: int = 100, empty: bool = False
+    ) -> None:
         self.directory = Path(tempfile.mkdtemp(prefix="fleet-", dir="/tmp"))
         self.directory.chmod(0o755)
         self.data = self.directory / "data"
         self.port = _free_port()
         self._of = of
         self._connections = connections
+        self._empty = empty
         self._prefix = host.enter if host else []
         self.address = host.address if host else "127.0.0.1"
         self._people: dict[str, Identity] = of._people if of else {}
@@ -77,7 +81,7 @@ class Cluster:
         try:
             self._make()
             self.start()
-            if self._of is None:
+            if self._of is None and not self._empty:
                 self.psql(statements.init())
         except BaseException:
             self.__exit__()

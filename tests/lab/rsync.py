@@ -13,6 +13,7 @@ import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from lab.fleet_page import FILES, blocks, commands
 from lab.mx import Process
 from lab.wait import until
 
@@ -22,9 +23,6 @@ if TYPE_CHECKING:
 
     from lab.network import Host
 
-PAGE: Final = Path(__file__).parents[2] / "docs/fleet.md"
-_SECTION: Final = re.compile(r"^## Set it up with files.*?\n(.*?)^## ", re.MULTILINE | re.DOTALL)
-_BLOCK: Final = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _SSHD: Final = """\
 ListenAddress {address}
 HostKey {directory}/host_key
@@ -46,13 +44,6 @@ ServerAliveCountMax 2
 """
 
 
-def blocks(kind: str) -> list[str]:
-    """Return the page's blocks of a kind, without the fences."""
-    section = _SECTION.search(PAGE.read_text(encoding="utf-8"))
-    assert section
-    return [text for found, text in _BLOCK.findall(section[1]) if found == kind]
-
-
 class Place(NamedTuple):
     """Where a relay is. own: the directory of its files that lie elsewhere than in the fleet's ``directory``."""
 
@@ -67,17 +58,20 @@ class Place(NamedTuple):
         text = re.sub(r"(?<![/.\w-])eximcertd-fleet(?![.\w-])", "root", text)
         return text.replace("/var/lib/eximcertd-fleet", str(self.directory))
 
-    def run(self, block: str, prompt: str, *left_out: str) -> None:
-        """Run the commands of a screen; left_out: how those begin that are not run."""
-        for line in block.splitlines():
-            if line.startswith(f"{prompt}# ") and not line.startswith(tuple(f"{prompt}# {one}" for one in left_out)):
-                command = self.there(line.partition("# ")[2])
-                subprocess.run([*self.host.enter, "/bin/sh", "-ec", command], check=True, timeout=20)
+    def run(self, screen: str, machine: str, *left_out: str) -> None:
+        """Run the commands that a screen has for a machine of the page; left_out: how those begin that are not run."""
+        for name, command in commands(screen):
+            if name == machine and not command.startswith(left_out):
+                self.do(command)
+
+    def do(self, command: str) -> None:
+        """Run a command of the page."""
+        subprocess.run([*self.host.enter, "/bin/sh", "-ec", self.there(command)], check=True, timeout=20)
 
 
 def settings(place: Place, *, home: bool) -> Mapping[str, Any]:
     """Return what the page says of [fleet] for a relay, without the signers."""
-    (text,) = blocks("toml")
+    (text,) = blocks(FILES, "toml")
     of: dict[str, Any] = tomllib.loads(place.there(text))["fleet"]
     return {key: of[key] for key in ("directory", "pull") if not (home and key == "pull")}
 
@@ -85,8 +79,8 @@ def settings(place: Place, *, home: bool) -> Mapping[str, Any]:
 def serve(stack: ExitStack, places: Mapping[str, Place]) -> None:
     """Set the transport up, until the stack is closed; the first relay is the home relay, mx1 of the page."""
     Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
-    every, keys = blocks("console")[:2]
-    cron, authorized, _ = blocks("")
+    every, keys = blocks(FILES, "console")[:2]
+    cron, authorized, _ = blocks(FILES, "")
     home, *others = places.values()
     for place in places.values():
         place.own.mkdir()
@@ -102,7 +96,7 @@ def serve(stack: ExitStack, places: Mapping[str, Place]) -> None:
     for place in places.values():
         for name in [home] if place is not home else others:
             _know(place, keys, name)
-    (pull,) = blocks("sh")
+    (pull,) = blocks(FILES, "sh")
     for place in others:
         _program(place, place.there(pull).removeprefix("#!/bin/sh\n"))
     every_minute = home.there(cron).removeprefix("* * * * * root ").strip()
@@ -127,11 +121,11 @@ def _serve(stack: ExitStack, place: Place, authorized: list[str]) -> None:
 
 def _know(place: Place, keys: str, other: Place) -> None:
     """Have a relay know another one's host key, as the page does."""
-    line = next(line for line in keys.splitlines() if "ssh-keyscan" in line)
+    scan = next(command for _, command in commands(keys) if command.startswith("ssh-keyscan"))
     known = place.directory / ".ssh/known_hosts"
 
     def asked() -> bool:
-        place.run(line.replace("mx1.example.org", other.host.address), "mx2")
+        place.do(scan.replace("mx1.example.org", other.host.address))
         return other.host.address in known.read_text()
 
     until(asked, f"{other.name} answers by ssh", limit=30)
