@@ -60,16 +60,21 @@ def _pieces(text: str) -> Iterator[tuple[str, int]]:
             yield character, 2 if unicodedata.east_asian_width(character) in "WF" else 1
 
 
+def _plain(text: str) -> bool:
+    """Tell whether each character is shown as it is, in one column. Almost every text is; the others take long."""
+    return text.isascii() and text.isprintable()
+
+
 def clean(text: str) -> str:
     """Return ``text`` with everything escaped that does not print: valid UTF-8, one line, no control character."""
-    if text.isascii() and text.isprintable():
+    if _plain(text):
         return text
     return "".join(piece for piece, _ in _pieces(text))
 
 
 def columns(text: str) -> int:
     """Return how many columns of a terminal ``clean(text)`` takes."""
-    return sum(width for _, width in _pieces(text))
+    return len(text) if _plain(text) else sum(width for _, width in _pieces(text))
 
 
 def shown(text: str, width: int | None = None) -> str:
@@ -79,6 +84,8 @@ def shown(text: str, width: int | None = None) -> str:
     """
     if width is None:
         return clean(text)
+    if _plain(text):
+        return text if len(text) <= width else text[: width - 1] + _ELLIPSIS
     kept: list[tuple[str, int]] = []
     used = 0
     for piece, columns_taken in _pieces(text):
