@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 import pytest
 
+from lab.tree import tree
 from lab.wait import until
 
 if TYPE_CHECKING:
@@ -182,11 +183,8 @@ class DebianServer:
         return self.sh("cat /var/log/exim4/mainlog 2>/dev/null || true")
 
     def files(self) -> dict[str, str]:
-        """Return what lies in /etc and in Exim's generated configuration: path -> type, mode, owner and checksum."""
-        listing = self.sh(
-            r"find /etc /var/lib/exim4 -printf '%p %y %m %u %g ' \( -type f -exec md5sum {} \; -o -printf '\n' \)"
-        )
-        return {line.partition(" ")[0]: line for line in listing.splitlines()}
+        """Return what lies in /etc and in Exim's generated configuration: path -> its type, mode, owner and content."""
+        return tree(Path(f"/proc/{self._init}/root"), "/etc", "/var/lib/exim4")
 
     def _first_process(self) -> int:
         assert self._process is not None

@@ -21,6 +21,7 @@ import tempfile
 from pathlib import Path
 from typing import Any, Final, Self
 
+from lab.tree import tree
 from lab.wait import until
 
 SERVER: Final = "server.lab.example"
@@ -162,15 +163,14 @@ class Laptop:
         return self.sh("cat /var/log/exim4/mainlog 2>/dev/null || true")
 
     def files(self, *directories: str) -> dict[str, str]:
-        """Return what lies in directories: path -> type, mode, owner, group and checksum."""
-        listing = self.sh(
-            f"find {shlex.join(directories)} -printf '%p %y %m %u %g ' "
-            r"\( -type f -exec md5sum {} \; -o -printf '\n' \) 2>/dev/null || true"
-        )
-        return {line.partition(" ")[0]: line for line in listing.splitlines()}
+        """Return what lies in directories: path -> its type, mode, owner and content."""
+        return tree(self._root(), *directories)
 
     def _inside(self, name: str) -> Path:
-        return Path(f"/proc/{self._init()}/root{self._directory}/{name}")
+        return self._root() / str(self._directory).lstrip("/") / name
+
+    def _root(self) -> Path:
+        return Path(f"/proc/{self._init()}/root")
 
     def _init(self) -> str:
         """Return the process id of its first process."""
