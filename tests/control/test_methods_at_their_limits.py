@@ -114,7 +114,7 @@ CALLS: dict[str, list[dict[str, Any]]] = {
     "Status": [{}],
     "List": [
         {"standings": STANDINGS * 500, "prefixes": PREFIXES},
-        {"standings": STANDINGS * 2500, "prefixes": PREFIXES[:2500]},
+        {"standings": STANDINGS * 2500, "prefixes": PREFIXES[:25]},
         {"standings": [], "prefixes": []},
         {"standings": [], "prefixes": [], "at": "2100-01-01T00:00:00Z"},
         {"standings": STANDINGS, "prefixes": [], "newest": 100_000, "from": "x" * 60_000},

@@ -23,7 +23,7 @@ LONG_SESSIONS = "smtp_accept_max_nonmail = 1000000\nsmtp_accept_max_per_connecti
 
 
 class Crowd:
-    """Clients that connect without a pause, and two sessions that are held open. wrong: what nobody may ever get.
+    """Clients that connect again and again, and two sessions that are held open. wrong: what nobody may ever get.
 
     refused: connections that were, as they are while Exim reloads.
     """
@@ -46,10 +46,10 @@ class Crowd:
         while not self._stop.is_set():
             answer = ask(self._port, identity)
             if answer.unreachable:
-                self.refused += 1
-                self._stop.wait(0.02)  # a reload: the port is closed for some milliseconds
+                self.refused += 1  # a reload: the port is closed for some milliseconds
             else:
                 self._see("new connection", answer, wanted)
+            self._stop.wait(0.03)  # what a kill leaves stands for longer; without a pause, they load every processor
 
     def _hold(self, opened: Session, wanted: bool) -> None:
         while not self._stop.wait(0.02):
