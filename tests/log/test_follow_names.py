@@ -85,7 +85,7 @@ def test_at_the_very_first_start_only_todays_dated_log_is_read(path: Path) -> No
         (
             "mainlog",
             ["mainlog.1", "mainlog.2.gz", "mainlog-20261122", "mainlog.01", "mainlog_old"],
-            ["mainlog", "rejectlog.1", "mainlog2", "mainlog.1~", "mainlog.swp", "amainlog.1"],
+            ["mainlog", "rejectlog.1", "mainlog2", "mainlog.1~", "mainlog.swp", "amainlog.1", "_old.mainlog"],
         ),
         ("main.log", ["main.log.1", "main-20261122.log", "main-20261122.log.gz"], ["maintenance.log", "main.txt"]),
         ("mainlog-%D", ["mainlog-20261122", "mainlog-20261122.gz"], ["mainlog-2026112", "mainlog-latest"]),

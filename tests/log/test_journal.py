@@ -103,6 +103,20 @@ def test_what_a_real_exim_sent_to_syslog_is_counted_with_its_time_and_its_peer(t
     ]
 
 
+def test_many_entries_are_handed_over_in_a_few_batches(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "journal")
+    journal.write(*exim(*(rejection(fingerprint(number)) for number in range(1200))))
+    with Reading(journal) as reading:
+        until(lambda: reading.twin.taken().total() == 1200, "all are counted")
+    assert reading.twin.batches == 3
+
+
+def test_the_beat_goes_on_where_nothing_comes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(under_test, "_FLOOR_MS", 10)
+    with Reading(Journal(tmp_path / "journal")) as reading:
+        until(lambda: reading.source.progress().beat > 10, "it beats")
+
+
 def test_a_certificate_comes_with_its_attempt_in_parts_between_those_of_another_process(
     tmp_path: Path, alice: Identity, mallory: Identity
 ) -> None:
