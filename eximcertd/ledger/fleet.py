@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from eximcertd.ledger.decisions import Decision
     from eximcertd.ledger.store import Store
 
-PORTION: Final = 500
-"""Fingerprints, or acts, of one transaction."""
+PORTION: Final = 200
+"""Fingerprints, or acts, of one transaction: of a million in no order, each is on some six pages of its own."""
 
 _LISTED: Final = f"SELECT count(*) FROM entry INDEXED BY entry_wanted WHERE {WANTED}"  # noqa: S608 - a constant
 _GOING: Final = (

@@ -30,9 +30,12 @@ class DirectoryError(EximcertdError):
 
 @dataclass(frozen=True, slots=True)
 class Contents:
-    """What the directory holds. foreign: some of the other names, which are no fingerprint's regular file."""
+    """What the directory holds. foreign: some of the other names, which are no fingerprint's regular file.
 
-    fingerprints: frozenset[Fingerprint]
+    fingerprints: the caller's own: the loop has no time to copy a million.
+    """
+
+    fingerprints: set[Fingerprint]
     foreign: tuple[str, ...]
 
 
@@ -62,7 +65,7 @@ class AllowedDirectory:
                     found.add(Fingerprint(entry.name))
                 elif len(foreign) < _MOST_NAMED:
                     foreign.append(entry.name)
-        return Contents(frozenset(found), tuple(foreign))
+        return Contents(found, tuple(foreign))
 
     def change(self, add: Iterable[Fingerprint], remove: Iterable[Fingerprint]) -> None:
         """Make and remove files, remove first. Raises DirectoryError; what was done until then remains."""

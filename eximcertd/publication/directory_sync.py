@@ -44,9 +44,7 @@ class DirectorySync:
         """
         if self.is_newer():
             return  # what differs is still to be looked at, see ManualEdits.take
-        contents = await asyncio.to_thread(self._directory.contents)
-        left = set(contents.fingerprints)
-        del contents
+        left = await self.contents()
         missing: list[Fingerprint] = []
         for portion in self._publications.each_wanted():
             missing += [fingerprint for fingerprint in portion if fingerprint not in left]
@@ -76,7 +74,7 @@ class DirectorySync:
         wanted = self._publications.wanted_among(decided)
         await self._change([*add, *wanted.difference(add)], [*remove, *set(decided).difference(wanted, remove)])
 
-    async def contents(self) -> frozenset[Fingerprint]:
+    async def contents(self) -> set[Fingerprint]:
         """Return what the directory holds. Raises DirectoryError."""
         return (await asyncio.to_thread(self._directory.contents)).fingerprints
 
