@@ -83,11 +83,11 @@ class Denials:
             rows = db.execute(f"{_DENIALS} AND d.open = 1 AND e.standing = 'revoked'").fetchall()
         return [Denial(*row) for row in rows]
 
-    def finish(self, denials: Iterable[Denial]) -> None:
-        """Note that what is enrolled with the same name or key was looked for. Raises LedgerError."""
+    def finish(self, fingerprints: Iterable[Fingerprint]) -> None:
+        """Note that what is enrolled with a name or key of these was looked for. Raises LedgerError."""
+        names = ((one,) for one in fingerprints)
         with self._store.transaction() as db:
-            names = {one.fingerprint for one in denials}
-            db.executemany("UPDATE denial SET open = 0 WHERE open = 1 AND fingerprint = ?", ((one,) for one in names))
+            db.executemany("UPDATE denial SET open = 0 WHERE open = 1 AND fingerprint = ?", names)
 
 
 def _bound(rows: Iterable[Sequence[str]]) -> list[Denial]:

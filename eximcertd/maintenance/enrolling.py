@@ -241,8 +241,10 @@ class Enrolling:
         if found:
             note = "has the name or key of a revoked certificate"
             self._decider.decide(by_policy(Verb.REVOKE, found, note, time.time_ns() // 1_000_000))
-        if denials:
-            self._ledger.denials.finish(denials)
+        names = list({one.fingerprint for one in denials})
+        for start in range(0, len(names), _PORTION):
+            self._ledger.denials.finish(names[start : start + _PORTION])
+            await asyncio.sleep(0)
         return found
 
     async def round(self, now: datetime, forget_after: timedelta) -> list[Fingerprint]:
