@@ -79,7 +79,8 @@ class ActFiles:
                     files.write(directory, name, act.text(), new=True)
                 except FileExistsError:
                     _await(directory, f"{name}.sig")
-                else:
+                else:  # who has written the act has its signature written: another desk may have replaced it
+                    files.write(directory, f"{name}.sig", armored(act.signature))
                     return
             if f"{name}.sig" not in files.names(directory):
                 raise ActRefusedError(

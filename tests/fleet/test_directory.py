@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from lab.fleet import next_act
@@ -131,6 +131,21 @@ def test_a_desk_that_died_between_its_two_files_leaves_nothing_behind_that_count
     assert two.relay().head().generation == 2
     two.act("approve", B)
     assert two.relay().acts(2, 1)[0].fingerprints == (B,)
+
+
+def test_an_act_keeps_its_signature_though_its_desk_was_taken_for_dead(
+    two: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    link = os.link
+
+    def late(source: str, name: str, **directories: Any) -> None:
+        if name == two.file(3).name:
+            two.file(3, ".sig").write_text("the signature of another desk, which has removed the first one")
+        link(source, name, **directories)
+
+    monkeypatch.setattr(os, "link", late)
+    two.act("approve", B)
+    verify(two.relay().acts(2, 1)[0], two.signers)
 
 
 @pytest.mark.parametrize(("by", "key"), [("alice", "bob"), ("mallory", "alice")])
