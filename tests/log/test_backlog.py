@@ -10,7 +10,7 @@ import os
 import shutil
 import subprocess
 from collections import Counter
-from datetime import UTC
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import pytest
@@ -76,6 +76,14 @@ def packed(path: Path, packing: str) -> Path:
     copy = path.parent.with_name(f"copy.{packing}")
     copy.write_bytes(PACK[packing](path.read_bytes()))
     return copy
+
+
+def test_a_line_without_a_time_is_of_the_files_last_change(tmp_path: Path) -> None:
+    path, changed = tmp_path / "mainlog.1", datetime(2026, 11, 22, 17, 3, 3, tzinfo=UTC)
+    path.write_text(f"{DEFAULT_MESSAGE} {FIRST}\n")
+    os.utime(path, (0, changed.timestamp()))
+    found = [one for portion in Backlog(Grammar(), UTC).read(str(path), []) for one in portion.sightings]
+    assert [one.first for one in found] == [changed.timestamp() * 1000]
 
 
 @packings
