@@ -9,6 +9,7 @@ import os
 import shutil
 from collections import Counter
 from datetime import UTC
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -19,11 +20,10 @@ from eximcertd.log.backlog import LENGTH, Backlog
 from eximcertd.log.buffer import BUFFER_LENGTH
 from eximcertd.log.cursor import TAIL_LENGTH
 from eximcertd.log.line import DEFAULT_MESSAGE, Grammar
-from eximcertd.log.tailer import Tailer
+from eximcertd.log.tailer import MOST_HELD, Tailer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
 
 @pytest.fixture
@@ -144,6 +144,21 @@ def test_a_log_that_is_gone_after_a_restart_is_told(path: Path) -> None:
     problem = looking.follower.progress().problem
     assert problem is not None
     assert "deleted" in problem
+    looking.kill()
+
+
+def test_after_many_rotations_few_files_are_held_open(path: Path) -> None:
+    log = Log(path)
+    looking = Looking(path)
+    for number in range(2 * MOST_HELD):
+        log.reject(fingerprint(number))
+        looking.look()
+        path.rename(path.with_name(f"mainlog.{number}"))
+        log.close()
+    looking.look()
+    assert looking.twin.taken() == log.written
+    links = [link.readlink() for link in Path("/proc/self/fd").iterdir() if link.is_symlink()]
+    assert 0 < sum(link.parent == path.parent for link in links) <= MOST_HELD
     looking.kill()
 
 

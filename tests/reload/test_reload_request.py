@@ -14,8 +14,11 @@ import pytest
 from lab.exim import EximServer
 from lab.reloading import Reloader
 
+from eximcertd.reload import program
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 A, B = "AA" * 32, "BB" * 32
 DIGEST = "0" * 64
@@ -91,15 +94,15 @@ def test_the_last_step_is_called_what_it_is(reloader: Reloader, verb: str, outco
 
 
 def test_two_requests_are_served_one_after_the_other_and_no_third(reloader: Reloader) -> None:
-    with subprocess.Popen(reloader.command(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0) as program:
-        assert program.stdin is not None
-        assert program.stdout is not None
+    with subprocess.Popen(reloader.command(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
         for _ in range(2):
-            program.stdin.write(VALIDATE)
-            assert json.loads(program.stdout.readline())["outcome"] == "valid"
+            process.stdin.write(VALIDATE)
+            assert json.loads(process.stdout.readline())["outcome"] == "valid"
         with contextlib.suppress(BrokenPipeError):  # it has ended
-            program.stdin.write(VALIDATE)
-        assert program.stdout.read() == b""
+            process.stdin.write(VALIDATE)
+        assert process.stdout.read() == b""
 
 
 def test_a_request_that_does_not_come_is_refused_in_time(reloader: Reloader) -> None:
@@ -136,3 +139,16 @@ def test_every_mistake_of_a_configuration_file_is_told_in_one_line(reloader: Rel
     assert "often" in told["message"]
     assert "\n" not in told["message"]
     assert "[log]" not in told["message"], "what does not concern it is not looked at"
+
+
+def test_a_fault_of_its_own_is_an_answer_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def broken(*_: object) -> None:
+        raise TypeError("that cannot be")
+
+    monkeypatch.setattr(program, "_configuration", broken)
+    told = program._answer(tmp_path)
+    assert (told.outcome, told.step) == ("failed", "request")
+    assert told.message == "a fault in eximcertd-reload: TypeError('that cannot be'); please report it"
+    assert "TypeError" in capsys.readouterr().err

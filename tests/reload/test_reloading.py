@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
     from lab.certificates import Identity
 
+    from eximcertd.exim.daemons import EximDaemon, EximFacts
+
 A = "AA" * 32
 
 
@@ -98,6 +100,23 @@ def test_a_daemon_that_handles_signals_again_while_others_are_waited_for_is_sign
     assert [one.pid for one in told.daemons if one.loaded_at] == [exim.pid]
     assert ask(exim.port, alice).accepted
     assert not first
+
+
+def test_a_daemon_that_the_first_look_misses_is_signalled_as_it_is_older_than_the_list(
+    exim: EximServer, alice: Identity, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with another(exim) as pid:
+        missed = [{pid}]
+
+        def seen(known: EximFacts) -> list[EximDaemon]:
+            hidden = missed.pop() if missed else set()
+            return [one for one in daemons(known) if one.pid not in hidden]
+
+        monkeypatch.setattr(load, "daemons", seen)
+        exim.allow([alice.fingerprint])
+        told = load.load(facts(Exim(EXIM, exim.configuration)), "RELAY_FROM_CERTS", 1.0)
+        assert {one.pid for one in told.daemons if one.loaded_at} == {exim.pid, pid}
+        assert ask(exim.port + 1, alice).accepted
 
 
 def test_a_daemon_that_ends_before_its_signal_is_gone(exim: EximServer) -> None:
