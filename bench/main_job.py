@@ -59,7 +59,7 @@ def _seen(exim: EximServer, daemon: Eximcertd, made: list[Identity]) -> Row:
 
 
 def _let_in(exim: EximServer, daemon: Eximcertd, identity: Identity) -> Row:
-    """From the request on the control socket to the first accepted RCPT, then throw it out and again."""
+    """From the request on the control socket to the first accepted RCPT, then revoke it, and again."""
     samples = []
     until(lambda: ask(exim.port, identity).refused, "the client is known and refused")
     with Control(daemon.socket) as control:

@@ -20,7 +20,7 @@ REPLACED = {
     "doubt": "warning", "doubts": "warnings", "ears": "watchers", "family": "rotated files", "hands": "manual edits",
     "judge": "validate", "judged": "validated", "rooms": "packages", "seat": "connection", "seats": "connections",
     "stranger": "a caller without a right", "strangers": "unknown fingerprints", "tally": "aggregator",
-    "thrown": "revoked", "trail": "registry", "upkeep": "maintenance", "whom": "by",
+    "thrown": "revoked", "trail": "registry", "upkeep": "maintenance", "whoever": "a user", "whom": "by",
 }  # fmt: skip
 LONGEST = 300
 MOST_COLLABORATORS = 8

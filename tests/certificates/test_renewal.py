@@ -41,7 +41,7 @@ def test_the_same_name_with_another_key_is_said_loudly(tmp_path: Path) -> None:
     assert str(renewal) == f"same name as {old.fingerprint[:16]}, NEW key (approved by ro\\x1bot on 2026-01-02)"
 
 
-def test_the_same_subject_from_another_issuer_is_nobodys_successor(tmp_path: Path) -> None:
+def test_the_same_subject_from_another_issuer_is_no_renewal(tmp_path: Path) -> None:
     old = parse(make(tmp_path, "laptop.example", issuer=make_ca(tmp_path, "One CA"), stem="old").der)
     new = parse(make(tmp_path, "laptop.example", issuer=make_ca(tmp_path, "Other CA"), stem="new").der)
     assert Approvals([Approved.of(old, "root", AT)]).followed_by(new) is None

@@ -20,6 +20,6 @@ def path(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def twin(path: Path) -> Iterator[Twin]:
-    """Run a twin that lets whoever runs the tests do everything."""
+    """Run a twin that lets the user that runs the tests do everything."""
     with Twin(path) as twin:
         yield twin

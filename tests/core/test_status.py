@@ -36,6 +36,6 @@ def test_the_table_has_a_cell_for_every_pair() -> None:
 
 
 @pytest.mark.parametrize("standing", [Status.REJECTED, Status.REVOKED])
-def test_whoever_was_thrown_out_is_let_in_by_a_person_alone(standing: Status) -> None:
-    letting_in = {verb for verb in set(Verb) - OF_AUTHORITIES if after(standing, verb) == Becomes(Status.APPROVED)}
-    assert letting_in == {Verb.APPROVE}
+def test_who_was_rejected_or_revoked_is_approved_by_a_person_alone(standing: Status) -> None:
+    approving = {verb for verb in set(Verb) - OF_AUTHORITIES if after(standing, verb) == Becomes(Status.APPROVED)}
+    assert approving == {Verb.APPROVE}

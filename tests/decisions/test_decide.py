@@ -211,7 +211,7 @@ def test_a_ledger_that_was_rebuilt_from_the_file_takes_its_history_back(desk: De
     assert desk.status(TWO) is Status.REVOKED
 
 
-def test_an_import_does_not_let_in_by_hand_who_was_revoked(desk: Desk) -> None:
+def test_an_import_does_not_approve_by_hand_who_was_revoked(desk: Desk) -> None:
     desk.person(Verb.APPROVE, ONE)
     desk.person(Verb.REVOKE, ONE)
     with pytest.raises(RefusedError, match="does not readmit it"):

@@ -82,7 +82,9 @@ def test_a_daemon_that_can_never_load_the_list_is_named_and_keeps_no_other_from_
         assert daemon.ctl("revoke", alice.fingerprint).returncode == 0
 
 
-def test_whoever_listens_in_exims_place_keeps_a_decision_from_being_live(exim: EximServer, alice: Identity) -> None:
+def test_a_program_that_listens_in_exims_place_keeps_a_decision_from_being_live(
+    exim: EximServer, alice: Identity
+) -> None:
     exim.stop()
     with Eximcertd(exim) as daemon:
         with socket.create_server(("127.0.0.1", exim.port)):

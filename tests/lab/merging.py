@@ -293,7 +293,7 @@ class World:
             for name in NAMES:
                 if mx.status(name) is not Status.APPROVED:
                     continue
-                assert name in self.ever, "nobody is approved whom no person approved"
+                assert name in self.ever, "what is approved was approved by a person"
                 assert (relay, name) not in self.kept_out, "a rejection made here holds until it is settled by name"
                 act, mine = newest.get(name), own.get(name)
                 if act and act.status in OUT:

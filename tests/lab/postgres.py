@@ -7,7 +7,7 @@
 The newest PostgreSQL of this machine is taken; "scripts/test fleet" lays Debian 13's over Debian 12's files.
 
 PostgreSQL does not run as root, so the cluster belongs to the user postgres (Debian's package makes it). pg_hba.conf
-lets in over TLS only a client whose certificate has the role's name as its CN. The superuser comes by the Unix socket
+accepts over TLS only a client whose certificate has the role's name as its CN. The superuser comes by the Unix socket
 as the operating system's user postgres or root. fsync is off: what is lost by a power cut is not tested.
 """
 

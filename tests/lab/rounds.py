@@ -60,7 +60,7 @@ class DaemonParts:
         self.ledger.close()
 
 
-class House(DaemonParts):
+class ScheduledParts(DaemonParts):
     """eximcertd without a control socket: everything that time concerns, over twins of the two programs."""
 
     def __init__(self, directory: Path) -> None:
@@ -138,12 +138,12 @@ async def until(condition: Callable[[], object]) -> None:
 
 
 def run(
-    house: House, timing: Timing, condition: Callable[[], object], begin: Callable[[], object] = lambda: None
+    parts: ScheduledParts, timing: Timing, condition: Callable[[], object], begin: Callable[[], object] = lambda: None
 ) -> None:
     """Go round until something is so. begin: what is done after the first publication."""
 
     async def work() -> None:
-        async with house.running(timing):
+        async with parts.running(timing):
             begin()
             await until(condition)
 

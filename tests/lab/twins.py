@@ -92,7 +92,7 @@ class Twin:
             "Retry": self._retry,
             "Watch": self._watch,
         }
-        # Whoever runs the tests may do everything, root or not.
+        # The user that runs the tests may do everything, root or not.
         may = rights or Rights(approvers=frozenset({os.getegid()}))
         self._server = Server(path, may, {**own, **(methods or {})}, limits=limits)
         self._loop = asyncio.new_event_loop()

@@ -222,7 +222,7 @@ def test_a_large_act_is_finished_after_a_crash_in_its_middle(relay: Relay) -> No
     assert len(relay.ledger.decisions.history(limit=5000)) == len(MANY) + 2, "and nothing is there twice"
 
 
-def test_lost_acts_become_decisions_of_this_relay_and_nobody_is_locked_out_or_let_in(relay: Relay) -> None:
+def test_lost_acts_become_decisions_of_this_relay_and_change_nobodys_status(relay: Relay) -> None:
     relay.act("approve", A, B, C)
     decide(relay.ledger, Verb.REVOKE, C)
     kept = relay.own(C)

@@ -108,7 +108,7 @@ def test_what_counted_at_a_time_is_the_last_decision_before_it(ledger: Ledger) -
     assert [approved(at) for at in (9, 10, 20, 30)] == [[], [ONE, TWO], [TWO], [TWO]]
 
 
-def test_a_segment_is_counted_once_and_only_by_whoever_knew_what_was_counted_of_it(ledger: Ledger) -> None:
+def test_a_segment_is_counted_once_and_only_by_a_reader_that_knew_what_was_counted_of_it(ledger: Ledger) -> None:
     seen = [Sighting(ONE, 3, 1, 1)]
 
     def count(text: str, before: str | None) -> int | None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from lab.enrolments import Site
-from lab.rounds import House
+from lab.rounds import ScheduledParts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-def house(tmp_path: Path) -> Iterator[House]:
-    house = House(tmp_path)
-    yield house
-    house.close()
+def parts(tmp_path: Path) -> Iterator[ScheduledParts]:
+    parts = ScheduledParts(tmp_path)
+    yield parts
+    parts.close()
 
 
 @pytest.fixture

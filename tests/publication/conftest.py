@@ -1,4 +1,4 @@
-"""The fixture of the tests of a publication; see lab/house.py."""
+"""The fixture of the tests of a publication; see lab/publication_parts.py."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-from lab.house import House
+from lab.publication_parts import PublicationParts
 
 
 @pytest.fixture
-def house(tmp_path: Path) -> Iterator[House]:
-    house = House(tmp_path)
-    yield house
-    house.ledger.close()
+def parts(tmp_path: Path) -> Iterator[PublicationParts]:
+    parts = PublicationParts(tmp_path)
+    yield parts
+    parts.ledger.close()

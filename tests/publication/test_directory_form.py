@@ -17,199 +17,203 @@ from eximcertd.status import Status, Verb
 if TYPE_CHECKING:
     from pathlib import Path
 
-from lab.house import ONE, THREE, TWO, House
+from lab.publication_parts import ONE, THREE, TWO, PublicationParts
 
 
-def test_a_lost_ledger_is_rebuilt_from_the_directory_in_the_directory_form(house: House) -> None:
-    house.allowlist = Allowlist(form="directory")
-    house.decide(Verb.APPROVE, ONE, TWO)
-    house.start()
-    house.lose_ledger()
-    assert house.start()
-    assert house.ledger.publications.wanted() == [ONE, TWO]
-    assert house.directory.contents().fingerprints == {ONE, TWO}
+def test_a_lost_ledger_is_rebuilt_from_the_directory_in_the_directory_form(parts: PublicationParts) -> None:
+    parts.allowlist = Allowlist(form="directory")
+    parts.decide(Verb.APPROVE, ONE, TWO)
+    parts.start()
+    parts.lose_ledger()
+    assert parts.start()
+    assert parts.ledger.publications.wanted() == [ONE, TWO]
+    assert parts.directory.contents().fingerprints == {ONE, TWO}
 
 
-def test_in_the_directory_form_a_decision_needs_no_publisher(house: House) -> None:
-    house.allowlist = Allowlist(form="directory")
+def test_in_the_directory_form_a_decision_needs_no_publisher(parts: PublicationParts) -> None:
+    parts.allowlist = Allowlist(form="directory")
 
     async def run() -> None:
-        publication = house.publication()
+        publication = parts.publication()
         await publication.start()
-        house.publisher.asked.clear()
-        house.decide(Verb.APPROVE, ONE)
+        parts.publisher.asked.clear()
+        parts.decide(Verb.APPROVE, ONE)
         state = await publication.settle()
         assert state.outcome == "live"
         assert publication.live
-        assert not house.publisher.asked
+        assert not parts.publisher.asked
 
     asyncio.run(run())
-    assert house.directory.contents().fingerprints == {ONE}
+    assert parts.directory.contents().fingerprints == {ONE}
 
 
-def test_auto_changes_its_form_at_the_limit_and_the_directory_is_never_emptied(house: House) -> None:
-    house.allowlist = Allowlist(form="auto", list_limit=2)
-    house.decide(Verb.APPROVE, ONE, TWO)
-    house.start()
-    assert house.publisher.form == "list"
-    house.decide(Verb.APPROVE, THREE)
-    assert house.start()
-    assert house.publisher.form == "directory"
-    house.decide(Verb.REVOKE, TWO, THREE)
-    assert house.start()
-    assert house.publisher.form == "list"
-    assert house.publisher.loaded == {ONE}
-    assert house.directory.contents().fingerprints == {ONE}
+def test_auto_changes_its_form_at_the_limit_and_the_directory_is_never_emptied(parts: PublicationParts) -> None:
+    parts.allowlist = Allowlist(form="auto", list_limit=2)
+    parts.decide(Verb.APPROVE, ONE, TWO)
+    parts.start()
+    assert parts.publisher.form == "list"
+    parts.decide(Verb.APPROVE, THREE)
+    assert parts.start()
+    assert parts.publisher.form == "directory"
+    parts.decide(Verb.REVOKE, TWO, THREE)
+    assert parts.start()
+    assert parts.publisher.form == "list"
+    assert parts.publisher.loaded == {ONE}
+    assert parts.directory.contents().fingerprints == {ONE}
 
 
-def test_files_of_nobody_are_removed_but_never_many_of_them_without_a_person(house: House) -> None:
-    house.decide(Verb.APPROVE, ONE)
-    house.start()
-    house.directory.change([TWO], [])
-    house.start()
-    assert house.directory.contents().fingerprints == {ONE}
+def test_files_of_nobody_are_removed_but_never_many_of_them_without_a_person(parts: PublicationParts) -> None:
+    parts.decide(Verb.APPROVE, ONE)
+    parts.start()
+    parts.directory.change([TWO], [])
+    parts.start()
+    assert parts.directory.contents().fingerprints == {ONE}
     many = [Fingerprint(f"{n:064X}") for n in range(100, 200)]
-    house.directory.change(many, [])
-    house.start()
-    assert len(house.directory.contents().fingerprints) == 101
-    assert any("approve or revoke them" in message for _, message, _ in house.records.kept)
+    parts.directory.change(many, [])
+    parts.start()
+    assert len(parts.directory.contents().fingerprints) == 101
+    assert any("approve or revoke them" in message for _, message, _ in parts.records.kept)
 
 
-def test_files_of_those_who_were_thrown_out_are_removed_however_many(house: House) -> None:
+def test_files_of_revoked_certificates_are_removed_however_many(parts: PublicationParts) -> None:
     many = [Fingerprint(f"{n:064X}") for n in range(100, 200)]
-    house.decide(Verb.APPROVE, ONE, *many)
-    house.start()
-    house.decide(Verb.REVOKE, *many)
-    house.start()
-    house.directory.change(many, [])  # an old directory, put back
-    house.start()
-    assert house.directory.contents().fingerprints == {ONE}
+    parts.decide(Verb.APPROVE, ONE, *many)
+    parts.start()
+    parts.decide(Verb.REVOKE, *many)
+    parts.start()
+    parts.directory.change(many, [])  # an old directory, put back
+    parts.start()
+    assert parts.directory.contents().fingerprints == {ONE}
 
 
-def test_the_directory_form_is_not_taken_over_many_files_of_nobody(house: House) -> None:
-    house.decide(Verb.APPROVE, ONE)
-    house.start()
-    house.directory.change([Fingerprint(f"{n:064X}") for n in range(100, 200)], [])
-    house.allowlist = Allowlist(form="directory")
-    house.start()
-    assert house.publisher.form == "list"
-    failed = [message for event, message, _ in house.records.kept if event is Event.PUBLICATION_FAILED]
+def test_the_directory_form_is_not_taken_over_many_files_of_nobody(parts: PublicationParts) -> None:
+    parts.decide(Verb.APPROVE, ONE)
+    parts.start()
+    parts.directory.change([Fingerprint(f"{n:064X}") for n in range(100, 200)], [])
+    parts.allowlist = Allowlist(form="directory")
+    parts.start()
+    assert parts.publisher.form == "list"
+    failed = [message for event, message, _ in parts.records.kept if event is Event.PUBLICATION_FAILED]
     assert "100 unknown fingerprints in the directory: approve or revoke them" in failed[-1]
 
 
-def test_a_revocation_that_is_asked_for_again_takes_its_file_away_again(house: House) -> None:
-    house.allowlist = Allowlist(form="directory")
-    house.decide(Verb.APPROVE, ONE, TWO)
+def test_a_revocation_that_is_asked_for_again_takes_its_file_away_again(parts: PublicationParts) -> None:
+    parts.allowlist = Allowlist(form="directory")
+    parts.decide(Verb.APPROVE, ONE, TWO)
 
     async def run() -> None:
-        publication = house.publication()
+        publication = parts.publication()
         await publication.start()
-        house.decide(Verb.REVOKE, ONE)
+        parts.decide(Verb.REVOKE, ONE)
         await publication.settle([ONE])
-        house.directory.change([ONE], [])  # somebody put it back
+        parts.directory.change([ONE], [])  # somebody put it back
         await publication.settle([ONE])
 
     asyncio.run(run())
-    assert house.directory.contents().fingerprints == {TWO}
+    assert parts.directory.contents().fingerprints == {TWO}
 
 
-def test_a_directory_that_cannot_be_used_does_not_keep_the_list_form_from_working(house: House) -> None:
-    house.start()
-    house.directory.path.rmdir()
-    house.decide(Verb.APPROVE, ONE)
+def test_a_directory_that_cannot_be_used_does_not_keep_the_list_form_from_working(parts: PublicationParts) -> None:
+    parts.start()
+    parts.directory.path.rmdir()
+    parts.decide(Verb.APPROVE, ONE)
 
     async def run() -> bool:
-        publication = house.publication()
+        publication = parts.publication()
         await publication.start()
         await publication.settle()
         return publication.live
 
     assert asyncio.run(run())
-    assert house.publisher.loaded == {ONE}
+    assert parts.publisher.loaded == {ONE}
 
 
-def backup(house: House) -> Path:
+def backup(parts: PublicationParts) -> Path:
     """Copy the ledger, as the manual recommends."""
-    copy = house.state / "backup"
-    shutil.copytree(house.state / "ledger", copy)
+    copy = parts.state / "backup"
+    shutil.copytree(parts.state / "ledger", copy)
     return copy
 
 
-def put_back(house: House, copy: Path) -> None:
-    house.ledger.close()
-    shutil.rmtree(house.state / "ledger")
-    shutil.copytree(copy, house.state / "ledger")
-    house.ledger = Ledger(house.state / "ledger")
+def put_back(parts: PublicationParts, copy: Path) -> None:
+    parts.ledger.close()
+    shutil.rmtree(parts.state / "ledger")
+    shutil.copytree(copy, parts.state / "ledger")
+    parts.ledger = Ledger(parts.state / "ledger")
 
 
 def test_an_old_ledger_in_the_directory_form_restores_nobody_locks_out_nobody_and_says_what_to_settle(
-    house: House,
+    parts: PublicationParts,
 ) -> None:
-    house.allowlist = Allowlist(form="directory")
-    house.decide(Verb.APPROVE, ONE, TWO)
-    house.start()
-    copy = backup(house)
-    house.decide(Verb.REVOKE, ONE)
-    house.decide(Verb.APPROVE, THREE)
-    house.start()
-    put_back(house, copy)
-    assert house.start()
-    assert house.directory.contents().fingerprints == {TWO, THREE}
-    assert house.ledger.decisions.withheld() == [ONE]
-    assert house.standing(THREE) is Status.APPROVED
-    assert any("older than what was published" in message for _, message, _ in house.records.kept)
-    house.decide(Verb.APPROVE, ONE)  # a person settles it
-    assert house.start()
-    assert house.directory.contents().fingerprints == {ONE, TWO, THREE}
+    parts.allowlist = Allowlist(form="directory")
+    parts.decide(Verb.APPROVE, ONE, TWO)
+    parts.start()
+    copy = backup(parts)
+    parts.decide(Verb.REVOKE, ONE)
+    parts.decide(Verb.APPROVE, THREE)
+    parts.start()
+    put_back(parts, copy)
+    assert parts.start()
+    assert parts.directory.contents().fingerprints == {TWO, THREE}
+    assert parts.ledger.decisions.withheld() == [ONE]
+    assert parts.standing(THREE) is Status.APPROVED
+    assert any("older than what was published" in message for _, message, _ in parts.records.kept)
+    parts.decide(Verb.APPROVE, ONE)  # a person settles it
+    assert parts.start()
+    assert parts.directory.contents().fingerprints == {ONE, TWO, THREE}
 
 
-def test_an_old_ledger_locks_out_nobody_whom_it_knows_as_revoked_until_a_person_settles_it(house: House) -> None:
-    house.allowlist = Allowlist(form="directory")
-    house.decide(Verb.APPROVE, ONE, TWO)
-    house.start()
-    house.decide(Verb.REVOKE, ONE)
-    house.start()
-    copy = backup(house)
-    house.decide(Verb.APPROVE, ONE)
-    house.start()
-    put_back(house, copy)
+def test_an_old_ledger_locks_out_nobody_whom_it_knows_as_revoked_until_a_person_settles_it(
+    parts: PublicationParts,
+) -> None:
+    parts.allowlist = Allowlist(form="directory")
+    parts.decide(Verb.APPROVE, ONE, TWO)
+    parts.start()
+    parts.decide(Verb.REVOKE, ONE)
+    parts.start()
+    copy = backup(parts)
+    parts.decide(Verb.APPROVE, ONE)
+    parts.start()
+    put_back(parts, copy)
     for _ in range(2):
-        house.start()
-        assert house.directory.contents().fingerprints == {ONE, TWO}
+        parts.start()
+        assert parts.directory.contents().fingerprints == {ONE, TWO}
 
     async def revoke() -> int:
-        publication = house.publication()
+        publication = parts.publication()
         await publication.start()
         await publication.reconcile()
         unknown = publication.unknown_files
-        house.decide(Verb.REVOKE, ONE)
+        parts.decide(Verb.REVOKE, ONE)
         await publication.settle([ONE])
         return unknown
 
     assert asyncio.run(revoke()) == 1
-    assert house.directory.contents().fingerprints == {TWO}
+    assert parts.directory.contents().fingerprints == {TWO}
 
 
-def test_an_old_ledger_makes_no_file_while_root_part_cannot_be_reached(house: House) -> None:
-    house.allowlist = Allowlist(form="directory")
-    house.decide(Verb.APPROVE, ONE, TWO)
-    house.start()
-    copy = backup(house)
-    house.decide(Verb.REVOKE, ONE)
-    house.start()
-    put_back(house, copy)
-    house.publisher.down = True
-    house.start()
-    assert house.directory.contents().fingerprints == {TWO}
+def test_an_old_ledger_makes_no_file_while_root_part_cannot_be_reached(parts: PublicationParts) -> None:
+    parts.allowlist = Allowlist(form="directory")
+    parts.decide(Verb.APPROVE, ONE, TWO)
+    parts.start()
+    copy = backup(parts)
+    parts.decide(Verb.REVOKE, ONE)
+    parts.start()
+    put_back(parts, copy)
+    parts.publisher.down = True
+    parts.start()
+    assert parts.directory.contents().fingerprints == {TWO}
 
 
 @pytest.mark.parametrize(("unknown", "left"), [(20, 0), (21, 21)])
-def test_twenty_unknown_files_are_removed_and_named_and_more_are_left(house: House, unknown: int, left: int) -> None:
-    house.start()
+def test_twenty_unknown_files_are_removed_and_named_and_more_are_left(
+    parts: PublicationParts, unknown: int, left: int
+) -> None:
+    parts.start()
     many = [Fingerprint(f"{n:064X}") for n in range(100, 100 + unknown)]
-    house.directory.change(many, [])
-    house.start()
-    assert len(house.directory.contents().fingerprints) == left
-    [told] = [message for event, message, _ in house.records.kept if event is Event.MANUAL_EDIT_FOUND]
+    parts.directory.change(many, [])
+    parts.start()
+    assert len(parts.directory.contents().fingerprints) == left
+    [told] = [message for event, message, _ in parts.records.kept if event is Event.MANUAL_EDIT_FOUND]
     assert f"0 rejected or revoked, removed; {unknown} unknown, {'kept: approve' if left else 'removed: '}" in told
     assert told.endswith(f" and {unknown - 10} more")

@@ -44,7 +44,7 @@ def test_a_swap_of_everybody_for_others_is_a_shrink_too(publisher: Publisher) ->
     assert publisher.list(*(f"{index:064X}" for index in range(100, 120))).outcome == "refused"
 
 
-def test_roots_own_call_may_throw_everybody_out(publisher: Publisher) -> None:
+def test_roots_own_call_may_remove_every_fingerprint(publisher: Publisher) -> None:
     publisher.list(*LARGE)
     answer = publisher.raw(b"eximcertd-publish 2\nwrite list\ncount 0\nend\n", "--allow-shrink")
     assert answer.returncode == 0

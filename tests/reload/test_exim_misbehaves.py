@@ -71,7 +71,9 @@ def test_a_missing_exim_is_named(reloader: Reloader) -> None:
 
 
 @pytest.mark.parametrize("wrapper", [(), AS_USER, IN_THE_UNIT], ids=["root", "Exim's user", "as in the unit"])
-def test_whoever_runs_it_validates_and_loads(exim: EximServer, alice: Identity, wrapper: tuple[str, ...]) -> None:
+def test_any_user_that_may_run_it_validates_and_loads(
+    exim: EximServer, alice: Identity, wrapper: tuple[str, ...]
+) -> None:
     reloader = Reloader(exim, wrapper=wrapper)
     assert reloader.validate(alice.fingerprint).outcome == "valid"
     assert reloader.publish(alice.fingerprint).daemons == {exim.pid: True}

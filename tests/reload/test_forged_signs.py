@@ -103,7 +103,7 @@ def test_a_name_that_anybody_may_hold_does_not_make_exim_run(exim: EximServer, r
 
 @pytest.mark.parametrize("address", ["127.0.0.1", "0.0.0.0"])  # noqa: S104 - that is what is tested
 @pytest.mark.parametrize("user", ["nobody", USER])
-def test_whoever_listens_in_exims_place_is_told_and_exim_is_not_called_down(
+def test_a_program_that_listens_in_exims_place_is_named_and_exim_is_not_reported_down(
     exim: EximServer, reloader: Reloader, address: str, user: str
 ) -> None:
     exim.stop()

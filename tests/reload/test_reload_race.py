@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 ROUNDS = 25
 
 
-def test_loaded_is_never_said_before_the_new_list_is_loaded_whoever_sends_sighups_meanwhile(alice: Identity) -> None:
+def test_loaded_is_never_said_before_the_new_list_is_loaded_though_others_send_sighups_meanwhile(
+    alice: Identity,
+) -> None:
     with EximServer(trusted=[alice]) as exim:
         reloader = Reloader(exim)
         stop = threading.Event()

@@ -258,7 +258,7 @@ def test_an_exim_that_died_is_started_again_by_the_drop_in_that_the_package_ship
     relay.sh("rm /root/mistake")
 
 
-def test_with_eximcertd_down_root_can_still_throw_somebody_out(relay: Machine, client: Identity) -> None:
+def test_with_eximcertd_down_root_can_still_revoke(relay: Machine, client: Identity) -> None:
     refused_and_seen(relay, client)
     relay.ctl("approve", client.fingerprint)
     assert relay.rcpt(client) == 250

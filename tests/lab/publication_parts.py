@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 ONE, TWO, THREE = (Fingerprint(f"{n:064X}") for n in (1, 2, 3))
 
 
-class House:
+class PublicationParts:
     """A ledger, a directory, a publisher's twin, and the publication between them; ``restart`` is a new process."""
 
     def __init__(self, state: Path) -> None:
