@@ -60,7 +60,8 @@ def write(directory: int, name: str, raw: bytes, *, new: bool = False) -> None:
 
     new: raise FileExistsError if it has the name; of two that write a new file, one does.
     """
-    # Else always the same: a program that was killed leaves one behind at most.
+    # Two may write a new file at once, each under its own name. Otherwise the name is always the same: a program that
+    # was killed leaves one behind at most.
     beside = f".{name}.{threading.get_native_id() if new else 'new'}"
     with suppress(FileNotFoundError):
         os.unlink(beside, dir_fd=directory)
