@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 _KEPT: Final = debian.GENERATED.with_name(f"{debian.GENERATED.name}.eximcertctl")
 """The configuration that was live before, until the new one is tried."""
-_PATIENCE: Final = 3.0
+_PATIENCE: Final = 10.0
 """Seconds that Exim takes at most to read its configuration (reload/load.py)."""
 _PAUSE: Final = 0.1
 _RESTART: Final = 60.0
@@ -162,15 +162,17 @@ class Activation:
                 )
 
     def _connected(self) -> starttls.TlsSession:
-        """Connect to Exim. While it is reloaded, by eximcertd perhaps, it refuses connections for a moment."""
+        """Connect to Exim. While another process reloads it, it refuses and resets connections for a moment."""
         end = time.monotonic() + _PATIENCE
         while True:
             try:
                 host, port = self.endpoint()
                 return starttls.connect(host, port, helo=self._site.host)
             except EximcertdError as error:
-                refused = not isinstance(error, starttls.StarttlsError) or error.step == "connect"
-                if not refused or time.monotonic() > end:
+                answered = isinstance(error, starttls.StarttlsError) and (
+                    error.reply is not None or error.step not in {"connect", "greeting"}
+                )
+                if answered or time.monotonic() > end:
                     raise
             time.sleep(_PAUSE)
 
