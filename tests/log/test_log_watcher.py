@@ -56,15 +56,22 @@ def test_while_the_log_grows_without_a_pause_nothing_is_watched_and_afterwards_t
         return found
 
     log = Log(path)
+    stop = threading.Event()
+
+    def grow() -> None:
+        while not stop.wait(0.001):
+            log.noise(5)
+
+    growing = threading.Thread(target=grow)
     until(lambda: not watches(), "no other test watches any more")
     with Following(path, floor=SLOW):
         until(watches, "the log is watched")
-
-        def grown() -> bool:
-            log.noise(5)
-            return not watches()
-
-        until(grown, "nothing is watched")
+        growing.start()
+        try:
+            until(lambda: not watches(), "nothing is watched")
+        finally:
+            stop.set()
+            growing.join()
         until(watches, "the log is watched again")
     until(lambda: not watches(), "it watches no more")
 
@@ -107,6 +114,26 @@ def test_a_name_that_is_not_the_logs_ends_no_wait(path: Path) -> None:
     assert waiting.is_alive()
     path.touch()
     until(lambda: not waiting.is_alive(), "the log's file ends the wait")
+    watcher.close()
+
+
+def test_a_directory_that_is_removed_just_after_a_look_found_something_is_watched_again(path: Path) -> None:
+    watcher = LogWatcher(threading.Event(), SLOW, lambda name: name == b"mainlog")
+
+    def wait(*, found: bool = False) -> None:
+        waiting = threading.Thread(
+            target=watcher.wait, args=([path.parent],), kwargs={"found": found, "expected": False}
+        )
+        waiting.start()
+        until(lambda: not waiting.is_alive(), "the wait ends")
+
+    wait()  # the watch is set up
+    path.parent.rmdir()
+    wait(found=True)
+    path.parent.mkdir()
+    wait()
+    path.touch()
+    wait()
     watcher.close()
 
 
