@@ -210,6 +210,25 @@ def test_our_own_reading_is_not_heard(certs: Path, alice: Identity) -> None:
     assert set(heard) == {b"marker"}
 
 
+def test_a_directory_that_is_made_again_under_the_same_inode_is_watched_again(tmp_path: Path) -> None:
+    directory = tmp_path / "again"
+    heard: set[bytes | None] = set()
+    watcher = DirectoryWatcher(directory, lambda names: heard.update([None] if names is None else names))
+    directory.mkdir()
+    watcher.open()
+    for number in range(20):  # for a moment, the thread that watched the old one still runs
+        directory.rmdir()
+        directory.mkdir()
+        until(lambda: None in heard, "its removal is heard", pause=0)
+        heard.clear()
+        watcher.open()
+        (directory / "new").touch()
+        until(lambda: b"new" in heard, f"what comes into it is heard at try {number}")
+        (directory / "new").unlink()
+        heard.discard(None)
+    watcher.close()
+
+
 def test_a_restart_begins_with_what_the_cache_kept(certs: Path, tmp_path: Path, some: list[Identity]) -> None:
     (certs / "0.pem").write_text(some[0].pem)
     cache = tmp_path / "c.sqlite"
