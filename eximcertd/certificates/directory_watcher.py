@@ -34,7 +34,8 @@ class DirectoryWatcher(events.FileSystemEventHandler):
         self._heard = heard
         self._observer: Any = None
         self._watched: tuple[bytes, int, int] | None = None
-        self._removed = False
+        self.removed = False
+        """Whether the directory was removed, and the watch with it: one made again may have the same inode number."""
         self.problem: str | None = None
         """Why there are no events, or None."""
 
@@ -44,7 +45,7 @@ class DirectoryWatcher(events.FileSystemEventHandler):
             resolved = self._directory.resolve(strict=True)
             status = resolved.stat()
             wanted = (os.fsencode(resolved), status.st_dev, status.st_ino)
-            if wanted == self._watched and not self._removed and self._is_alive():
+            if wanted == self._watched and not self.removed and self._is_alive():
                 return
             self.close()
             self._listen(resolved)
@@ -78,7 +79,7 @@ class DirectoryWatcher(events.FileSystemEventHandler):
             if parent == directory:
                 names.add(name)
             elif parent + b"/" + name == directory and event.event_type == "deleted":
-                self._removed = True  # one that is made again may have the same inode number
+                self.removed = True
                 self._heard(None)
         if names:
             self._heard(names)
@@ -89,7 +90,7 @@ class DirectoryWatcher(events.FileSystemEventHandler):
 
     def _listen(self, resolved: Path) -> None:
         observer: Any = new_observer()
-        self._observer, self._removed = observer, False
+        self._observer, self.removed = observer, False
         status = resolved.stat()
         self._watched = (os.fsencode(resolved), status.st_dev, status.st_ino)
         options: dict[str, Any] = {}

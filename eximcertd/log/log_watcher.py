@@ -75,7 +75,6 @@ class LogWatcher:
         self._woken = True
         self._slept = False
         self._others = 0
-        self._gone = False
         self._no_events_until = 0.0
         self._no_events: str | None = None
 
@@ -108,10 +107,13 @@ class LogWatcher:
         elif self._polling and found:
             self._polling = min(2 * self._polling, LAST_POLL)
             self._stopped.wait(self._polling)
-        elif self._polling or self._gone or self._no_events is not None or set(directories) != set(self._watchers):
+        elif self._polling or self._no_events is not None or self._outdated(directories):
             self._arm(directories)
         else:
             self._await_event(found=found, expected=expected)
+
+    def _outdated(self, directories: Sequence[Path]) -> bool:
+        return set(directories) != set(self._watchers) or any(one.removed for one in self._watchers.values())
 
     def _await_event(self, *, found: bool, expected: bool) -> None:
         if self._slept and expected and not self._event.wait(_LATE):
@@ -149,10 +151,9 @@ class LogWatcher:
         if self._closing is not None and self._closing.is_alive():
             self._stopped.wait(FIRST_POLL)
             return
-        for unneeded in set(self._watchers) - set(directories):
-            self._watchers.pop(unneeded).close()
+        for gone in set(self._watchers) - set(directories):
+            self._watchers.pop(gone).close()
         self._event.clear()
-        self._gone = False
         for directory in directories:
             watcher = self._watchers.setdefault(directory, DirectoryWatcher(directory, self._on_change))
             watcher.open()
@@ -164,7 +165,6 @@ class LogWatcher:
 
     def _check(self) -> None:
         """Check that these directories are still the watched ones."""
-        self._gone = False
         for directory, watcher in self._watchers.items():
             watcher.open()
             if watcher.problem is not None:
@@ -179,8 +179,6 @@ class LogWatcher:
 
     def _on_change(self, names: Iterable[bytes] | None) -> None:
         self._others += 1
-        if names is None:  # the directory itself is removed, and the watch with it
-            self._gone = True
         if names is None or any(map(self._concerns, names)) or self._others > _MANY:
             self._others = 0
             self._event.set()
