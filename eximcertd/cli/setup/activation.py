@@ -169,10 +169,10 @@ class Activation:
                 host, port = self.endpoint()
                 return starttls.connect(host, port, helo=self._site.host)
             except EximcertdError as error:
-                answered = isinstance(error, starttls.StarttlsError) and (
-                    error.reply is not None or error.step not in {"connect", "greeting"}
+                lost = not isinstance(error, starttls.StarttlsError) or (
+                    error.reply is None and error.step in {"connect", "greeting"}
                 )
-                if answered or time.monotonic() > end:
+                if not lost or time.monotonic() > end:
                     raise
             time.sleep(_PAUSE)
 
